@@ -1,0 +1,222 @@
+//! FPNN framing: bytes in, frames out. The layout stands in `docs/wire.md`, section 1.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// Bytes before the sequence number.
+pub const HEADER_LEN: usize = 12;
+/// The four bytes that open every frame.
+pub const MAGIC: [u8; 4] = *b"FPNN";
+/// The frame version that we write.
+pub const VERSION: u8 = 1;
+/// Flag: the payload is msgpack.
+pub const FLAG_MSGPACK: u8 = 0x80;
+/// Flag: the payload is JSON.
+pub const FLAG_JSON: u8 = 0x40;
+/// Payload limit of a connection on which nobody has logged in yet.
+pub const PRE_LOGIN_LIMIT: usize = 4 * 1024;
+/// Payload limit of a logged-in connection: one chunk of 1 MiB and its address.
+pub const SESSION_LIMIT: usize = 1024 * 1024 + 4 * 1024;
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Expects no answer.
+    OneWay,
+    /// Expects exactly one answer with the same sequence number.
+    Quest,
+    /// Answers a quest.
+    Answer,
+}
+
+/// One whole frame. Its parts share the memory that the bytes were read into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// What the frame is.
+    pub kind: Kind,
+    /// The version byte as it came (real SDKs send 0 or 1).
+    pub version: u8,
+    /// The flags byte as it came.
+    pub flags: u8,
+    /// An answer's status; 0 in quests and one-ways.
+    pub status: u8,
+    /// Sequence number; 0 in one-ways.
+    pub seq: u32,
+    /// Method name, UTF-8; empty in answers.
+    pub method: Bytes,
+    /// The payload, not decoded.
+    pub payload: Bytes,
+}
+
+impl Frame {
+    /// The method's name.
+    pub fn method(&self) -> &str {
+        core::str::from_utf8(&self.method).unwrap_or_default()
+    }
+
+    /// Writes the frame as it stands in its version, flags and sequence number.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let (mtype, ss) = match self.kind {
+            Kind::OneWay => (0, self.method.len() as u8),
+            Kind::Quest => (1, self.method.len() as u8),
+            Kind::Answer => (2, self.status),
+        };
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&[self.version, self.flags, mtype, ss]);
+        out.extend_from_slice(&(self.payload.len() as u32).to_le_bytes());
+        if self.kind != Kind::OneWay {
+            out.extend_from_slice(&self.seq.to_le_bytes());
+        }
+        out.extend_from_slice(&self.method);
+        out.extend_from_slice(&self.payload);
+    }
+}
+
+/// Why bytes are not a frame. Each of them ends the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameError {
+    /// The first four bytes are not `FPNN`.
+    Magic,
+    /// Not exactly one of msgpack and JSON, or a flag that this connection does not take.
+    Flags(u8),
+    /// The message type is above 2.
+    Type(u8),
+    /// A quest without a method name, or a name that is not UTF-8.
+    Method,
+    /// A payload of no bytes at all.
+    EmptyPayload,
+    /// A payload larger than this connection allows.
+    TooLarge(u32),
+}
+
+impl core::fmt::Display for FrameError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            FrameError::Magic => f.write_str("does not begin with FPNN"),
+            FrameError::Flags(flags) => write!(f, "has flags {flags:#04x}"),
+            FrameError::Type(mtype) => write!(f, "has message type {mtype}"),
+            FrameError::Method => f.write_str("has no valid method name"),
+            FrameError::EmptyPayload => f.write_str("has an empty payload"),
+            FrameError::TooLarge(size) => write!(f, "claims {size} payload bytes"),
+        }
+    }
+}
+
+/// Splits a byte stream into frames. Holds no memory while no frame is under way.
+#[derive(Debug)]
+pub struct FrameReader {
+    buffer: BytesMut,
+    limit: usize,
+    json: bool,
+}
+
+/// Smallest step by which a reader's buffer grows.
+const GROWTH: usize = 16 * 1024;
+
+impl FrameReader {
+    /// A reader that refuses payloads above `limit` bytes and takes msgpack alone.
+    pub fn new(limit: usize) -> Self {
+        Self { buffer: BytesMut::new(), limit, json: false }
+    }
+
+    /// Also takes JSON payloads (listeners for third-party SDKs).
+    pub fn allow_json(mut self) -> Self {
+        self.json = true;
+        self
+    }
+
+    /// Changes the limit, from the next frame on.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// Bytes held for a frame that is not complete yet.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Takes bytes by copying them.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The buffer to read the rest of a large frame into without a copy: it has room for
+    /// some of what is missing, more only as more has arrived. `None` when a small read
+    /// and [`feed`](Self::feed) serve better.
+    pub fn large_rest(&mut self) -> Option<&mut BytesMut> {
+        let total = self.frame_len().ok()??;
+        let missing = total.saturating_sub(self.buffer.len());
+        if missing < GROWTH {
+            return None;
+        }
+        let step = missing.min(self.buffer.len().max(4 * GROWTH));
+        if self.buffer.capacity() - self.buffer.len() < step {
+            self.buffer.reserve(step);
+        }
+        Some(&mut self.buffer)
+    }
+
+    /// The whole length of the frame at the front, once its header is here and good.
+    fn frame_len(&self) -> Result<Option<usize>, FrameError> {
+        let head = &self.buffer[..];
+        // A stranger is recognised by the first byte that cannot be ours.
+        let seen = head.len().min(MAGIC.len());
+        if head[..seen] != MAGIC[..seen] {
+            return Err(FrameError::Magic);
+        }
+        let Some(head) = head.first_chunk::<HEADER_LEN>() else {
+            return Ok(None);
+        };
+        let [_, _, _, _, _, flags, mtype, ss, s0, s1, s2, s3] = *head;
+        if flags != FLAG_MSGPACK && !(self.json && flags == FLAG_JSON) {
+            return Err(FrameError::Flags(flags));
+        }
+        if mtype > 2 {
+            return Err(FrameError::Type(mtype));
+        }
+        if mtype != 2 && ss == 0 {
+            return Err(FrameError::Method);
+        }
+        let size = u32::from_le_bytes([s0, s1, s2, s3]);
+        if size == 0 {
+            return Err(FrameError::EmptyPayload);
+        }
+        if u64::from(size) > self.limit as u64 {
+            return Err(FrameError::TooLarge(size));
+        }
+        let seq = if mtype == 0 { 0 } else { 4 };
+        let method = if mtype == 2 { 0 } else { usize::from(ss) };
+        Ok(Some(HEADER_LEN + seq + method + size as usize))
+    }
+
+    /// The next whole frame, if it is here.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        if self.buffer.is_empty() {
+            return Ok(None);
+        }
+        let Some(total) = self.frame_len()? else {
+            return Ok(None);
+        };
+        if self.buffer.len() < total {
+            return Ok(None);
+        }
+        let mut bytes = if self.buffer.len() == total {
+            core::mem::take(&mut self.buffer).freeze()
+        } else {
+            self.buffer.split_to(total).freeze()
+        };
+        let (version, flags, mtype, ss) = (bytes[4], bytes[5], bytes[6], bytes[7]);
+        bytes.advance(HEADER_LEN);
+        let kind = match mtype {
+            0 => Kind::OneWay,
+            1 => Kind::Quest,
+            _ => Kind::Answer,
+        };
+        let seq = if kind == Kind::OneWay { 0 } else { bytes.get_u32_le() };
+        let method = if kind == Kind::Answer { Bytes::new() } else { bytes.split_to(usize::from(ss)) };
+        if core::str::from_utf8(&method).is_err() {
+            return Err(FrameError::Method);
+        }
+        let status = if kind == Kind::Answer { ss } else { 0 };
+        Ok(Some(Frame { kind, version, flags, status, seq, method, payload: bytes }))
+    }
+}

@@ -1,0 +1,161 @@
+//! What waits to be written to one connection.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::frame::{FLAG_MSGPACK, HEADER_LEN, MAGIC, VERSION};
+use crate::message::{Body, ErrorAnswer, Message, Routed};
+use crate::pack::Writer;
+
+/// Bytes on their way out, in order. Small frames share a buffer, large byte strings are never copied.
+#[derive(Debug, Default)]
+pub struct OutQueue {
+    ready: VecDeque<Bytes>,
+    open: BytesMut,
+    len: usize,
+    written: u64,
+}
+
+impl OutQueue {
+    /// Bytes that wait.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes that have been handed to the socket so far.
+    pub fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// The stream position of the next byte that will be queued.
+    pub fn position(&self) -> u64 {
+        self.written + self.len as u64
+    }
+
+    /// Queues a one-way message.
+    pub fn one_way<M: Message>(&mut self, message: &M) {
+        self.frame(0, M::METHOD.len() as u8, None, M::METHOD, |writer| message.write(writer));
+    }
+
+    /// Queues a quest.
+    pub fn quest<M: Message>(&mut self, seq: u32, message: &M) {
+        self.frame(1, M::METHOD.len() as u8, Some(seq), M::METHOD, |writer| message.write(writer));
+    }
+
+    /// Queues a good answer.
+    pub fn answer<B: Body>(&mut self, seq: u32, body: &B) {
+        self.frame(2, 0, Some(seq), "", |writer| body.write(writer));
+    }
+
+    /// Queues an error answer.
+    pub fn error(&mut self, seq: u32, code: i32, text: &str) {
+        let body = ErrorAnswer { code: code.into(), text: text.to_owned() };
+        self.frame(2, 1, Some(seq), "", |writer| body.write(writer));
+    }
+
+    /// Queues a message to another session, through the relay.
+    pub fn routed<M: Message>(&mut self, to: &str, epoch: u64, message: &M) {
+        self.frame(0, M::METHOD.len() as u8, None, M::METHOD, |writer| {
+            Routed::write(writer, ("to", to), ("te", epoch), message);
+        });
+    }
+
+    /// Queues a routed message for its target: a new address, and the rest as it came.
+    pub fn forward(&mut self, method: &str, pairs: usize, from: &str, epoch: u64, rest: Bytes) {
+        self.frame(0, method.len() as u8, None, method, |writer| {
+            writer.map(pairs);
+            writer.str("fr");
+            writer.str(from);
+            writer.str("fe");
+            writer.uint(epoch);
+            if rest.len() < crate::pack::TAIL_FROM {
+                writer.buffer.put_slice(&rest);
+            } else {
+                writer.tail = Some(rest);
+            }
+        });
+    }
+
+    fn frame(&mut self, mtype: u8, ss: u8, seq: Option<u32>, method: &str, payload: impl FnOnce(&mut Writer<'_>)) {
+        let start = self.open.len();
+        self.open.put_slice(&MAGIC);
+        self.open.put_slice(&[VERSION, FLAG_MSGPACK, mtype, ss, 0, 0, 0, 0]);
+        if let Some(seq) = seq {
+            self.open.put_u32_le(seq);
+        }
+        self.open.put_slice(method.as_bytes());
+        let body = self.open.len();
+        let mut writer = Writer::new(&mut self.open);
+        payload(&mut writer);
+        let tail = writer.tail.take();
+        let tail_len = tail.as_ref().map_or(0, Bytes::len);
+        let size = (self.open.len() - body + tail_len) as u32;
+        self.open[start + HEADER_LEN - 4..start + HEADER_LEN].copy_from_slice(&size.to_le_bytes());
+        self.len += self.open.len() - start + tail_len;
+        if let Some(tail) = tail {
+            self.ready.push_back(self.open.split().freeze());
+            self.ready.push_back(tail);
+        }
+    }
+
+    /// Fills `slices` with what comes next, and returns how many were filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let open = (!self.open.is_empty()).then_some(&self.open[..]);
+        let parts = self.ready.iter().map(|bytes| &bytes[..]).chain(open);
+        let mut count = 0;
+        for (slot, part) in slices.iter_mut().zip(parts) {
+            *slot = IoSlice::new(part);
+            count += 1;
+        }
+        count
+    }
+
+    /// Removes `count` bytes that the socket has taken.
+    pub fn advance(&mut self, mut count: usize) {
+        debug_assert!(count <= self.len);
+        self.len -= count;
+        self.written += count as u64;
+        while count > 0 {
+            let Some(front) = self.ready.front_mut() else {
+                self.open.advance(count);
+                break;
+            };
+            if front.len() > count {
+                front.advance(count);
+                break;
+            }
+            count -= front.len();
+            self.ready.pop_front();
+        }
+        if self.len == 0 {
+            // An idle connection holds no memory.
+            self.ready = VecDeque::new();
+            self.open = BytesMut::new();
+        }
+    }
+
+    /// Takes everything out, as one string of bytes (tests, and transports that are not sockets).
+    pub fn take(&mut self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(self.len);
+        for part in &self.ready {
+            all.extend_from_slice(part);
+        }
+        all.extend_from_slice(&self.open);
+        self.advance(all.len());
+        all
+    }
+
+    /// Forgets everything that has not been written.
+    pub fn clear(&mut self) {
+        self.ready = VecDeque::new();
+        self.open = BytesMut::new();
+        self.len = 0;
+    }
+}

@@ -1,0 +1,404 @@
+//! msgpack for maps of a few known keys, on `rmp`. Reading never recurses and never allocates by a claimed length.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use rmp::Marker;
+use rmp::decode::{RmpRead, read_marker};
+
+/// Containers may stand in each other this deep, the root map included.
+pub const MAX_DEPTH: usize = 16;
+
+/// Byte strings from this length on travel behind the head of a frame without being copied.
+pub(crate) const TAIL_FROM: usize = 4 * 1024;
+
+/// Why a payload cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PackError {
+    /// The payload ends too early.
+    Truncated,
+    /// Something stands behind the root map.
+    Trailing,
+    /// The payload's root is not a map.
+    NotAMap,
+    /// A map key is not a string.
+    Key,
+    /// Containers are nested deeper than [`MAX_DEPTH`].
+    Depth,
+    /// A key that must be there is missing.
+    Missing(&'static str),
+    /// A key stands twice.
+    Twice(&'static str),
+    /// A value has the wrong type or is out of range.
+    Type(&'static str),
+    /// A byte that msgpack does not use.
+    Reserved,
+}
+
+impl core::fmt::Display for PackError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            PackError::Truncated => f.write_str("the payload is cut short"),
+            PackError::Trailing => f.write_str("bytes stand behind the payload's map"),
+            PackError::NotAMap => f.write_str("the payload is not a map"),
+            PackError::Key => f.write_str("a map key is not text"),
+            PackError::Depth => write!(f, "the payload is nested deeper than {MAX_DEPTH}"),
+            PackError::Missing(key) => write!(f, "the key {key:?} is missing"),
+            PackError::Twice(key) => write!(f, "the key {key:?} stands twice"),
+            PackError::Type(key) => write!(f, "the value of {key:?} has the wrong type or range"),
+            PackError::Reserved => f.write_str("the payload has a reserved type byte"),
+        }
+    }
+}
+
+/// Writes msgpack. One large byte string at the end is kept apart instead of being copied.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    /// What has been written so far.
+    pub(crate) buffer: &'a mut BytesMut,
+    /// The byte string to send behind `buffer`.
+    pub(crate) tail: Option<Bytes>,
+}
+
+impl<'a> Writer<'a> {
+    /// A writer that appends to `buffer`.
+    pub fn new(buffer: &'a mut BytesMut) -> Self {
+        Self { buffer, tail: None }
+    }
+
+    /// Begins a map of `len` pairs.
+    pub fn map(&mut self, len: usize) {
+        match len {
+            0..=15 => self.buffer.put_u8(0x80 | len as u8),
+            16..=0xffff => {
+                self.buffer.put_u8(0xde);
+                self.buffer.put_u16(len as u16);
+            }
+            _ => {
+                self.buffer.put_u8(0xdf);
+                self.buffer.put_u32(len as u32);
+            }
+        }
+    }
+
+    /// Begins an array of `len` values.
+    pub fn array(&mut self, len: usize) {
+        match len {
+            0..=15 => self.buffer.put_u8(0x90 | len as u8),
+            16..=0xffff => {
+                self.buffer.put_u8(0xdc);
+                self.buffer.put_u16(len as u16);
+            }
+            _ => {
+                self.buffer.put_u8(0xdd);
+                self.buffer.put_u32(len as u32);
+            }
+        }
+    }
+
+    /// Writes text.
+    pub fn str(&mut self, text: &str) {
+        let len = text.len();
+        match len {
+            0..=31 => self.buffer.put_u8(0xa0 | len as u8),
+            32..=0xff => self.buffer.put_slice(&[0xd9, len as u8]),
+            0x100..=0xffff => {
+                self.buffer.put_u8(0xda);
+                self.buffer.put_u16(len as u16);
+            }
+            _ => {
+                self.buffer.put_u8(0xdb);
+                self.buffer.put_u32(len as u32);
+            }
+        }
+        self.buffer.put_slice(text.as_bytes());
+    }
+
+    fn bin_head(&mut self, len: usize) {
+        match len {
+            0..=0xff => self.buffer.put_slice(&[0xc4, len as u8]),
+            0x100..=0xffff => {
+                self.buffer.put_u8(0xc5);
+                self.buffer.put_u16(len as u16);
+            }
+            _ => {
+                self.buffer.put_u8(0xc6);
+                self.buffer.put_u32(len as u32);
+            }
+        }
+    }
+
+    /// Writes a byte string by copying it.
+    pub fn bin(&mut self, bytes: &[u8]) {
+        self.bin_head(bytes.len());
+        self.buffer.put_slice(bytes);
+    }
+
+    /// Writes the payload's last value: a large one is not copied.
+    pub fn last_bin(&mut self, bytes: &Bytes) {
+        if bytes.len() < TAIL_FROM {
+            self.bin(bytes);
+        } else {
+            self.bin_head(bytes.len());
+            self.tail = Some(bytes.clone());
+        }
+    }
+
+    /// Writes an unsigned integer in the fewest bytes.
+    pub fn uint(&mut self, value: u64) {
+        match value {
+            0..=0x7f => self.buffer.put_u8(value as u8),
+            0x80..=0xff => self.buffer.put_slice(&[0xcc, value as u8]),
+            0x100..=0xffff => {
+                self.buffer.put_u8(0xcd);
+                self.buffer.put_u16(value as u16);
+            }
+            0x1_0000..=0xffff_ffff => {
+                self.buffer.put_u8(0xce);
+                self.buffer.put_u32(value as u32);
+            }
+            _ => {
+                self.buffer.put_u8(0xcf);
+                self.buffer.put_u64(value);
+            }
+        }
+    }
+
+    /// Writes a signed integer in the fewest bytes.
+    pub fn int(&mut self, value: i64) {
+        if let Ok(value) = u64::try_from(value) {
+            return self.uint(value);
+        }
+        match value {
+            -32..=-1 => self.buffer.put_i8(value as i8),
+            -128..=-33 => {
+                self.buffer.put_u8(0xd0);
+                self.buffer.put_i8(value as i8);
+            }
+            -32768..=-129 => {
+                self.buffer.put_u8(0xd1);
+                self.buffer.put_i16(value as i16);
+            }
+            -2_147_483_648..=-32769 => {
+                self.buffer.put_u8(0xd2);
+                self.buffer.put_i32(value as i32);
+            }
+            _ => {
+                self.buffer.put_u8(0xd3);
+                self.buffer.put_i64(value);
+            }
+        }
+    }
+
+    /// Writes true or false.
+    pub fn bool(&mut self, value: bool) {
+        self.buffer.put_u8(if value { 0xc3 } else { 0xc2 });
+    }
+}
+
+/// Reads msgpack out of a payload; text and byte strings come out as views of it.
+#[derive(Debug, Clone)]
+pub struct Reader<'a> {
+    payload: &'a Bytes,
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// A reader at the start of `payload`.
+    pub fn new(payload: &'a Bytes) -> Self {
+        Self { payload, rest: payload }
+    }
+
+    /// How far the reader has come.
+    pub fn position(&self) -> usize {
+        self.payload.len() - self.rest.len()
+    }
+
+    /// An error if anything is left.
+    pub fn finish(&self) -> Result<(), PackError> {
+        if self.rest.is_empty() { Ok(()) } else { Err(PackError::Trailing) }
+    }
+
+    fn marker(&mut self) -> Result<Marker, PackError> {
+        read_marker(&mut self.rest).map_err(|_| PackError::Truncated)
+    }
+
+    fn peek(&self) -> Result<Marker, PackError> {
+        self.rest.first().map(|byte| Marker::from_u8(*byte)).ok_or(PackError::Truncated)
+    }
+
+    fn take(&mut self, len: usize) -> Result<&'a [u8], PackError> {
+        let Some((head, rest)) = self.rest.split_at_checked(len) else {
+            return Err(PackError::Truncated);
+        };
+        self.rest = rest;
+        Ok(head)
+    }
+
+    fn len8(&mut self) -> Result<usize, PackError> {
+        self.rest.read_data_u8().map(usize::from).map_err(|_| PackError::Truncated)
+    }
+
+    fn len16(&mut self) -> Result<usize, PackError> {
+        self.rest.read_data_u16().map(usize::from).map_err(|_| PackError::Truncated)
+    }
+
+    fn len32(&mut self) -> Result<usize, PackError> {
+        let len = self.rest.read_data_u32().map_err(|_| PackError::Truncated)?;
+        usize::try_from(len).map_err(|_| PackError::Truncated)
+    }
+
+    /// A map's number of pairs. More pairs than bytes are refused here.
+    pub fn map(&mut self) -> Result<usize, PackError> {
+        let len = match self.marker()? {
+            Marker::FixMap(len) => usize::from(len),
+            Marker::Map16 => self.len16()?,
+            Marker::Map32 => self.len32()?,
+            _ => return Err(PackError::NotAMap),
+        };
+        if len > self.rest.len() { Err(PackError::Truncated) } else { Ok(len) }
+    }
+
+    /// An array's number of values. More values than bytes are refused here.
+    pub fn array(&mut self, key: &'static str) -> Result<usize, PackError> {
+        let len = match self.marker()? {
+            Marker::FixArray(len) => usize::from(len),
+            Marker::Array16 => self.len16()?,
+            Marker::Array32 => self.len32()?,
+            _ => return Err(PackError::Type(key)),
+        };
+        if len > self.rest.len() { Err(PackError::Truncated) } else { Ok(len) }
+    }
+
+    /// A map key.
+    pub fn key(&mut self) -> Result<&'a [u8], PackError> {
+        match self.peek()? {
+            Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => self.slice("key"),
+            _ => Err(PackError::Key),
+        }
+    }
+
+    /// The bytes of a str or a bin, whichever was written.
+    pub fn slice(&mut self, key: &'static str) -> Result<&'a [u8], PackError> {
+        let len = match self.marker()? {
+            Marker::FixStr(len) => usize::from(len),
+            Marker::Str8 | Marker::Bin8 => self.len8()?,
+            Marker::Str16 | Marker::Bin16 => self.len16()?,
+            Marker::Str32 | Marker::Bin32 => self.len32()?,
+            _ => return Err(PackError::Type(key)),
+        };
+        self.take(len)
+    }
+
+    /// Text: a str or bin that is UTF-8.
+    pub fn str(&mut self, key: &'static str) -> Result<&'a str, PackError> {
+        core::str::from_utf8(self.slice(key)?).map_err(|_| PackError::Type(key))
+    }
+
+    /// The bytes of a str or bin, sharing the payload's memory.
+    pub fn bytes(&mut self, key: &'static str) -> Result<Bytes, PackError> {
+        let slice = self.slice(key)?;
+        Ok(self.payload.slice_ref(slice))
+    }
+
+    /// Any integer, as a signed 128-bit one so that both 64-bit ranges fit.
+    fn integer(&mut self, key: &'static str) -> Result<i128, PackError> {
+        let cut = |_| PackError::Truncated;
+        Ok(match self.marker()? {
+            Marker::FixPos(value) => value.into(),
+            Marker::FixNeg(value) => value.into(),
+            Marker::U8 => self.rest.read_data_u8().map_err(cut)?.into(),
+            Marker::U16 => self.rest.read_data_u16().map_err(cut)?.into(),
+            Marker::U32 => self.rest.read_data_u32().map_err(cut)?.into(),
+            Marker::U64 => self.rest.read_data_u64().map_err(cut)?.into(),
+            Marker::I8 => self.rest.read_data_i8().map_err(cut)?.into(),
+            Marker::I16 => self.rest.read_data_i16().map_err(cut)?.into(),
+            Marker::I32 => self.rest.read_data_i32().map_err(cut)?.into(),
+            Marker::I64 => self.rest.read_data_i64().map_err(cut)?.into(),
+            _ => return Err(PackError::Type(key)),
+        })
+    }
+
+    /// An integer that fits `T`.
+    pub fn int<T: TryFrom<i128>>(&mut self, key: &'static str) -> Result<T, PackError> {
+        T::try_from(self.integer(key)?).map_err(|_| PackError::Type(key))
+    }
+
+    /// True or false.
+    pub fn bool(&mut self, key: &'static str) -> Result<bool, PackError> {
+        match self.marker()? {
+            Marker::True => Ok(true),
+            Marker::False => Ok(false),
+            _ => Err(PackError::Type(key)),
+        }
+    }
+
+    /// Passes over one value, whatever it is; `depth` containers already surround it.
+    pub fn skip(&mut self, depth: usize) -> Result<(), PackError> {
+        // How many values are still to come in each open container.
+        let mut open = [0usize; MAX_DEPTH];
+        let mut level = depth;
+        loop {
+            let (bytes, values) = match self.marker()? {
+                Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => (0, 0),
+                Marker::U8 | Marker::I8 => (1, 0),
+                Marker::U16 | Marker::I16 => (2, 0),
+                Marker::U32 | Marker::I32 | Marker::F32 => (4, 0),
+                Marker::U64 | Marker::I64 | Marker::F64 => (8, 0),
+                Marker::FixStr(len) => (usize::from(len), 0),
+                Marker::Str8 | Marker::Bin8 => (self.len8()?, 0),
+                Marker::Str16 | Marker::Bin16 => (self.len16()?, 0),
+                Marker::Str32 | Marker::Bin32 => (self.len32()?, 0),
+                Marker::FixExt1 => (2, 0),
+                Marker::FixExt2 => (3, 0),
+                Marker::FixExt4 => (5, 0),
+                Marker::FixExt8 => (9, 0),
+                Marker::FixExt16 => (17, 0),
+                Marker::Ext8 => (self.len8()?.saturating_add(1), 0),
+                Marker::Ext16 => (self.len16()?.saturating_add(1), 0),
+                Marker::Ext32 => (self.len32()?.saturating_add(1), 0),
+                Marker::FixArray(len) => (0, usize::from(len)),
+                Marker::Array16 => (0, self.len16()?),
+                Marker::Array32 => (0, self.len32()?),
+                Marker::FixMap(len) => (0, usize::from(len).saturating_mul(2)),
+                Marker::Map16 => (0, self.len16()?.saturating_mul(2)),
+                Marker::Map32 => (0, self.len32()?.saturating_mul(2)),
+                Marker::Reserved => return Err(PackError::Reserved),
+            };
+            self.take(bytes)?;
+            if values > self.rest.len() {
+                return Err(PackError::Truncated);
+            }
+            if values > 0 {
+                let Some(slot) = open.get_mut(level) else {
+                    return Err(PackError::Depth);
+                };
+                *slot = values;
+                level += 1;
+                continue;
+            }
+            // One value is done: close every container that it completes.
+            loop {
+                if level == depth {
+                    return Ok(());
+                }
+                let Some(slot) = open.get_mut(level - 1) else {
+                    return Err(PackError::Depth);
+                };
+                *slot -= 1;
+                if *slot > 0 {
+                    break;
+                }
+                level -= 1;
+            }
+        }
+    }
+}
+
+/// Checks that `payload` is exactly one map with text keys at its root, nested no deeper than [`MAX_DEPTH`].
+pub fn validate(payload: &Bytes) -> Result<(), PackError> {
+    let mut reader = Reader::new(payload);
+    for _ in 0..reader.map()? {
+        reader.key()?;
+        reader.skip(1)?;
+    }
+    reader.finish()
+}

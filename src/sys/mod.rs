@@ -1,0 +1,1 @@
+//! System calls, each behind a safe function.
