@@ -1,1 +1,11 @@
-//! System calls, each behind a safe function.
+//! The few system calls that need libc, each behind a safe function.
+
+mod event_fd;
+mod file;
+mod process;
+mod socket;
+
+pub use event_fd::EventFd;
+pub use file::{make_private_dir, rename_no_replace, reserve, sync_dir};
+pub use process::spawn_quiet;
+pub use socket::{keep_alive, recv_into, send_vectored};

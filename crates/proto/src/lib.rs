@@ -8,6 +8,8 @@ pub mod code;
 pub mod frame;
 pub mod id;
 pub mod message;
+pub mod name;
 pub mod out;
 pub mod pack;
+pub mod session;
 pub mod token;

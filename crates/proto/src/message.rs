@@ -127,14 +127,14 @@ impl Field for Vec<String> {
     }
 }
 
-/// Pairs of a command's position and the code it was refused with.
-impl Field for Vec<(u64, i64)> {
+/// Stretches of a sequence, from and up to.
+impl Field for Vec<(u64, u64)> {
     fn put(&self, writer: &mut Writer<'_>) {
         writer.array(self.len());
-        for (position, code) in self {
+        for (from, to) in self {
             writer.array(2);
-            writer.uint(*position);
-            writer.int(*code);
+            writer.uint(*from);
+            writer.uint(*to);
         }
     }
     fn get(reader: &mut Reader<'_>, key: &'static str) -> Result<Self, PackError> {
@@ -288,6 +288,8 @@ bodies! {
         /// Opens the next bulk connection.
         ticket: [u8; 16] = "ticket",
     }
+    /// Asks for a new ticket, when the last one was lost with its answer; answered by [`BulkAnswer`].
+    NewTicket = "crticket" {}
     /// Replaces the session's token.
     UpdateToken = "crtoken" {
         /// A JWT.
@@ -370,8 +372,10 @@ bodies! {
     Command = "crcmd" {
         /// Position in the byte sequence of this sender and target.
         position: u64 = "p",
-        /// Lowest position that the sender may still repeat.
+        /// Nothing between this position and `position` will ever be sent (again).
         base: u64 = "b",
+        /// The sender has learned the outcome of everything below.
+        settled: u64 = "s",
         /// Task id.
         task: TaskId = "i",
         /// Whether the caller chose the id.
@@ -385,8 +389,8 @@ bodies! {
         position: u64 = "p",
         /// The sender may send up to here.
         limit: u64 = "l",
-        /// Positions that were refused, with the code.
-        refused: Vec<(u64, i64)> = "f",
+        /// Stretches that were refused with 1106.
+        refused: Vec<(u64, u64)> = "f",
     }
     /// Routed: announces a transfer.
     Offer = "croffer" {

@@ -1,0 +1,439 @@
+//! Commands, both ways: one byte sequence for each pair of epochs, as `docs/wire.md` section 4.1 says.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::types::*;
+use super::{Mode, Session};
+use crate::code;
+use crate::id::TaskId;
+use crate::message::{CLASS_COMMANDS, Command, CommandAck, Routed};
+use crate::pack::PackError;
+
+/// Commands are put on the connection while less than this waits there; the rest keeps its place in the queue.
+const QUEUE_AHEAD: usize = 256 * 1024;
+/// Commands that wait for one target; more are refused with 1106.
+const MAX_WAITING: usize = 65_536;
+/// A source may be this far ahead of the application.
+const WINDOW: u64 = 1024 * 1024;
+/// The same, while the session as a whole is short of room.
+const SMALL_WINDOW: u64 = INITIAL_COMMAND_LIMIT;
+/// Refused stretches of one source's sequence that are remembered.
+const MAX_REFUSED: usize = 1_024;
+
+/// A command on its way out.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    task: TaskId,
+    cookie: usize,
+    data: Bytes,
+    chosen: bool,
+    deadline: Duration,
+    /// Its place in the sequence, from the first time it is sent.
+    position: Option<u64>,
+    /// Bytes of it may have been handed to an earlier connection.
+    handed: bool,
+    /// Where it begins in the present connection's stream, if it is queued there.
+    start: Option<u64>,
+}
+
+impl Outgoing {
+    fn charge(&self) -> u64 {
+        self.data.len() as u64 + COMMAND_OVERHEAD
+    }
+
+    /// Whether the target may have seen it.
+    fn may_have_arrived(&self, written: u64) -> bool {
+        self.handed || self.start.is_some_and(|start| start < written)
+    }
+}
+
+/// What one sender's commands have come to.
+#[derive(Debug)]
+pub(super) struct Source {
+    epoch: u64,
+    /// Everything below has been decided.
+    expected: u64,
+    /// Bytes handed to the application, in all.
+    delivered: u64,
+    /// Bytes that it is known to have handled.
+    handled: u64,
+    /// A receipt has been asked for up to here.
+    receipted: u64,
+    /// What the sender has been told that it may send.
+    limit: u64,
+    /// Stretches of the sequence that were refused, ascending, as far as the sender may not know of them.
+    refused: Vec<(u64, u64)>,
+    ack_due: bool,
+    /// The sender's epoch has ended; forget it once the application has handled everything.
+    gone: bool,
+}
+
+impl Source {
+    fn new(epoch: u64) -> Self {
+        Self {
+            epoch,
+            expected: 0,
+            delivered: 0,
+            handled: 0,
+            receipted: 0,
+            limit: INITIAL_COMMAND_LIMIT,
+            refused: Vec::new(),
+            ack_due: false,
+            gone: false,
+        }
+    }
+
+    /// What the sender may send now, when `window` bytes may wait for the application.
+    fn fresh_limit(&self, window: u64) -> u64 {
+        self.limit.max((self.expected + window).saturating_sub(self.delivered - self.handled))
+    }
+
+    /// Remembers a refusal; false when there is no room to remember it.
+    fn refuse(&mut self, from: u64, to: u64) -> bool {
+        let full = self.refused.len() >= MAX_REFUSED;
+        match self.refused.last_mut() {
+            Some((_, end)) if *end == from => *end = to,
+            _ if full => return false,
+            _ => self.refused.push((from, to)),
+        }
+        true
+    }
+
+    fn is_done(&self) -> bool {
+        self.gone && self.handled >= self.receipted
+    }
+}
+
+impl Session {
+    // ---- sending ------------------------------------------------------------------------------------------
+
+    /// Sends a command; one `CommandRslt` follows.
+    pub fn send_command(&mut self, call: CommandCall, now: Now) {
+        let CommandCall { target, task, chosen, data, timeout, cookie } = call;
+        let size = data.len();
+        let outcome = match self.sent_outcomes.get(&task).filter(|_| chosen) {
+            _ if self.mode != Mode::Kept => Some(code::NOT_LOGIN),
+            outcome => outcome,
+        };
+        if let Some(err) = outcome {
+            return self.event(Event::CommandRslt { task, err, cookie, size, chosen });
+        }
+        let deadline = now.mono + timeout.unwrap_or(self.config.command_timeout);
+        self.scan_by(deadline);
+        let path = self.path(&target);
+        if path.commands.len() >= MAX_WAITING {
+            return self.event(Event::CommandRslt { task, err: code::SEND_QUEUE_FULL, cookie, size, chosen });
+        }
+        path.commands.push_back(Outgoing {
+            task,
+            cookie,
+            data,
+            chosen,
+            deadline,
+            position: None,
+            handed: false,
+            start: None,
+        });
+        self.pump_commands(&target);
+    }
+
+    /// Queues what the target, the relay and the connection have room for.
+    pub(super) fn pump_commands(&mut self, target: &Arc<str>) {
+        let Some(path) = self.path_by_target.get_mut(target) else { return };
+        if !path.open_for(CLASS_COMMANDS) {
+            return;
+        }
+        let settled = path.commands.front().and_then(|front| front.position).unwrap_or(path.next_position);
+        let mut end_of_previous = match path.sent.checked_sub(1).and_then(|at| path.commands.get(at)) {
+            Some(previous) => previous.position.map_or(0, |position| position + previous.charge()),
+            None => 0,
+        };
+        while let Some(command) = path.commands.get_mut(path.sent) {
+            let charge = command.charge();
+            let position = command.position.unwrap_or(path.next_position);
+            if position + charge > path.limit {
+                break;
+            }
+            if self.wire.out.len() >= QUEUE_AHEAD {
+                self.commands_wait = true;
+                break;
+            }
+            if command.position.is_none() {
+                command.position = Some(position);
+                path.next_position = position + charge;
+            }
+            command.start = Some(self.wire.out.position());
+            let message = Command {
+                position,
+                base: end_of_previous,
+                settled,
+                task: command.task,
+                chosen: command.chosen,
+                data: command.data.clone(),
+            };
+            self.wire.out.routed(target, path.epoch, &message);
+            end_of_previous = position + charge;
+            path.sent += 1;
+        }
+    }
+
+    /// The command connection has room again.
+    pub(super) fn pump_all_commands(&mut self) {
+        if !self.commands_wait || self.wire.out.len() >= QUEUE_AHEAD / 2 {
+            return;
+        }
+        self.commands_wait = false;
+        let waiting: Vec<Arc<str>> = self
+            .path_by_target
+            .iter()
+            .filter(|(_, path)| path.sent < path.commands.len() && path.open_for(CLASS_COMMANDS))
+            .map(|(target, _)| target.clone())
+            .collect();
+        for target in &waiting {
+            self.pump_commands(target);
+        }
+    }
+
+    /// The command connection is about to be forgotten: note what it took.
+    pub(super) fn mark_handed_commands(&mut self) {
+        let written = self.wire.out.written();
+        for path in self.path_by_target.values_mut() {
+            path.sent = 0;
+            for command in &mut path.commands {
+                command.handed = command.may_have_arrived(written);
+                command.start = None;
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, ack: Routed<CommandAck>) {
+        let target: Arc<str> = ack.from.into();
+        let Some(path) = self.path_by_target.get_mut(&target) else { return };
+        if path.epoch != ack.epoch {
+            return;
+        }
+        // A target cannot acknowledge, or ask for, what was never sent to it.
+        let position = ack.message.position.min(path.next_position);
+        path.limit = path.limit.max(ack.message.limit);
+        let mut ended = Vec::new();
+        while let Some(front) = path.commands.front() {
+            let Some(at) = front.position.filter(|at| *at < position) else { break };
+            let refused = ack.message.refused.iter().any(|(from, to)| (*from..*to).contains(&at));
+            let err = if refused { code::SEND_QUEUE_FULL } else { code::NOERR };
+            path.sent = path.sent.saturating_sub(1);
+            ended.extend(path.commands.pop_front().map(|command| (command, err)));
+        }
+        for (command, err) in ended {
+            self.command_ended(command, err);
+        }
+        self.pump_commands(&target);
+    }
+
+    fn command_ended(&mut self, command: Outgoing, err: i32) {
+        let Outgoing { task, cookie, chosen, data, .. } = command;
+        if chosen {
+            self.sent_outcomes.insert(task, err);
+        }
+        self.event(Event::CommandRslt { task, err, cookie, size: data.len(), chosen });
+    }
+
+    /// The target's incarnation has ended. `certain`: it took nothing that it has not acknowledged.
+    pub(super) fn commands_lost(&mut self, target: &Arc<str>, err: i32, certain: bool) {
+        let written = self.wire.out.written();
+        let Some(path) = self.path_by_target.get_mut(target) else { return };
+        path.sent = 0;
+        let mut ended = Vec::new();
+        // What has no position was never sent to that incarnation.
+        while path.commands.front().is_some_and(|command| command.position.is_some()) {
+            ended.extend(path.commands.pop_front());
+        }
+        for command in ended {
+            let certain = certain || !command.may_have_arrived(written);
+            self.command_ended(command, Self::ended_code(certain, err));
+        }
+    }
+
+    /// Fails the commands that have not been sent at all.
+    pub(super) fn fail_unsent_commands(&mut self, target: &Arc<str>, err: i32) {
+        let Some(path) = self.path_by_target.get_mut(target) else { return };
+        let first = path.commands.iter().position(|command| command.position.is_none());
+        let Some(first) = first else { return };
+        let ended: Vec<Outgoing> = path.commands.drain(first..).collect();
+        for command in ended {
+            self.command_ended(command, err);
+        }
+    }
+
+    /// The session ends with `reason`.
+    pub(super) fn end_commands(&mut self, reason: i32) {
+        let written = self.wire.out.written();
+        let paths: Vec<_> = self.path_by_target.values_mut().map(|path| std::mem::take(&mut path.commands)).collect();
+        for command in paths.into_iter().flatten() {
+            let certain = !command.may_have_arrived(written);
+            self.command_ended(command, Self::ended_code(certain, reason));
+        }
+    }
+
+    /// Ends the commands whose deadline has passed.
+    pub(super) fn scan_commands(&mut self, now: Now) {
+        self.scan_paths(now);
+        let written = self.wire.out.written();
+        let late = self.late_code();
+        let mut ended = Vec::new();
+        let mut next: Option<Duration> = None;
+        for path in self.path_by_target.values_mut() {
+            let mut at = 0;
+            while let Some(command) = path.commands.get(at) {
+                if command.deadline > now.mono {
+                    next = Some(next.map_or(command.deadline, |old| old.min(command.deadline)));
+                    at += 1;
+                    continue;
+                }
+                let err = Self::ended_code(!command.may_have_arrived(written), late);
+                ended.extend(path.commands.remove(at).map(|command| (command, err)));
+                path.sent -= usize::from(at < path.sent);
+            }
+        }
+        for (command, err) in ended {
+            self.command_ended(command, err);
+        }
+        if let Some(at) = next {
+            self.scan_by(at);
+        }
+    }
+
+    // ---- receiving ----------------------------------------------------------------------------------------
+
+    /// A message from another user.
+    pub(super) fn routed(&mut self, method: &str, payload: &Bytes, now: Now) -> Result<(), PackError> {
+        match method {
+            "crcmd" => self.command_arrived(Routed::read(payload)?),
+            "crack" => self.acknowledged(Routed::read(payload)?),
+            "croffer" => self.offered(Routed::read(payload)?, now),
+            "crdata" => self.data_arrived(Routed::read(payload)?, now),
+            "crend" => self.end_arrived(Routed::read(payload)?),
+            "crcancel" => self.cancel_arrived(Routed::read(payload)?),
+            "crgo" => self.told_to_go(Routed::read(payload)?, now),
+            "crconf" => self.confirmed(Routed::read(payload)?, now),
+            "crdone" => self.done_arrived(Routed::read(payload)?),
+            _ => log::debug!("ignored the unknown message {method:?}"),
+        }
+        Ok(())
+    }
+
+    fn command_arrived(&mut self, command: Routed<Command>) {
+        if command.message.data.len() > MAX_COMMAND {
+            log::debug!("dropped a command of {} bytes", command.message.data.len());
+            return;
+        }
+        let name: Arc<str> = command.from.into();
+        let (epoch, message) = (command.epoch, command.message);
+        let source = self.source_by_user.entry(name.clone()).or_insert_with(|| Source::new(epoch));
+        if source.epoch > epoch {
+            return;
+        }
+        if source.epoch < epoch {
+            // A newer incarnation of the sender.
+            *source = Source::new(epoch);
+        }
+        let Some(end) = message.position.checked_add(message.data.len() as u64 + COMMAND_OVERHEAD) else { return };
+        source.ack_due = true;
+        source.refused.retain(|(_, to)| *to > message.settled);
+        if (message.base..=message.position).contains(&source.expected) {
+            self.take_command(&name, end, message);
+        }
+        self.acks.push(name);
+    }
+
+    fn take_command(&mut self, name: &Arc<str>, end: u64, message: Command) {
+        let at = message.position;
+        let charge = end - at;
+        let key = (name.clone(), message.task);
+        let repeated = message.chosen && self.received_outcomes.get(&key).is_some();
+        let full = self.held() + charge > self.config.inbound_limit;
+        let tight = self.held() > self.config.inbound_limit / 2;
+        let Some(source) = self.source_by_user.get_mut(name) else { return };
+        if full && !repeated {
+            if source.refuse(at, end) {
+                source.expected = end;
+                log::warn!("refused a command of {name:?}: the application has not handled what came before");
+            } else {
+                // Without a place to remember the refusal, silence is the only answer that stays true.
+                source.ack_due = false;
+            }
+            return;
+        }
+        source.expected = end;
+        if repeated {
+            return;
+        }
+        source.delivered += charge;
+        let ask = tight || source.delivered - source.receipted >= WINDOW / 4;
+        let receipt = ask.then(|| {
+            source.receipted = source.delivered;
+            Receipt::Commands { source: name.clone(), epoch: source.epoch, delivered: source.delivered }
+        });
+        self.delivered += charge;
+        if message.chosen {
+            self.received_outcomes.insert(key, code::NOERR);
+        }
+        self.event(Event::Command { source: name.clone(), task: message.task, data: message.data, receipt });
+    }
+
+    /// Bytes of commands and buffers that wait for the application.
+    pub(super) fn held(&self) -> u64 {
+        self.held_buffers + (self.delivered - self.handled)
+    }
+
+    fn command_window(&self) -> u64 {
+        if self.held() > self.config.inbound_limit / 2 { SMALL_WINDOW } else { WINDOW }
+    }
+
+    /// The application has handled a source's commands up to `delivered` bytes in all.
+    pub(super) fn commands_handled(&mut self, name: &Arc<str>, epoch: u64, delivered: u64) {
+        let window = self.command_window();
+        let Some(source) = self.source_by_user.get_mut(name).filter(|source| source.epoch == epoch) else { return };
+        source.handled = source.handled.max(delivered);
+        if source.is_done() {
+            self.source_by_user.remove(name);
+            return;
+        }
+        // Tell a sender that is out of credit, or nearly so; others hear it with their next acknowledgement.
+        let fresh = source.fresh_limit(window);
+        let blocked = source.limit - source.expected < MAX_COMMAND as u64 + COMMAND_OVERHEAD;
+        if (fresh >= source.limit + WINDOW / 4 || (blocked && fresh > source.limit)) && !source.ack_due {
+            source.ack_due = true;
+            self.acks.push(name.clone());
+        }
+    }
+
+    /// Sends the acknowledgements that this input made due.
+    pub(super) fn flush_acks(&mut self) {
+        if self.mode != Mode::Kept {
+            self.acks.clear();
+            return;
+        }
+        let window = self.command_window();
+        for name in std::mem::take(&mut self.acks) {
+            let Some(source) = self.source_by_user.get_mut(&name).filter(|source| source.ack_due) else { continue };
+            source.ack_due = false;
+            source.limit = source.fresh_limit(window);
+            let ack = CommandAck { position: source.expected, limit: source.limit, refused: source.refused.clone() };
+            self.wire.out.routed(&name, source.epoch, &ack);
+        }
+    }
+
+    /// A sender's epoch has ended.
+    pub(super) fn source_gone(&mut self, user: &Arc<str>, epoch: u64) {
+        if let Some(source) = self.source_by_user.get_mut(user).filter(|source| source.epoch == epoch) {
+            source.gone = true;
+            if source.is_done() {
+                self.source_by_user.remove(user);
+            }
+        }
+        self.receivings_of_gone(user, epoch);
+    }
+}

@@ -1,0 +1,306 @@
+//! One user's session, as a state machine: the client's half of `docs/wire.md`.
+//!
+//! The shell (the library's io thread, or a simulation) feeds in calls, bytes, results of file work and the time,
+//! then carries out every [`Output`], writes what [`Session::out`] holds, and comes back at [`Session::deadline`].
+//!
+//! * `link`: connections, login, resuming, heart-beats, tokens.
+//! * `peers`: where the targets are.
+//! * `commands`: commands, both ways.
+//! * `sending`, `receiving`: transfers.
+
+mod commands;
+mod link;
+mod peers;
+mod receiving;
+mod sending;
+mod types;
+
+pub use types::*;
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::code;
+use crate::id::TaskId;
+use crate::out::OutQueue;
+use crate::token;
+use commands::Source;
+use link::{Bulk, Line, Mode, Terms, Wire};
+use peers::Path;
+use receiving::Receiving;
+use sending::Sending;
+
+/// Outcomes of ended tasks are remembered for this many tasks, each way.
+const REMEMBERED: usize = 4_096;
+/// How much earlier than its expiry the application hears of a token's end (documented by CRVideo).
+const EXPIRY_NOTICE: Duration = Duration::from_secs(30);
+
+/// Outcomes by key, the oldest forgotten first.
+#[derive(Debug)]
+struct Outcomes<K> {
+    code_by_key: HashMap<K, i32>,
+    order: VecDeque<K>,
+}
+
+impl<K: Hash + Eq + Clone> Outcomes<K> {
+    fn new() -> Self {
+        Self { code_by_key: HashMap::new(), order: VecDeque::new() }
+    }
+
+    fn get(&self, key: &K) -> Option<i32> {
+        self.code_by_key.get(key).copied()
+    }
+
+    fn insert(&mut self, key: K, code: i32) {
+        if self.code_by_key.insert(key.clone(), code).is_none() {
+            self.order.push_back(key);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.code_by_key.remove(&oldest);
+        }
+    }
+}
+
+/// The state machine.
+#[derive(Debug)]
+pub struct Session {
+    config: Config,
+    identity: Option<Box<Identity>>,
+    mode: Mode,
+    line: Line,
+    bulk: Bulk,
+    wire: Wire,
+    bulk_wire: Wire,
+    terms: Terms,
+    epoch: u64,
+    session_id: [u8; 16],
+    path_by_target: HashMap<Arc<str>, Path>,
+    source_by_user: HashMap<Arc<str>, Source>,
+    /// Sources that want an acknowledgement sent.
+    acks: Vec<Arc<str>>,
+    /// Commands wait for room on the connection.
+    commands_wait: bool,
+    /// Bytes of commands handed to the application, in all.
+    delivered: u64,
+    /// Bytes of commands that it has handled, in all.
+    handled: u64,
+    /// Bytes of buffers that are coming in or wait for the application.
+    held_buffers: u64,
+    sending_by_task: HashMap<TaskId, Sending>,
+    /// Whose turn it is to put a chunk on the bulk connection.
+    ring: VecDeque<TaskId>,
+    /// Bytes read from sources, or being read, and not yet queued for sending.
+    read_ahead: usize,
+    receiving_by_id: HashMap<u64, Receiving>,
+    receiving_id_by_key: HashMap<(Arc<str>, TaskId), u64>,
+    next_receiving: u64,
+    sent_outcomes: Outcomes<TaskId>,
+    received_outcomes: Outcomes<(Arc<str>, TaskId)>,
+    wants_offers: bool,
+    wants_receive_progress: bool,
+    watching: bool,
+    /// When the tasks' own deadlines must be looked at, at the latest.
+    scan_at: Option<Duration>,
+    outputs: VecDeque<Output>,
+    random: u64,
+}
+
+impl Session {
+    /// A session that is not logged in. `seed` drives the jitter of reconnecting; `session_id` must be unguessable.
+    pub fn new(config: Config, session_id: [u8; 16], seed: u64) -> Self {
+        Self {
+            config,
+            identity: None,
+            mode: Mode::Idle,
+            line: Line::Down,
+            bulk: Bulk::Closed,
+            wire: Wire::default(),
+            bulk_wire: Wire::default(),
+            terms: Terms::default(),
+            epoch: 0,
+            session_id,
+            path_by_target: HashMap::new(),
+            source_by_user: HashMap::new(),
+            acks: Vec::new(),
+            commands_wait: false,
+            delivered: 0,
+            handled: 0,
+            held_buffers: 0,
+            sending_by_task: HashMap::new(),
+            ring: VecDeque::new(),
+            read_ahead: 0,
+            receiving_by_id: HashMap::new(),
+            receiving_id_by_key: HashMap::new(),
+            next_receiving: 1,
+            sent_outcomes: Outcomes::new(),
+            received_outcomes: Outcomes::new(),
+            wants_offers: false,
+            wants_receive_progress: false,
+            watching: false,
+            scan_at: None,
+            outputs: VecDeque::new(),
+            random: seed | 1,
+        }
+    }
+
+    /// What the shell must do next. Call until `None`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// What waits to be written to a connection. After writing, call [`written`](Self::written).
+    pub fn out(&mut self, conn: Conn) -> &mut OutQueue {
+        &mut self.wire_of(conn).out
+    }
+
+    /// Changes whenever the session gives a connection up.
+    pub fn generation(&mut self, conn: Conn) -> u32 {
+        self.wire_of(conn).generation
+    }
+
+    /// The socket has taken bytes: there may be room for more.
+    pub fn written(&mut self, conn: Conn, now: Now) {
+        match conn {
+            Conn::Command => self.pump_all_commands(),
+            Conn::Bulk => self.pump_bulk(now),
+        }
+    }
+
+    /// When [`timeout`](Self::timeout) must be called, as time since the shell's start.
+    pub fn deadline(&self) -> Option<Duration> {
+        [self.line_deadline(), self.bulk_deadline(), self.scan_at].into_iter().flatten().min()
+    }
+
+    /// A deadline has passed.
+    pub fn timeout(&mut self, now: Now) {
+        self.line_timeout(now);
+        self.bulk_timeout(now);
+        if self.scan_at.is_some_and(|at| at <= now.mono) {
+            self.scan_at = None;
+            self.scan_commands(now);
+            self.scan_sendings(now);
+            self.scan_receivings(now);
+        }
+        self.settle(now);
+    }
+
+    /// Whether the session is logged in (also while its link is lost and it tries to come back).
+    pub fn is_logged_in(&self) -> bool {
+        self.mode == Mode::Kept
+    }
+
+    /// Nothing is bound to this session any more: no task, no transfer, nothing on disk.
+    pub fn is_quiet(&self) -> bool {
+        self.sending_by_task.is_empty()
+            && self.receiving_by_id.is_empty()
+            && self.path_by_target.values().all(Path::is_idle)
+    }
+
+    /// What the application wants to hear of transfers that come in.
+    pub fn set_wants(&mut self, offers: bool, receive_progress: bool) {
+        self.wants_offers = offers;
+        self.wants_receive_progress = receive_progress;
+    }
+
+    /// How many bytes of commands the application has handled since the session was made, each command counted as
+    /// its length and [`COMMAND_OVERHEAD`]. Cheap; called before [`received`](Self::received).
+    pub fn handled_in_all(&mut self, bytes: u64) {
+        self.handled = self.handled.max(bytes.min(self.delivered));
+    }
+
+    /// The application has handled an event that came with a receipt.
+    pub fn receipt(&mut self, receipt: Receipt, now: Now) {
+        match receipt {
+            Receipt::Commands { source, epoch, delivered } => self.commands_handled(&source, epoch, delivered),
+            Receipt::Buffer { size } => self.held_buffers = self.held_buffers.saturating_sub(size),
+        }
+        self.settle(now);
+    }
+
+    /// Ends everything at once, without waiting for the relay: the last call before the session is dropped.
+    /// Terminal events come out as outputs; [`out`](Self::out) may still hold a farewell worth writing.
+    pub fn shut_down(&mut self, now: Now) {
+        self.leave(now);
+        self.mode = Mode::Idle;
+        self.line = Line::Down;
+        self.bulk = Bulk::Closed;
+    }
+
+    /// Ends everything because of a fault of the shell's: what may have arrived with 1107, all else with `err`.
+    pub fn fail(&mut self, err: i32) {
+        self.session_over(err);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+
+    fn scan_by(&mut self, at: Duration) {
+        if self.scan_at.is_none_or(|old| at < old) {
+            self.scan_at = Some(at);
+        }
+    }
+
+    /// What follows every input: acknowledgements that are due, and chunks for which there is room.
+    fn settle(&mut self, now: Now) {
+        self.flush_acks();
+        self.drive_bulk(now);
+        self.pump_bulk(now);
+    }
+
+    /// A number from 0 up to `below`, for jitter only (xorshift64).
+    fn random_below(&mut self, below: u64) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random % below.max(1)
+    }
+
+    /// The code of a task that ends because the session does: `certain` when the target cannot have seen it.
+    fn ended_code(certain: bool, reason: i32) -> i32 {
+        if certain { reason } else { code::SEND_OUTCOME_UNKNOWN }
+    }
+
+    /// Ends every task and transfer because the session ends with `reason`.
+    fn end_everything(&mut self, reason: i32) {
+        self.end_commands(reason);
+        self.end_sendings(reason);
+        self.abort_receivings(reason);
+        self.path_by_target.clear();
+        self.source_by_user.clear();
+        self.acks.clear();
+        self.scan_at = None;
+    }
+
+    /// The relay has given us a new epoch: targets have dropped what the old one had under way.
+    pub(super) fn epoch_lost(&mut self) {
+        let targets: Vec<Arc<str>> = self.path_by_target.keys().cloned().collect();
+        for target in &targets {
+            self.commands_lost(target, code::CONNECTIONLOST, false);
+            self.sendings_lost(target, code::CONNECTIONLOST, false);
+            if let Some(path) = self.path_by_target.get_mut(target) {
+                path.epoch = 0;
+                path.next_position = 0;
+                path.limit = INITIAL_COMMAND_LIMIT;
+            }
+        }
+        self.abort_receivings(code::CONNECTIONLOST);
+    }
+
+    /// A token for the next login or renewal.
+    fn token(&self, now: Now) -> String {
+        match self.identity.as_deref() {
+            None => String::new(),
+            Some(identity) => match &identity.credential {
+                Credential::Token(token) => token.clone(),
+                Credential::Secret(secret) => {
+                    token::mint(identity.project, &identity.user, now.unix + MINTED_LIFE_S, secret)
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Where the targets are, and who is online.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::commands::Outgoing;
+use super::link::{Line, Pending, known_code};
+use super::types::*;
+use super::{Mode, Session};
+use crate::code;
+use crate::frame::Frame;
+use crate::id::TaskId;
+use crate::message::{
+    Body, CLASS_BULK, CLASS_COMMANDS, Find, FindAnswer, Peer, PeerState, Status, Users, UsersAnswer, Watch, read_answer,
+};
+use crate::pack::PackError;
+
+/// A target whose link is lost may be gone for good: what has not been sent at all fails after this long.
+const AWAY_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is known of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PathState {
+    /// Must be looked up before anything is sent.
+    Unknown,
+    /// Being looked up.
+    Finding,
+    /// Reachable, but for the classes in `Path::busy`.
+    On,
+    /// Its link is lost.
+    Away { since: Duration },
+}
+
+/// The way to one target.
+#[derive(Debug)]
+pub(super) struct Path {
+    pub state: PathState,
+    /// The target's incarnation that open tasks are bound to; 0 while none is.
+    pub epoch: u64,
+    /// Classes of traffic that the relay refuses for now.
+    pub busy: u8,
+    pub commands: VecDeque<Outgoing>,
+    /// How many of `commands`, from the front, have been queued on this connection.
+    pub sent: usize,
+    /// Position of the next command that is sent for the first time.
+    pub next_position: u64,
+    /// The target takes commands up to here.
+    pub limit: u64,
+    /// Transfers to this target.
+    pub transfers: Vec<TaskId>,
+}
+
+impl Path {
+    fn new() -> Self {
+        Self {
+            state: PathState::Unknown,
+            epoch: 0,
+            busy: 0,
+            commands: VecDeque::new(),
+            sent: 0,
+            next_position: 0,
+            limit: INITIAL_COMMAND_LIMIT,
+            transfers: Vec::new(),
+        }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.commands.is_empty() && self.transfers.is_empty()
+    }
+
+    pub fn open_for(&self, class: u8) -> bool {
+        self.state == PathState::On && self.busy & class == 0
+    }
+
+    /// A new incarnation begins: nothing has been sent to it.
+    fn bind(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        self.next_position = 0;
+        self.limit = INITIAL_COMMAND_LIMIT;
+        self.sent = 0;
+        self.busy = 0;
+    }
+}
+
+impl Session {
+    /// The path to a target, looked up if it is new.
+    pub(super) fn path(&mut self, target: &Arc<str>) -> &mut Path {
+        let up = matches!(self.line, Line::Up { .. });
+        let path = self.path_by_target.entry(target.clone()).or_insert_with(Path::new);
+        if path.state == PathState::Unknown && up {
+            path.state = PathState::Finding;
+            self.wire.quest(&Find { user: target.to_string() }, Pending::Find(target.clone()));
+        }
+        path
+    }
+
+    /// Our link is lost: every target must be looked up again.
+    pub(super) fn peers_unknown(&mut self, _now: Now) {
+        for path in self.path_by_target.values_mut() {
+            path.state = PathState::Unknown;
+            path.sent = 0;
+        }
+    }
+
+    /// Our link is back: look up the targets of open tasks.
+    pub(super) fn find_again(&mut self, _now: Now) {
+        let open: Vec<Arc<str>> =
+            self.path_by_target.iter().filter(|(_, path)| !path.is_idle()).map(|(target, _)| target.clone()).collect();
+        self.path_by_target.retain(|_, path| !path.is_idle());
+        for target in &open {
+            self.path(target);
+        }
+    }
+
+    pub(super) fn found(&mut self, target: &Arc<str>, frame: &Frame, now: Now) -> Result<(), PackError> {
+        match read_answer::<FindAnswer>(frame)? {
+            Ok(answer) => self.peer_is(target, answer.epoch, PeerState::from_wire(answer.state), now),
+            Err(error) => {
+                self.target_lost(target, known_code(error.code), false);
+                if let Some(path) = self.path_by_target.get_mut(target) {
+                    path.state = PathState::Unknown;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn peer_news(&mut self, payload: &Bytes, now: Now) -> Result<(), PackError> {
+        let news = Peer::read(payload)?;
+        let user: Arc<str> = news.user.into();
+        let state = PeerState::from_wire(news.state);
+        if matches!(state, PeerState::Gone | PeerState::Left) {
+            self.source_gone(&user, news.epoch);
+        }
+        let Some(path) = self.path_by_target.get_mut(&user) else { return Ok(()) };
+        // News of an incarnation that nothing here is bound to.
+        if path.state == PathState::Finding || (path.epoch != 0 && news.epoch != path.epoch) {
+            return Ok(());
+        }
+        let by_class = match state {
+            PeerState::On => path.state == PathState::On,
+            PeerState::Busy => true,
+            _ => false,
+        };
+        if !by_class {
+            self.peer_is(&user, news.epoch, state, now);
+        } else if state == PeerState::Busy {
+            path.busy |= news.class;
+        } else {
+            path.busy &= !news.class;
+            self.send_again(&user, news.class, now);
+        }
+        Ok(())
+    }
+
+    /// What the relay says about a target's whereabouts.
+    fn peer_is(&mut self, target: &Arc<str>, epoch: u64, state: PeerState, now: Now) {
+        let Some(path) = self.path_by_target.get_mut(target) else { return };
+        match state {
+            PeerState::On | PeerState::Busy => {
+                if path.epoch != 0 && path.epoch != epoch {
+                    // Another incarnation: what was sent to the old one is settled first.
+                    self.target_lost(target, code::SENDDATA_TARGETINVALID, false);
+                }
+                let Some(path) = self.path_by_target.get_mut(target) else { return };
+                if path.epoch != epoch {
+                    path.bind(epoch);
+                }
+                path.state = PathState::On;
+                path.busy = 0;
+                self.send_again(target, CLASS_COMMANDS | CLASS_BULK, now);
+            }
+            PeerState::Away => {
+                path.state = PathState::Away { since: now.mono };
+                path.sent = 0;
+                self.rewind_transfers_to(target);
+                self.cancels_to_absent(target);
+                self.scan_by(now.mono + AWAY_PATIENCE);
+            }
+            PeerState::Gone | PeerState::Left => self.peer_gone(target, state, now),
+        }
+    }
+
+    fn peer_gone(&mut self, target: &Arc<str>, state: PeerState, now: Now) {
+        let Some(path) = self.path_by_target.get_mut(target) else { return };
+        let looked_up = path.state == PathState::Finding || path.epoch == 0;
+        self.target_lost(target, code::SENDDATA_TARGETINVALID, state == PeerState::Left);
+        if looked_up {
+            // The relay has just said that nobody of this name is logged in.
+            self.fail_unsent(target, code::SENDDATA_TARGETINVALID, now);
+        }
+        let Some(path) = self.path_by_target.get_mut(target) else { return };
+        path.bind(0);
+        path.state = PathState::Unknown;
+        if path.is_idle() {
+            self.path_by_target.remove(target);
+        } else {
+            // Tasks of which no byte was sent may go to a newer incarnation.
+            self.path(target);
+        }
+    }
+
+    /// The incarnation that tasks are bound to has ended: all that was sent to it is over.
+    fn target_lost(&mut self, target: &Arc<str>, err: i32, certain: bool) {
+        self.commands_lost(target, err, certain);
+        self.sendings_lost(target, err, certain);
+    }
+
+    fn fail_unsent(&mut self, target: &Arc<str>, err: i32, now: Now) {
+        self.fail_unsent_commands(target, err);
+        self.fail_unsent_sendings(target, err, now);
+    }
+
+    fn send_again(&mut self, target: &Arc<str>, class: u8, now: Now) {
+        if class & CLASS_COMMANDS != 0 {
+            if let Some(path) = self.path_by_target.get_mut(target) {
+                path.sent = 0;
+            }
+            self.pump_commands(target);
+            self.cancels_to(target);
+        }
+        if class & CLASS_BULK != 0 {
+            self.rewind_transfers_to(target);
+            self.pump_bulk(now);
+        }
+    }
+
+    /// Fails what waits for targets that have been away too long; part of the scan.
+    pub(super) fn scan_paths(&mut self, now: Now) {
+        let mut gone = Vec::new();
+        let mut next = None;
+        for (target, path) in &self.path_by_target {
+            let PathState::Away { since } = path.state else { continue };
+            if path.is_idle() {
+                continue;
+            }
+            let until = since + AWAY_PATIENCE;
+            if until <= now.mono {
+                gone.push(target.clone());
+            } else {
+                next = Some(next.map_or(until, |old: Duration| old.min(until)));
+            }
+        }
+        for target in &gone {
+            self.fail_unsent(target, code::SENDDATA_TARGETINVALID, now);
+        }
+        if let Some(at) = next {
+            self.scan_by(at);
+        }
+    }
+
+    /// How a task that has not been sent at all fails by its deadline.
+    pub(super) fn late_code(&self) -> i32 {
+        if matches!(self.line, Line::Up { .. }) { code::SOCKETTIMEOUT } else { code::CONNECTIONLOST }
+    }
+
+    // ---- presence -----------------------------------------------------------------------------------------
+
+    /// Asks whether a user is online, or who is; one `UsersRslt` follows.
+    pub fn query_users(&mut self, user: Option<String>, cookie: usize) {
+        if !matches!(self.line, Line::Up { .. }) {
+            let err = if self.mode == Mode::Kept { code::CONNECTIONLOST } else { code::NOT_LOGIN };
+            return self.event(Event::UsersRslt { err, users: Vec::new(), cookie });
+        }
+        let quest = Users { user: user.clone(), after: None };
+        self.wire.quest(&quest, Pending::Users { cookie, user, found: Vec::new() });
+    }
+
+    pub(super) fn users_page(
+        &mut self,
+        cookie: usize,
+        user: Option<String>,
+        mut found: Vec<String>,
+        page: UsersAnswer,
+    ) {
+        found.extend(page.users);
+        if page.more
+            && let Some(last) = found.last()
+        {
+            let quest = Users { user: user.clone(), after: Some(last.clone()) };
+            return self.wire.quest(&quest, Pending::Users { cookie, user, found });
+        }
+        self.event(Event::UsersRslt { err: code::NOERR, users: found, cookie });
+    }
+
+    /// Switches the status push; one `WatchRslt` follows. It survives a lost link.
+    pub fn watch_users(&mut self, on: bool, cookie: usize) {
+        if !matches!(self.line, Line::Up { .. }) {
+            let err = if self.mode == Mode::Kept { code::CONNECTIONLOST } else { code::NOT_LOGIN };
+            return self.event(Event::WatchRslt { err, cookie });
+        }
+        self.wire.quest(&Watch { on }, Pending::Watch { cookie: Some(cookie), on });
+    }
+
+    pub(super) fn status_news(&mut self, payload: &Bytes) -> Result<(), PackError> {
+        let news = Status::read(payload)?;
+        self.event(Event::UserStatus { user: news.user, online: news.state == 1 });
+        Ok(())
+    }
+
+    /// Questions that the lost link leaves without an answer.
+    pub(super) fn fail_queries(&mut self, open: HashMap<u32, Pending>, err: i32) {
+        for pending in open.into_values() {
+            match pending {
+                Pending::Users { cookie, .. } => self.event(Event::UsersRslt { err, users: Vec::new(), cookie }),
+                Pending::Watch { cookie: Some(cookie), .. } => self.event(Event::WatchRslt { err, cookie }),
+                _ => {}
+            }
+        }
+    }
+}

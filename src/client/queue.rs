@@ -1,0 +1,305 @@
+//! Event queues: where the io thread leaves events, and where the application takes them.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crvideo_proto::code;
+
+use super::Code;
+use super::event::Event;
+use super::logging::LogLine;
+use super::session::{Delivery, Shared};
+use crate::sys::EventFd;
+
+thread_local! {
+    /// How many callbacks this thread is inside of.
+    static DEPTH: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Whether this thread is inside a callback of ours.
+pub fn inside_callback() -> bool {
+    DEPTH.try_with(|depth| depth.get() > 0).unwrap_or(false)
+}
+
+/// Something that waits in a queue.
+pub enum Item {
+    /// An event of a session.
+    Event(Arc<Shared>, Delivery),
+    /// A log line.
+    Log(LogLine),
+    /// All events of a destroyed session stand before this.
+    Fence(Arc<Shared>),
+}
+
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+/// Which session's event is being handled, and by whom.
+#[derive(Debug, Default, Clone, Copy)]
+struct Running {
+    now: Option<(ThreadId, u64)>,
+}
+
+/// An event queue. Its length is bounded by what may be put in: every task reserves the places of its own events
+/// before it is accepted, progress has one place a task, and what comes in is limited by credit.
+pub struct EventQueue {
+    sender: Sender<Item>,
+    receiver: Receiver<Item>,
+    /// Items not handled yet.
+    waiting: AtomicIsize,
+    signal: Option<EventFd>,
+    wake: Mutex<Option<Wake>>,
+    /// Sessions and logs that are attached.
+    attached: AtomicUsize,
+    /// Held by whoever takes items out; the items it has already taken from the channel.
+    taken: Mutex<VecDeque<Item>>,
+    running: Mutex<Running>,
+    idle: Condvar,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while one of these locks is held leaves plain data behind that is still true.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl EventQueue {
+    /// A queue; one that is polled gets a descriptor.
+    pub fn new(polled: bool) -> std::io::Result<Self> {
+        let (sender, receiver) = crossbeam_channel::unbounded();
+        let signal = if polled { Some(EventFd::new()?) } else { None };
+        Ok(Self {
+            sender,
+            receiver,
+            waiting: AtomicIsize::new(0),
+            signal,
+            wake: Mutex::new(None),
+            attached: AtomicUsize::new(0),
+            taken: Mutex::new(VecDeque::new()),
+            running: Mutex::new(Running::default()),
+            idle: Condvar::new(),
+        })
+    }
+
+    /// The descriptor of a polled queue.
+    pub fn descriptor(&self) -> Option<i32> {
+        self.signal.as_ref().map(EventFd::number)
+    }
+
+    /// Sets the function that is called when the queue becomes non-empty.
+    pub fn set_wake(&self, wake: Option<Wake>) {
+        let call = wake.clone().filter(|_| self.waiting.load(Ordering::SeqCst) > 0);
+        *lock(&self.wake) = wake;
+        if let Some(wake) = call {
+            wake();
+        }
+    }
+
+    /// Counts a user of the queue.
+    pub fn attach(&self) {
+        self.attached.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Counts one user less.
+    pub fn detach(&self) {
+        self.attached.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Whether the queue may be ended.
+    pub fn is_free(&self) -> bool {
+        self.attached.load(Ordering::SeqCst) == 0 && !inside_callback() && self.taken.try_lock().is_ok()
+    }
+
+    /// Adds an item.
+    pub fn push(&self, item: Item) {
+        // The receiver lives in this very struct, so sending cannot fail.
+        let _ = self.sender.send(item);
+        if self.waiting.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.raise();
+        }
+    }
+
+    fn raise(&self) {
+        if let Some(signal) = &self.signal {
+            signal.raise();
+        }
+        // The application's function runs without a lock of ours.
+        let wake = lock(&self.wake).clone();
+        if let Some(wake) = wake {
+            wake();
+        }
+    }
+
+    fn one_handled(&self) {
+        if self.waiting.fetch_sub(1, Ordering::SeqCst) == 1
+            && let Some(signal) = &self.signal
+        {
+            signal.lower();
+            // Something may have come between the count and the descriptor.
+            if self.waiting.load(Ordering::SeqCst) > 0 {
+                signal.raise();
+            }
+        }
+    }
+
+    /// Handles what waits, on a polled queue.
+    pub fn poll(&self, timeout: Option<Duration>) -> Result<u32, Code> {
+        if inside_callback() && self.is_running_here() {
+            return Err(code::LOGINSTATE_ERROR);
+        }
+        let Ok(mut taken) = self.taken.try_lock() else { return Err(code::LOGINSTATE_ERROR) };
+        taken.extend(self.receiver.try_iter());
+        if taken.is_empty() {
+            let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+            let first = match (timeout, until) {
+                (Some(_), Some(until)) => self.receiver.recv_deadline(until),
+                _ => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            taken.extend(first.ok());
+            taken.extend(self.receiver.try_iter());
+        }
+        // What comes while these are handled waits for the next call, so that a flood cannot keep a thread for ever.
+        let mut left = taken.len();
+        let mut handled = 0;
+        while left > 0 {
+            let Some(item) = taken.pop_front() else { break };
+            left -= 1;
+            handled += u32::from(self.handle_item(item));
+        }
+        drop(taken);
+        self.idle.notify_all();
+        Ok(handled)
+    }
+
+    /// Handles events for ever: the life of the library's callback thread.
+    pub fn serve(&self) {
+        while let Ok(item) = self.receiver.recv() {
+            self.handle_item(item);
+        }
+    }
+
+    fn is_running_here(&self) -> bool {
+        lock(&self.running).now.is_some_and(|(thread, _)| thread == std::thread::current().id())
+    }
+
+    /// Hands one item to the application; whether a callback could run for it.
+    fn handle_item(&self, item: Item) -> bool {
+        let handled = match item {
+            Item::Event(session, delivery) => self.deliver(&session, delivery),
+            Item::Log(line) => {
+                self.run_callback(LOG_MARK, || line.deliver());
+                true
+            }
+            Item::Fence(session) => {
+                session.fence_passed();
+                self.idle.notify_all();
+                false
+            }
+        };
+        self.one_handled();
+        handled
+    }
+
+    fn deliver(&self, session: &Arc<Shared>, delivery: Delivery) -> bool {
+        let Some(event) = session.prepare(&delivery) else {
+            session.settle(delivery, false);
+            return false;
+        };
+        let mut handled = false;
+        self.run_callback(session.handle(), || {
+            // The session may have been destroyed since it was asked for the event: ask again now that whoever
+            // destroys it can see us and wait.
+            if !session.discards(&event) {
+                session.handler().handle(session.handle(), &event);
+                handled = true;
+            }
+        });
+        drop(event);
+        session.settle(delivery, handled);
+        handled
+    }
+
+    /// Calls the application, visibly for those who must wait until that is over.
+    fn run_callback(&self, whose: u64, call: impl FnOnce()) {
+        lock(&self.running).now = Some((std::thread::current().id(), whose));
+        DEPTH.with(|depth| depth.set(depth.get() + 1));
+        call();
+        DEPTH.with(|depth| depth.set(depth.get() - 1));
+        lock(&self.running).now = None;
+        self.idle.notify_all();
+    }
+
+    /// Waits until no event of a session is being handled on another thread.
+    pub fn wait_for_callback(&self, session: u64) {
+        let here = std::thread::current().id();
+        let mut running = lock(&self.running);
+        while running.now.is_some_and(|(thread, other)| other == session && thread != here) {
+            running = self.idle.wait(running).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits until no log line is being handled on another thread.
+    pub fn wait_for_log(&self) {
+        self.wait_for_callback(LOG_MARK);
+    }
+
+    /// Returns when all events of a destroyed session have been handled. On a polled queue they are handled here,
+    /// unless another thread polls just now; the events of other sessions keep their places.
+    pub fn finish(&self, session: &Arc<Shared>) {
+        while !session.is_over() {
+            if self.signal.is_some()
+                && let Ok(mut taken) = self.taken.try_lock()
+            {
+                taken.extend(self.receiver.try_iter());
+                if taken.is_empty() {
+                    let first = self.receiver.recv_timeout(PATIENCE);
+                    taken.extend(first.ok());
+                }
+                let (own, others) = taken.drain(..).partition(|item| belongs_to(item, session));
+                *taken = others;
+                for item in own {
+                    self.handle_item(item);
+                }
+                drop(taken);
+                self.idle.notify_all();
+                continue;
+            }
+            let running = lock(&self.running);
+            if !session.is_over() {
+                drop(self.idle.wait_timeout(running, PATIENCE));
+            }
+        }
+        self.wait_for_callback(session.handle());
+    }
+}
+
+/// Stands for the log where a session's handle is expected; no session has it.
+const LOG_MARK: u64 = 0;
+/// How often a thread that waits for another looks again by itself.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+fn belongs_to(item: &Item, session: &Arc<Shared>) -> bool {
+    match item {
+        Item::Event(other, _) | Item::Fence(other) => Arc::ptr_eq(other, session),
+        Item::Log(_) => false,
+    }
+}
+
+/// Whether an event says how something ended that the application began: those survive a destroy.
+pub fn is_terminal(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::LoginRslt { .. }
+            | Event::LogoutRslt { .. }
+            | Event::SendCmdRlst { .. }
+            | Event::SendBufferRlst { .. }
+            | Event::SendFileRlst { .. }
+            | Event::CancelSendRlst { .. }
+            | Event::UserStatusRslt { .. }
+            | Event::StatusPushRslt { .. }
+    )
+}

@@ -1,0 +1,296 @@
+//! What the application's threads, the io thread and the queues share of a session.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crvideo_proto::code;
+use crvideo_proto::id::TaskId;
+use crvideo_proto::session::Receipt;
+
+use super::Code;
+use super::config::SessionConfig;
+use super::event::{Event, EventHandler};
+use super::io::{self, Order};
+use super::queue::{EventQueue, is_terminal};
+
+/// Where a session's life stands, for the calls that must know at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// Not logged in.
+    Out,
+    /// A login is under way.
+    Entering,
+    /// Logged in.
+    In,
+    /// A logout is under way.
+    Leaving,
+}
+
+/// The latest progress of one transfer, with one place in the queue however often it changes.
+#[derive(Debug, Default)]
+pub struct Slot {
+    latest: AtomicU64,
+    queued: AtomicBool,
+}
+
+impl Slot {
+    /// Stores a value; whether a place in the queue must be taken for it.
+    pub fn put(&self, value: u64) -> bool {
+        self.latest.store(value, Ordering::SeqCst);
+        !self.queued.swap(true, Ordering::SeqCst)
+    }
+
+    fn take(&self) -> u64 {
+        self.queued.store(false, Ordering::SeqCst);
+        self.latest.load(Ordering::SeqCst)
+    }
+}
+
+/// What remains to be done when an event has been handled.
+#[derive(Debug, Default)]
+pub struct After {
+    /// Bytes of a command that the application held.
+    pub charge: u64,
+    /// Proof for the io thread.
+    pub receipt: Option<Receipt>,
+    /// The event ends a task: its reservation is given back, with this many bytes.
+    pub ends_task: Option<u64>,
+    /// The event counts against the limit on status pushes.
+    pub status: bool,
+}
+
+/// An event in a queue.
+pub struct Delivery {
+    /// The event.
+    pub event: Event,
+    /// Where a progress event's newest value is.
+    pub slot: Option<Arc<Slot>>,
+    /// What follows.
+    pub after: After,
+}
+
+/// Status pushes that may wait; later ones are dropped, and the drop is logged.
+const MAX_STATUS_WAITING: u32 = 65_536;
+
+/// The shared half of a session.
+pub struct Shared {
+    handle: u64,
+    config: SessionConfig,
+    queue: Arc<EventQueue>,
+    handler: Arc<dyn EventHandler>,
+    stage: Mutex<Stage>,
+    destroyed: AtomicBool,
+    over: AtomicBool,
+    tasks: AtomicU32,
+    outbound: AtomicU64,
+    handled: AtomicU64,
+    status_waiting: AtomicU32,
+    /// Tasks whose id the caller chose or could choose again, while they run.
+    running: Mutex<HashSet<TaskId>>,
+    /// Transfers that come in; true while the application has to decide.
+    incoming: Mutex<HashMap<(Arc<str>, TaskId), bool>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while one of these locks is held leaves plain data behind that is still true.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    /// A session that is not logged in.
+    pub fn new(handle: u64, config: SessionConfig, queue: Arc<EventQueue>, handler: Arc<dyn EventHandler>) -> Self {
+        Self {
+            handle,
+            config,
+            queue,
+            handler,
+            stage: Mutex::new(Stage::Out),
+            destroyed: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            tasks: AtomicU32::new(0),
+            outbound: AtomicU64::new(0),
+            handled: AtomicU64::new(0),
+            status_waiting: AtomicU32::new(0),
+            running: Mutex::new(HashSet::new()),
+            incoming: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The session's handle.
+    pub fn handle(&self) -> u64 {
+        self.handle
+    }
+
+    /// The session's settings.
+    pub fn config(&self) -> &SessionConfig {
+        &self.config
+    }
+
+    /// The queue that takes the session's events.
+    pub fn queue(&self) -> &Arc<EventQueue> {
+        &self.queue
+    }
+
+    /// The application's side.
+    pub fn handler(&self) -> &Arc<dyn EventHandler> {
+        &self.handler
+    }
+
+    // ---- life ---------------------------------------------------------------------------------------------
+
+    /// Moves from one stage to the next, or says why not.
+    pub fn enter(&self, from: &[Stage], to: Stage, refusal: Code) -> Result<(), Code> {
+        let mut stage = lock(&self.stage);
+        if !from.contains(&stage) {
+            return Err(refusal);
+        }
+        *stage = to;
+        Ok(())
+    }
+
+    /// Sets the stage, on the io thread.
+    pub fn set_stage(&self, to: Stage) {
+        *lock(&self.stage) = to;
+    }
+
+    /// An error unless the session is logged in.
+    pub fn must_be_in(&self) -> Result<(), Code> {
+        if *lock(&self.stage) == Stage::In { Ok(()) } else { Err(code::NOT_LOGIN) }
+    }
+
+    /// Marks the session as destroyed: from now on only terminal events are delivered.
+    pub fn destroy(&self) {
+        self.destroyed.store(true, Ordering::SeqCst);
+    }
+
+    /// Every event of the destroyed session has been handled.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// The last event of the destroyed session has been handled.
+    pub fn fence_passed(&self) {
+        self.over.store(true, Ordering::SeqCst);
+        self.queue.detach();
+    }
+
+    // ---- limits -------------------------------------------------------------------------------------------
+
+    /// Reserves a task's place in the queue, and its bytes.
+    pub fn reserve(&self, bytes: u64) -> Result<(), Code> {
+        let tasks = self.tasks.fetch_add(1, Ordering::SeqCst);
+        let before = self.outbound.fetch_add(bytes, Ordering::SeqCst);
+        // One task is always allowed, so that a limit below a single buffer does not forbid it for ever.
+        let too_many = tasks >= self.config.task_limit;
+        let too_much = before > 0 && before.saturating_add(bytes) > self.config.outbound_limit;
+        if too_many || too_much {
+            self.release(bytes);
+            return Err(code::SEND_QUEUE_FULL);
+        }
+        Ok(())
+    }
+
+    /// Gives a reservation back.
+    pub fn release(&self, bytes: u64) {
+        self.tasks.fetch_sub(1, Ordering::SeqCst);
+        self.outbound.fetch_sub(bytes, Ordering::SeqCst);
+    }
+
+    /// Notes a task whose id could be used again; an error if it runs already.
+    pub fn begin(&self, task: TaskId) -> Result<(), Code> {
+        if lock(&self.running).insert(task) { Ok(()) } else { Err(code::LOGINSTATE_ERROR) }
+    }
+
+    /// The task has ended.
+    pub fn end(&self, task: TaskId) {
+        lock(&self.running).remove(&task);
+    }
+
+    /// Notes a transfer that comes in.
+    pub fn incoming(&self, source: Arc<str>, task: TaskId, asking: bool) {
+        lock(&self.incoming).insert((source, task), asking);
+    }
+
+    /// The transfer has ended.
+    pub fn incoming_ended(&self, source: &Arc<str>, task: TaskId) {
+        lock(&self.incoming).remove(&(source.clone(), task));
+    }
+
+    /// Takes the decision about an offer; an error if there is none to take.
+    pub fn decide(&self, source: &Arc<str>, task: TaskId) -> Result<(), Code> {
+        match lock(&self.incoming).get_mut(&(source.clone(), task)) {
+            Some(asking) if *asking => {
+                *asking = false;
+                Ok(())
+            }
+            _ => Err(code::TRANSID_INVALID),
+        }
+    }
+
+    /// An error unless such a transfer comes in.
+    pub fn must_be_incoming(&self, source: &Arc<str>, task: TaskId) -> Result<(), Code> {
+        let known = lock(&self.incoming).contains_key(&(source.clone(), task));
+        if known { Ok(()) } else { Err(code::TRANSID_INVALID) }
+    }
+
+    /// Bytes of commands that the application has handled, in all.
+    pub fn handled(&self) -> u64 {
+        self.handled.load(Ordering::SeqCst)
+    }
+
+    // ---- delivery -----------------------------------------------------------------------------------------
+
+    /// Puts an event into the queue.
+    pub fn deliver(self: &Arc<Self>, event: Event, slot: Option<Arc<Slot>>, after: After) {
+        if after.status && self.status_waiting.fetch_add(1, Ordering::SeqCst) >= MAX_STATUS_WAITING {
+            self.status_waiting.fetch_sub(1, Ordering::SeqCst);
+            log::warn!("dropped a status push: the application does not handle its events");
+            return;
+        }
+        self.queue.push(super::queue::Item::Event(self.clone(), Delivery { event, slot, after }));
+    }
+
+    /// Whether an event is not delivered any more.
+    pub fn discards(&self, event: &Event) -> bool {
+        self.destroyed.load(Ordering::SeqCst) && !is_terminal(event)
+    }
+
+    /// The event as it is to be handled now, if at all.
+    pub fn prepare(&self, delivery: &Delivery) -> Option<Event> {
+        let mut event = delivery.event.clone();
+        if let Some(slot) = &delivery.slot {
+            let latest = slot.take();
+            match &mut event {
+                Event::SendProgress { sent: value, .. } | Event::ReceiveProgress { received: value, .. } => {
+                    *value = latest;
+                }
+                _ => {}
+            }
+        }
+        (!self.discards(&event)).then_some(event)
+    }
+
+    /// Does what follows an event that has been handled, or (`handled` false) discarded.
+    pub fn settle(&self, delivery: Delivery, handled: bool) {
+        let After { charge, receipt, ends_task, status } = delivery.after;
+        if charge > 0 {
+            self.handled.fetch_add(charge, Ordering::SeqCst);
+        }
+        if let Some(bytes) = ends_task {
+            self.release(bytes);
+        }
+        if status {
+            self.status_waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+        if !handled && let Event::NotifyFileData { path, .. } = &delivery.event {
+            // Nobody will ever hear of this file.
+            io::give(Order::RemoveFile(PathBuf::clone(path)));
+        }
+        if let Some(receipt) = receipt {
+            io::give(Order::Receipt(self.handle, receipt));
+        }
+    }
+}

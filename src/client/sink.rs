@@ -1,0 +1,273 @@
+//! Where a transfer's bytes go: memory or a file. Written and hashed on the helper pool.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use crvideo_proto::code;
+
+use super::Code;
+use super::pool::{FILES, Strand};
+use super::private_dir;
+use crate::sys;
+
+/// Where a file is to be put.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// In memory.
+    Memory,
+    /// Under an unguessable name in the library's own directory.
+    Private,
+    /// Under an unguessable name in this directory.
+    Directory(PathBuf),
+    /// Under this very name, which must not exist yet.
+    Path(PathBuf),
+}
+
+/// What has been taken so far.
+enum Content {
+    /// Nothing is open (not yet, or not any more).
+    Closed,
+    Memory(Vec<u8>),
+    File(File),
+}
+
+struct Writing {
+    content: Content,
+    hasher: blake3::Hasher,
+    written: u64,
+}
+
+/// Names on disk. Held only for the moment of creating, renaming and removing, so that an abort never waits for a
+/// write or a sync.
+struct Names {
+    /// The file as it is written.
+    part: Option<PathBuf>,
+    /// The file once it is complete.
+    complete: Option<PathBuf>,
+    aborted: bool,
+}
+
+/// A sink, shared by the io thread and the pool.
+pub struct Sink {
+    place: Place,
+    durable: bool,
+    writing: Mutex<Writing>,
+    names: Mutex<Names>,
+    /// Nothing more is to be written.
+    stopped: AtomicBool,
+    finished: Mutex<Option<Bytes>>,
+    strand: Arc<Strand>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sink {
+    /// A sink that is not open yet.
+    pub fn new(place: Place, durable: bool) -> Arc<Self> {
+        Arc::new(Self {
+            place,
+            durable,
+            writing: Mutex::new(Writing { content: Content::Closed, hasher: blake3::Hasher::new(), written: 0 }),
+            names: Mutex::new(Names { part: None, complete: None, aborted: false }),
+            stopped: AtomicBool::new(false),
+            finished: Mutex::new(None),
+            strand: Arc::default(),
+        })
+    }
+
+    /// Makes room for `size` bytes; `failed` hears if that cannot be.
+    pub fn open(self: &Arc<Self>, size: u64, failed: impl FnOnce(Code) + Send + 'static) {
+        let sink = self.clone();
+        self.strand.run(move || {
+            if let Err(err) = sink.open_now(size) {
+                sink.stopped.store(true, Ordering::SeqCst);
+                failed(err);
+            }
+        });
+    }
+
+    /// Appends; `done` hears how much has been written in all.
+    pub fn write(self: &Arc<Self>, data: Bytes, done: impl FnOnce(Result<u64, Code>) + Send + 'static) {
+        let sink = self.clone();
+        self.strand.run(move || {
+            if !sink.stopped.load(Ordering::SeqCst) {
+                let written = sink.write_now(&data);
+                if written.is_err() {
+                    sink.stopped.store(true, Ordering::SeqCst);
+                }
+                done(written);
+            }
+        });
+    }
+
+    /// Compares the hash and completes the content.
+    pub fn finish(self: &Arc<Self>, hash: [u8; 32], done: impl FnOnce(Result<(), Code>) + Send + 'static) {
+        let sink = self.clone();
+        self.strand.run(move || {
+            if !sink.stopped.swap(true, Ordering::SeqCst) {
+                done(sink.finish_now(&hash));
+            }
+        });
+    }
+
+    /// Removes everything, without waiting for a write that is under way.
+    pub fn abort(self: &Arc<Self>, done: impl FnOnce() + Send + 'static) {
+        self.stopped.store(true, Ordering::SeqCst);
+        let sink = self.clone();
+        FILES.run(move || {
+            let mut names = lock(&sink.names);
+            names.aborted = true;
+            for path in [names.part.take(), names.complete.take()].into_iter().flatten() {
+                remove(&path);
+            }
+            drop(names);
+            *lock(&sink.finished) = None;
+            // Memory is let go here unless a write still holds it; then with the last job of the strand.
+            if let Ok(mut writing) = sink.writing.try_lock() {
+                writing.content = Content::Closed;
+            }
+            done();
+        });
+    }
+
+    /// The content of a finished sink in memory.
+    pub fn take_buffer(&self) -> Bytes {
+        lock(&self.finished).take().unwrap_or_default()
+    }
+
+    /// Where a finished file is; from now on it is the application's.
+    pub fn take_path(&self) -> PathBuf {
+        lock(&self.names).complete.take().unwrap_or_default()
+    }
+
+    // ---- on the pool --------------------------------------------------------------------------------------
+
+    fn open_now(&self, size: u64) -> Result<(), Code> {
+        let content = match &self.place {
+            Place::Memory => {
+                let size = usize::try_from(size).map_err(|_| code::OUTOF_MEM)?;
+                let mut memory = Vec::new();
+                // A peer's number must not abort the host: ask, do not demand.
+                memory.try_reserve_exact(size).map_err(|_| code::OUTOF_MEM)?;
+                Content::Memory(memory)
+            }
+            Place::Private => Content::File(self.create(&private_dir::get()?, "", size)?),
+            Place::Directory(dir) => Content::File(self.create(dir, "crvideo-", size)?),
+            Place::Path(path) => {
+                if path.symlink_metadata().is_ok() {
+                    return Err(code::FILE_ALREADY_EXIST);
+                }
+                let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                Content::File(self.create(dir, ".crvideo-part-", size)?)
+            }
+        };
+        lock(&self.writing).content = content;
+        Ok(())
+    }
+
+    fn create(&self, dir: &Path, prefix: &str, size: u64) -> Result<File, Code> {
+        let path = dir.join(format!("{prefix}{}", random_name()?));
+        let mut names = lock(&self.names);
+        if names.aborted {
+            return Err(code::SEND_CANCELLED);
+        }
+        let created = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+            .open(&path);
+        let file = created.map_err(|error| cannot_write(&path, &error))?;
+        names.part = Some(path.clone());
+        drop(names);
+        sys::reserve(&file, size).map_err(|error| cannot_write(&path, &error))?;
+        Ok(file)
+    }
+
+    fn write_now(&self, data: &[u8]) -> Result<u64, Code> {
+        let mut writing = lock(&self.writing);
+        let writing = &mut *writing;
+        match &mut writing.content {
+            Content::Closed => return Err(code::INNER_ERR),
+            Content::Memory(memory) => memory.extend_from_slice(data),
+            Content::File(file) => file.write_all(data).map_err(|error| {
+                log::error!("cannot write a received file: {error}");
+                code::FILE_WRITE_ERR
+            })?,
+        }
+        writing.hasher.update(data);
+        writing.written += data.len() as u64;
+        Ok(writing.written)
+    }
+
+    fn finish_now(&self, hash: &[u8; 32]) -> Result<(), Code> {
+        let mut writing = lock(&self.writing);
+        // blake3 compares hashes in constant time; here only the result counts.
+        if writing.hasher.finalize() != blake3::Hash::from_bytes(*hash) {
+            log::error!("received content fails its hash check");
+            return Err(code::ERR_DATA);
+        }
+        match std::mem::replace(&mut writing.content, Content::Closed) {
+            Content::Closed => Err(code::INNER_ERR),
+            Content::Memory(memory) => {
+                *lock(&self.finished) = Some(Bytes::from(memory));
+                Ok(())
+            }
+            Content::File(file) => self.complete_file(&file),
+        }
+    }
+
+    fn complete_file(&self, file: &File) -> Result<(), Code> {
+        if self.durable {
+            file.sync_all().map_err(|error| cannot_write(Path::new("a received file"), &error))?;
+        }
+        let mut names = lock(&self.names);
+        // An abort that came first has removed the part.
+        let Some(part) = names.part.clone() else { return Err(code::SEND_CANCELLED) };
+        let complete = match &self.place {
+            Place::Path(path) => {
+                sys::rename_no_replace(&part, path).map_err(|error| match error.kind() {
+                    io::ErrorKind::AlreadyExists => code::FILE_ALREADY_EXIST,
+                    _ => cannot_write(path, &error),
+                })?;
+                path.clone()
+            }
+            _ => part,
+        };
+        names.part = None;
+        names.complete = Some(complete.clone());
+        drop(names);
+        match complete.parent() {
+            Some(dir) if self.durable => sys::sync_dir(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })
+                .map_err(|error| cannot_write(dir, &error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Removes a file of ours; that it is gone already is no error.
+pub fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        log::warn!("cannot remove {}: {error}", path.display());
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Code {
+    log::error!("cannot write {}: {error}", path.display());
+    code::FILE_WRITE_ERR
+}
+
+fn random_name() -> Result<String, Code> {
+    let mut bytes = [0u8; 16];
+    getrandom::fill(&mut bytes).map_err(|_| code::INNER_ERR)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

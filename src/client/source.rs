@@ -1,0 +1,137 @@
+//! Where a transfer's bytes come from: memory or a file. Read and hashed on the helper pool.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use crvideo_proto::code;
+
+use super::Code;
+use super::pool::Strand;
+
+/// The bytes themselves.
+enum Content {
+    Memory(Bytes),
+    File { file: File, modified: (i64, i64) },
+}
+
+/// The content's hash as far as it has been read, from the start on.
+struct Progress {
+    hasher: blake3::Hasher,
+    hashed: u64,
+}
+
+/// A source, shared by the io thread and the pool.
+pub struct Source {
+    content: Content,
+    size: u64,
+    progress: Mutex<Progress>,
+    strand: Arc<Strand>,
+}
+
+/// A piece that was read, with the hash where the piece reaches the end.
+pub type Piece = Result<(Bytes, Option<[u8; 32]>), Code>;
+
+impl Source {
+    fn new(content: Content, size: u64) -> Arc<Self> {
+        let progress = Mutex::new(Progress { hasher: blake3::Hasher::new(), hashed: 0 });
+        Arc::new(Self { content, size, progress, strand: Arc::default() })
+    }
+
+    /// A source in memory.
+    pub fn memory(data: Bytes) -> Arc<Self> {
+        let size = data.len() as u64;
+        Self::new(Content::Memory(data), size)
+    }
+
+    /// A regular file, opened now; its size is the one it has now.
+    pub fn file(path: &Path) -> Result<Arc<Self>, Code> {
+        // Without O_NONBLOCK, opening a FIFO would wait for a writer.
+        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
+        let file = opened.map_err(|error| cannot_open(path, &error))?;
+        let metadata = file.metadata().map_err(|error| cannot_open(path, &error))?;
+        if !metadata.is_file() {
+            log::warn!("{} is not a regular file", path.display());
+            return Err(code::SENDFILE_FILEINERROR);
+        }
+        let modified = modified(&metadata);
+        Ok(Self::new(Content::File { file, modified }, metadata.len()))
+    }
+
+    /// Bytes in all.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Reads `len` bytes at `offset` on the pool, and gives them to `done` there.
+    pub fn read(self: &Arc<Self>, offset: u64, len: usize, done: impl FnOnce(Piece) + Send + 'static) {
+        let source = self.clone();
+        self.strand.run(move || done(source.piece(offset, len)));
+    }
+
+    fn piece(&self, offset: u64, len: usize) -> Piece {
+        let data = self.bytes(offset, len)?;
+        let end = offset + data.len() as u64;
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        // A transfer that goes back reads again what is hashed already; it never skips.
+        if let Some(fresh) = usize::try_from(progress.hashed.saturating_sub(offset)).ok().and_then(|at| data.get(at..))
+            && progress.hashed >= offset
+            && !fresh.is_empty()
+        {
+            progress.hasher.update(fresh);
+            progress.hashed = end;
+        }
+        if end < self.size {
+            return Ok((data, None));
+        }
+        self.must_be_unchanged()?;
+        Ok((data, Some(*progress.hasher.finalize().as_bytes())))
+    }
+
+    fn bytes(&self, offset: u64, len: usize) -> Result<Bytes, Code> {
+        match &self.content {
+            Content::Memory(data) => {
+                let start = usize::try_from(offset).map_err(|_| code::INNER_ERR)?;
+                let end = start.checked_add(len).filter(|end| *end <= data.len()).ok_or(code::INNER_ERR)?;
+                Ok(data.slice(start..end))
+            }
+            Content::File { file, .. } => {
+                let mut buffer = BytesMut::zeroed(len);
+                match file.read_exact_at(&mut buffer, offset) {
+                    Ok(()) => Ok(buffer.freeze()),
+                    Err(error) => {
+                        log::warn!("the source file cannot be read to its end: {error}");
+                        Err(code::SENDFILE_FILEINERROR)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Growth is ignored; anything else that happened to the file while it was read spoils it.
+    fn must_be_unchanged(&self) -> Result<(), Code> {
+        let Content::File { file, modified: before } = &self.content else { return Ok(()) };
+        let metadata = file.metadata().map_err(|_| code::SENDFILE_FILEINERROR)?;
+        let grown = metadata.len() > self.size;
+        if metadata.len() < self.size || (!grown && modified(&metadata) != *before) {
+            log::warn!("the source file changed while it was sent");
+            return Err(code::SENDFILE_FILEINERROR);
+        }
+        Ok(())
+    }
+}
+
+fn modified(metadata: &Metadata) -> (i64, i64) {
+    (metadata.mtime(), metadata.mtime_nsec())
+}
+
+fn cannot_open(path: &Path, error: &io::Error) -> Code {
+    log::warn!("cannot read {}: {error}", path.display());
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => code::SEND_QUEUE_FULL,
+        _ => code::SENDFILE_FILEINERROR,
+    }
+}

@@ -1,0 +1,6 @@
+//! The contract, rule by rule, as stories with a real relay. `docs/contract.md` names the test of each rule.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod basics;
+mod proxy;
+mod world;

@@ -1,0 +1,230 @@
+//! Alice, Bob, and the relay between them.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use crvideo::client::{self, Credential, Event, EventHandler, LoginInfo, SendOptions, ServerAddress, SessionConfig};
+use crvideo_proto::code;
+use crvideo_proto::id::TaskId;
+use crvideo_relay::{BlockingRelay, Config};
+
+/// How long a test waits for something that must happen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A relay of the test's own.
+pub struct World {
+    pub relay: BlockingRelay,
+    pub dir: tempfile::TempDir,
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    pub fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::dev().unwrap();
+        change(&mut config);
+        Self { relay: BlockingRelay::start(config).unwrap(), dir: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn address(&self) -> ServerAddress {
+        address(self.relay.address())
+    }
+
+    /// A session that is not logged in.
+    pub fn stranger(&self, change: impl FnOnce(&mut SessionConfig)) -> User {
+        let mut config = SessionConfig { download_dir: Some(self.dir.path().to_owned()), ..SessionConfig::default() };
+        change(&mut config);
+        User::new(config)
+    }
+
+    /// A user who is logged in.
+    pub fn user(&self, name: &str) -> User {
+        self.user_with(name, |_| {})
+    }
+
+    pub fn user_with(&self, name: &str, change: impl FnOnce(&mut SessionConfig)) -> User {
+        self.user_via(name, self.address(), change)
+    }
+
+    pub fn user_via(&self, name: &str, server: ServerAddress, change: impl FnOnce(&mut SessionConfig)) -> User {
+        let user = self.stranger(change);
+        assert_eq!(user.login(self.info(name, server)), code::NOERR);
+        user
+    }
+
+    pub fn info(&self, name: &str, server: ServerAddress) -> LoginInfo {
+        LoginInfo {
+            servers: vec![server],
+            project: self.relay.project(),
+            user: name.to_owned(),
+            credential: Credential::Secret(self.relay.secret().to_owned()),
+        }
+    }
+
+    /// A file with `size` bytes that no two places share.
+    pub fn file(&self, name: &str, size: usize) -> PathBuf {
+        let path = self.dir.path().join(name);
+        std::fs::write(&path, content(size)).unwrap();
+        path
+    }
+
+    /// What lies in the directory of received files, beside the sources.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        let all = std::fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        all.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().contains("crvideo-"))).collect()
+    }
+}
+
+pub fn address(address: std::net::SocketAddr) -> ServerAddress {
+    ServerAddress { host: address.ip().to_string(), port: address.port() }
+}
+
+/// Bytes of which no stretch repeats soon.
+pub fn content(size: usize) -> Vec<u8> {
+    let mut reader = blake3::Hasher::new().finalize_xof();
+    let mut bytes = vec![0; size];
+    reader.fill(&mut bytes);
+    bytes
+}
+
+struct Ear {
+    events: Sender<Event>,
+    offers: AtomicBool,
+    progress: AtomicBool,
+}
+
+impl EventHandler for Ear {
+    fn handle(&self, _session: u64, event: &Event) {
+        let _ = self.events.send(event.clone());
+    }
+    fn wants_offers(&self) -> bool {
+        self.offers.load(Ordering::SeqCst)
+    }
+    fn wants_receive_progress(&self) -> bool {
+        self.progress.load(Ordering::SeqCst)
+    }
+}
+
+/// A session and everything it has heard.
+pub struct User {
+    pub session: u64,
+    pub events: Receiver<Event>,
+}
+
+impl User {
+    pub fn new(config: SessionConfig) -> Self {
+        let (sender, events) = crossbeam_channel::unbounded();
+        let ear = Ear { events: sender, offers: AtomicBool::new(false), progress: AtomicBool::new(false) };
+        Self { session: client::create_session(config, Arc::new(ear)).unwrap(), events }
+    }
+
+    pub fn ask_for_offers(&self) {
+        self.change(|ear| ear.offers.store(true, Ordering::SeqCst));
+    }
+
+    pub fn ask_for_progress(&self) {
+        self.change(|ear| ear.progress.store(true, Ordering::SeqCst));
+    }
+
+    fn change(&self, change: impl FnOnce(&Ear)) {
+        client::change_handler(self.session, |handler: &dyn Any| change(handler.downcast_ref().unwrap())).unwrap();
+    }
+
+    /// The next event.
+    pub fn next(&self) -> Event {
+        self.events.recv_timeout(PATIENCE).expect("an event in time")
+    }
+
+    /// The next event that `pick` wants; others are passed over.
+    pub fn wait<T>(&self, pick: impl Fn(Event) -> Option<T>) -> T {
+        self.wait_for(PATIENCE, pick).expect("the event in time")
+    }
+
+    pub fn wait_for<T>(&self, patience: Duration, pick: impl Fn(Event) -> Option<T>) -> Option<T> {
+        let until = Instant::now() + patience;
+        loop {
+            let event = self.events.recv_deadline(until).ok()?;
+            if let Some(found) = pick(event) {
+                return Some(found);
+            }
+        }
+    }
+
+    pub fn login(&self, info: LoginInfo) -> i32 {
+        client::login(self.session, info, 7).unwrap();
+        self.wait(|event| match event {
+            Event::LoginRslt { err, cookie } => {
+                assert_eq!(cookie, 7);
+                Some(err)
+            }
+            _ => None,
+        })
+    }
+
+    pub fn logout(&self) -> i32 {
+        client::logout(self.session, 8).unwrap();
+        self.wait(|event| match event {
+            Event::LogoutRslt { err, .. } => Some(err),
+            _ => None,
+        })
+    }
+
+    pub fn send_cmd(&self, target: &str, data: &[u8]) -> TaskId {
+        client::send_cmd(self.session, target, data, SendOptions::default(), 1).unwrap()
+    }
+
+    pub fn send_buffer(&self, target: &str, data: &[u8]) -> TaskId {
+        client::send_buffer(self.session, target, data, SendOptions::default(), 2).unwrap()
+    }
+
+    pub fn send_file(&self, target: &str, path: &Path) -> TaskId {
+        client::send_file(self.session, target, path, SendOptions::default(), 3).unwrap()
+    }
+
+    /// How a task ended.
+    pub fn result(&self, wanted: TaskId) -> i32 {
+        self.wait(|event| match event {
+            Event::SendCmdRlst { task, err, .. }
+            | Event::SendBufferRlst { task, err, .. }
+            | Event::SendFileRlst { task, err, .. }
+                if task == wanted =>
+            {
+                Some(err)
+            }
+            _ => None,
+        })
+    }
+
+    pub fn command(&self) -> (String, TaskId, Vec<u8>) {
+        self.wait(|event| match event {
+            Event::NotifyCmdData { source, task, data } => Some((source.to_string(), task, data.to_vec())),
+            _ => None,
+        })
+    }
+
+    pub fn buffer(&self) -> (String, TaskId, Vec<u8>) {
+        self.wait(|event| match event {
+            Event::NotifyBufferData { source, task, data } => Some((source.to_string(), task, data.to_vec())),
+            _ => None,
+        })
+    }
+
+    pub fn file(&self) -> (String, TaskId, PathBuf, String) {
+        self.wait(|event| match event {
+            Event::NotifyFileData { source, task, path, name } => Some((source.to_string(), task, path, name)),
+            _ => None,
+        })
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let _ = client::destroy_session(self.session);
+    }
+}
