@@ -71,7 +71,7 @@ pub struct ServerAddress {
 }
 
 impl ServerAddress {
-    /// Reads "host:port,[v6]:port"; `None` when any part is malformed or there is none.
+    /// Reads `host:port,[v6]:port`; `None` when any part is malformed or there is none.
     pub fn parse_list(list: &str) -> Option<Vec<Self>> {
         list.split(',').map(|part| Self::parse(part.trim())).collect()
     }

@@ -50,4 +50,7 @@ pub trait EventHandler: Any + Send + Sync {
     fn wants_offers(&self) -> bool;
     /// Whether the application wants `ReceiveProgress`.
     fn wants_receive_progress(&self) -> bool;
+    /// The session has ended and this was its last event: nothing of it is used any more. Called once, where events
+    /// are handled.
+    fn released(&self) {}
 }

@@ -94,7 +94,7 @@ pub fn queue_fd(queue: u64) -> Result<isize, Code> {
 
 /// Sets the function that is called (on any thread) when a queue becomes non-empty. It may only say "wake up".
 pub fn set_wake(queue: u64, wake: Option<Box<dyn Fn() + Send + Sync>>) -> Result<(), Code> {
-    QUEUES.get(queue)?.set_wake(wake.map(Arc::from));
+    QUEUES.get(queue)?.set_wake(wake);
     Ok(())
 }
 

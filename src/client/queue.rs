@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ pub enum Item {
     Fence(Arc<Shared>),
 }
 
-type Wake = Arc<dyn Fn() + Send + Sync>;
+type Wake = Box<dyn Fn() + Send + Sync>;
 
 /// Which session's event is being handled, and by whom.
 #[derive(Debug, Default, Clone, Copy)]
@@ -53,7 +53,8 @@ pub struct EventQueue {
     /// Items not handled yet.
     waiting: AtomicIsize,
     signal: Option<EventFd>,
-    wake: Mutex<Option<Wake>>,
+    /// Read while the function runs, so that whoever changes it waits for that.
+    wake: RwLock<Option<Wake>>,
     /// Sessions and logs that are attached.
     attached: AtomicUsize,
     /// Held by whoever takes items out; the items it has already taken from the channel.
@@ -77,7 +78,7 @@ impl EventQueue {
             receiver,
             waiting: AtomicIsize::new(0),
             signal,
-            wake: Mutex::new(None),
+            wake: RwLock::new(None),
             attached: AtomicUsize::new(0),
             taken: Mutex::new(VecDeque::new()),
             running: Mutex::new(Running::default()),
@@ -90,11 +91,16 @@ impl EventQueue {
         self.signal.as_ref().map(EventFd::number)
     }
 
-    /// Sets the function that is called when the queue becomes non-empty.
+    /// Sets the function that is called when the queue becomes non-empty. After this the former one is never called.
     pub fn set_wake(&self, wake: Option<Wake>) {
-        let call = wake.clone().filter(|_| self.waiting.load(Ordering::SeqCst) > 0);
-        *lock(&self.wake) = wake;
-        if let Some(wake) = call {
+        *self.wake.write().unwrap_or_else(PoisonError::into_inner) = wake;
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            self.call_wake();
+        }
+    }
+
+    fn call_wake(&self) {
+        if let Some(wake) = &*self.wake.read().unwrap_or_else(PoisonError::into_inner) {
             wake();
         }
     }
@@ -111,7 +117,7 @@ impl EventQueue {
 
     /// Whether the queue may be ended.
     pub fn is_free(&self) -> bool {
-        self.attached.load(Ordering::SeqCst) == 0 && !inside_callback() && self.taken.try_lock().is_ok()
+        self.attached.load(Ordering::SeqCst) == 0 && self.taken.try_lock().is_ok()
     }
 
     /// Adds an item.
@@ -127,11 +133,7 @@ impl EventQueue {
         if let Some(signal) = &self.signal {
             signal.raise();
         }
-        // The application's function runs without a lock of ours.
-        let wake = lock(&self.wake).clone();
-        if let Some(wake) = wake {
-            wake();
-        }
+        self.call_wake();
     }
 
     fn one_handled(&self) {
@@ -195,6 +197,7 @@ impl EventQueue {
                 true
             }
             Item::Fence(session) => {
+                self.run_callback(session.handle(), || session.handler().released());
                 session.fence_passed();
                 self.idle.notify_all();
                 false
@@ -233,8 +236,12 @@ impl EventQueue {
         self.idle.notify_all();
     }
 
-    /// Waits until no event of a session is being handled on another thread.
+    /// Waits until no event of a session is being handled on another thread. Inside a callback it does not wait: two
+    /// callbacks that wait for each other would never end.
     pub fn wait_for_callback(&self, session: u64) {
+        if inside_callback() {
+            return;
+        }
         let here = std::thread::current().id();
         let mut running = lock(&self.running);
         while running.now.is_some_and(|(thread, other)| other == session && thread != here) {

@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod basics;
+mod links;
 mod proxy;
+mod transfers;
 mod world;

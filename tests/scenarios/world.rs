@@ -36,6 +36,20 @@ impl World {
         address(self.relay.address())
     }
 
+    /// Stops the relay and starts it again at the same address, with the same projects.
+    pub fn restart(&mut self) {
+        let mut config = Config::dev().unwrap();
+        config.listen = vec![self.relay.address()];
+        config.startup_grace = None;
+        if let Some(project) = config.projects.first_mut() {
+            project.id = self.relay.project();
+            project.secrets = vec![self.relay.secret().to_owned()];
+        }
+        let other = BlockingRelay::start_dev().unwrap();
+        std::mem::replace(&mut self.relay, other).stop();
+        self.relay = BlockingRelay::start(config).unwrap();
+    }
+
     /// A session that is not logged in.
     pub fn stranger(&self, change: impl FnOnce(&mut SessionConfig)) -> User {
         let mut config = SessionConfig { download_dir: Some(self.dir.path().to_owned()), ..SessionConfig::default() };
@@ -199,6 +213,21 @@ impl User {
             }
             _ => None,
         })
+    }
+
+    /// How a task ended, and how its cancel (cookie 9) did, whichever came first.
+    pub fn result_or_cancel(&self, wanted: TaskId) -> (i32, i32) {
+        let (mut result, mut cancel) = (None, None);
+        while result.is_none() || cancel.is_none() {
+            match self.next() {
+                Event::SendBufferRlst { task, err, .. } | Event::SendFileRlst { task, err, .. } if task == wanted => {
+                    result = Some(err);
+                }
+                Event::CancelSendRlst { task, err, cookie: 9 } if task == wanted => cancel = Some(err),
+                _ => {}
+            }
+        }
+        (result.unwrap(), cancel.unwrap())
     }
 
     pub fn command(&self) -> (String, TaskId, Vec<u8>) {

@@ -1,1 +1,151 @@
-fn main() {}
+//! The project's own commands: `cargo xtask help` lists them.
+#![forbid(unsafe_code)]
+// A command-line program talks to its user by printing.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod artefacts;
+mod checks;
+mod demo;
+mod process;
+mod tools;
+
+use std::process::ExitCode;
+
+use process::{Failure, Outcome};
+
+/// One command: its name, the words that may follow, what it does in a line, and the whole story.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    summary: &'static str,
+    details: &'static str,
+    run: fn(&[String]) -> Outcome<()>,
+}
+
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "demo",
+        arguments: "",
+        summary: "build everything, send a command, a buffer and files from C to C, and check what arrived",
+        details: "Builds libcrvideo.so, crvideo-relay and the C examples, starts a relay on a free port of this machine
+and a receiver, sends a command, a buffer and three files (one of 256 MiB), and compares the SHA-256 of
+each file with sha256sum. Needs a C compiler (cc) and sha256sum. Leaves nothing outside the target directory.",
+        run: |arguments| no_arguments(arguments).and_then(|()| demo::run()),
+    },
+    Command {
+        name: "test",
+        arguments: "[FILTER]",
+        summary: "install what the tests need, build what they test, and run them",
+        details: "Runs the documentation tests and then all others, with cargo-nextest where it is present. FILTER is passed on
+to the test runner and leaves the documentation tests out. As root on Debian missing tools are installed with
+apt-get; elsewhere they are named and nothing runs (exit code 2).",
+        run: checks::test,
+    },
+    Command {
+        name: "asan",
+        arguments: "",
+        summary: "build libcrvideo.so with AddressSanitizer and print its directory",
+        details: "A C program that uses the library must be built with -fsanitize=address, too. x86-64 Linux only.",
+        run: |arguments| {
+            no_arguments(arguments)?;
+            println!("{}", artefacts::asan_library()?.display());
+            Ok(())
+        },
+    },
+    Command {
+        name: "header",
+        arguments: "",
+        summary: "write include/crvideo.h again from src/ffi",
+        details: "Runs the header test in the mode in which it rewrites the committed header instead of comparing it.",
+        run: |arguments| no_arguments(arguments).and_then(|()| checks::header()),
+    },
+    Command {
+        name: "ci",
+        arguments: "",
+        summary: "formatting, clippy and all tests: what must pass before a change goes in",
+        details: "Runs `cargo fmt --check`, `cargo clippy` with warnings as errors and `cargo xtask test`, in this order,
+stops at the first that fails and prints how long each one took.",
+        run: |arguments| no_arguments(arguments).and_then(|()| checks::ci()),
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn dispatch(arguments: &[String]) -> Outcome<()> {
+    let asks_for_help = |word: &String| matches!(word.as_str(), "help" | "-h" | "--help");
+    let Some((name, rest)) = arguments.split_first().filter(|(name, _)| !asks_for_help(name)) else {
+        match arguments.get(1).and_then(|name| find(name)) {
+            Some(command) => print_details(command),
+            None => print_overview(),
+        }
+        return Ok(());
+    };
+    let Some(command) = find(name) else {
+        return Err(Failure::usage(format!("there is no command `{name}`; `cargo xtask help` lists them")));
+    };
+    if rest.first().is_some_and(asks_for_help) {
+        print_details(command);
+        return Ok(());
+    }
+    (command.run)(rest)
+}
+
+fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+fn no_arguments(arguments: &[String]) -> Outcome<()> {
+    match arguments.first() {
+        None => Ok(()),
+        Some(word) => Err(Failure::usage(format!("this command takes no arguments, but `{word}` was given"))),
+    }
+}
+
+fn print_overview() {
+    println!("Usage: cargo xtask COMMAND\n");
+    for command in COMMANDS {
+        println!("  {:14} {}", format!("{} {}", command.name, command.arguments), command.summary);
+    }
+    println!("\n`cargo xtask help COMMAND` says more about one of them.");
+}
+
+fn print_details(command: &Command) {
+    println!("cargo xtask {} {}\n\n{}.\n\n{}", command.name, command.arguments, command.summary, command.details);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn an_unknown_command_is_an_error_that_names_it() {
+        let failure = dispatch(&words("dmeo")).unwrap_err();
+        assert!(failure.to_string().contains("`dmeo`"), "{failure}");
+        assert_eq!(failure.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_command_without_arguments_refuses_one() {
+        assert_eq!(dispatch(&words("demo fast")).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn help_is_given_in_every_spelling() {
+        for line in ["", "help", "--help", "-h", "help demo", "demo --help", "test -h"] {
+            dispatch(&words(line)).unwrap();
+        }
+    }
+}

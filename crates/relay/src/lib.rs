@@ -1,1 +1,22 @@
-//! x
+//! The crvideo relay.
+//!
+//! [`core`] decides who is online and where a frame goes, without knowing a socket, a clock, a thread or a file.
+//! The rest is the shell around it: configuration, sockets, HTTP and storage.
+//!
+//! Tests embed a relay as [`BlockingRelay`], programs with a tokio runtime as [`Relay`].
+#![forbid(unsafe_code)]
+
+pub mod args;
+mod blocking;
+pub mod config;
+mod connection;
+pub mod core;
+mod epoch_file;
+mod file;
+mod http;
+mod server;
+mod shared;
+
+pub use blocking::BlockingRelay;
+pub use config::{Config, ConfigError, Project};
+pub use server::{Relay, StartError};

@@ -538,8 +538,9 @@ impl Entry {
             }
             Told::Offer { source, task, kind, name, size } => {
                 self.shared.incoming(source.clone(), task, true);
+                let nameless = kind == Kind::Buffer && name.is_empty();
                 let kind = if kind == Kind::Buffer { TransferKind::Buffer } else { TransferKind::File };
-                let name = name::clean(&name);
+                let name = if nameless { name } else { name::clean(&name) };
                 self.deliver(Event::TransferOffer { source, task, kind, name, size }, After::default());
             }
             Told::ReceiveProgress { source, task, received, total } => {

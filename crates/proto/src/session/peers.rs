@@ -51,6 +51,8 @@ pub(super) struct Path {
     pub limit: u64,
     /// Transfers to this target.
     pub transfers: Vec<TaskId>,
+    /// Transfers that have ended here and of which the target has not yet confirmed the end.
+    pub farewells: Vec<(TaskId, i32)>,
 }
 
 impl Path {
@@ -64,6 +66,7 @@ impl Path {
             next_position: 0,
             limit: INITIAL_COMMAND_LIMIT,
             transfers: Vec::new(),
+            farewells: Vec::new(),
         }
     }
 
@@ -82,6 +85,7 @@ impl Path {
         self.limit = INITIAL_COMMAND_LIMIT;
         self.sent = 0;
         self.busy = 0;
+        self.farewells.clear();
     }
 }
 
@@ -107,9 +111,11 @@ impl Session {
 
     /// Our link is back: look up the targets of open tasks.
     pub(super) fn find_again(&mut self, _now: Now) {
+        // Idle paths stay: as long as both epochs last, their command sequence goes on where it was.
+        self.path_by_target.retain(|_, path| path.epoch != 0 || !path.is_idle());
+        let needs = |path: &Path| !path.is_idle() || !path.farewells.is_empty();
         let open: Vec<Arc<str>> =
-            self.path_by_target.iter().filter(|(_, path)| !path.is_idle()).map(|(target, _)| target.clone()).collect();
-        self.path_by_target.retain(|_, path| !path.is_idle());
+            self.path_by_target.iter().filter(|(_, path)| needs(path)).map(|(target, _)| target.clone()).collect();
         for target in &open {
             self.path(target);
         }

@@ -22,6 +22,8 @@ const PIECES_AHEAD: usize = 2;
 const READ_AHEAD: usize = 4 * 1024 * 1024;
 /// The bulk connection is filled while less than this waits on it.
 const QUEUE_AHEAD: usize = 512 * 1024;
+/// Ended transfers of one target that it may still have to hear of.
+const MAX_FAREWELLS: usize = 256;
 /// Progress is told at most this often for each task.
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
 
@@ -179,9 +181,24 @@ impl Session {
         }
     }
 
-    /// A target is within reach again: repeat the wishes to cancel.
+    /// Tells the target that a transfer has ended here, until it confirms that.
+    fn say_farewell(&mut self, task: TaskId, err: i32) {
+        let Some(sending) = self.sending_by_task.get(&task).filter(|sending| sending.offered) else { return };
+        if let Some(path) = self.path_by_target.get_mut(&sending.target) {
+            if path.farewells.len() >= MAX_FAREWELLS {
+                path.farewells.remove(0);
+            }
+            path.farewells.push((task, err));
+        }
+        self.tell_cancel(task, err);
+    }
+
+    /// A target is within reach again: repeat the wishes to cancel, and the farewells.
     pub(super) fn cancels_to(&mut self, target: &Arc<str>) {
         let Some(path) = self.path_by_target.get(target) else { return };
+        for (task, err) in &path.farewells {
+            self.wire.out.routed(target, path.epoch, &Cancel { task: *task, code: i64::from(*err) });
+        }
         for task in path.transfers.clone() {
             if self.sending_by_task.get(&task).is_some_and(|sending| !sending.wishes.is_empty()) {
                 self.tell_cancel(task, code::SEND_CANCELLED);
@@ -234,10 +251,8 @@ impl Session {
 
     /// A source cannot be read, or has changed.
     pub fn source_failed(&mut self, task: TaskId, err: i32, now: Now) {
-        if let Some(sending) = self.sending_by_task.get(&task) {
-            if sending.offered {
-                self.tell_cancel(task, err);
-            }
+        if self.sending_by_task.contains_key(&task) {
+            self.say_farewell(task, err);
             self.sending_ended(task, err);
         }
         self.settle(now);
@@ -408,6 +423,9 @@ impl Session {
     }
 
     pub(super) fn done_arrived(&mut self, done: Routed<Done>) {
+        if let Some(path) = self.path_by_target.get_mut(&*done.from) {
+            path.farewells.retain(|(task, _)| *task != done.message.task);
+        }
         let Some(sending) = self.answered(&done.from, done.epoch, done.message.task) else { return };
         if !sending.offered {
             return;
@@ -481,9 +499,7 @@ impl Session {
             .collect();
         let err = self.late_code();
         for task in late {
-            if self.sending_by_task.get(&task).is_some_and(|sending| sending.offered) {
-                self.tell_cancel(task, err);
-            }
+            self.say_farewell(task, err);
             self.fail_sending(task, err, false);
         }
         if let Some(at) = self.sending_by_task.values().map(|sending| sending.deadline).min() {

@@ -1,0 +1,218 @@
+//! The command line and the environment. A flag goes before its environment variable, that before the
+//! configuration file, and that before the default.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+use clap::builder::FalseyValueParser;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::{Config, ConfigError, Project, parse_address, parse_seconds, push_secret};
+use crate::file;
+
+/// More development than production? Both are shown by example.
+const EXAMPLES: &str = "\
+EXAMPLES
+  Try it: a free port, a project with a random secret; one line says when and where it is ready.
+      crvideo-relay --dev
+
+  Develop against a fixed port and a secret of your own.
+      crvideo-relay --dev --listen 127.0.0.1:13400 --project 1:my-secret
+
+  Serve: projects and limits in a file, numbers that must outlive a restart in a directory.
+      crvideo-relay --config /etc/crvideo-relay.toml --data /var/lib/crvideo-relay
+
+  The same from the environment, as containers like it.
+      CRVIDEO_RELAY_LISTEN=127.0.0.1:13400 CRVIDEO_RELAY_PROJECTS=1:my-secret crvideo-relay
+
+  Is it alive?
+      crvideo-relay --dev --http 127.0.0.1:13480 &    curl http://127.0.0.1:13480/healthz
+
+When it is ready it prints one line: crvideo-relay ready listen=ADDR:PORT project=PID ...
+SIGTERM and SIGINT stop it: clients hear good-bye, and it exits with 0. A configuration error exits with 2.";
+
+/// The server that crvideo clients talk to: it knows who is online and passes on what they send each other.
+#[derive(Debug, Default, Parser)]
+#[command(name = "crvideo-relay", version, after_help = EXAMPLES)]
+pub struct Args {
+    /// Configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "CRVIDEO_RELAY_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Where clients connect; repeat it or separate by commas; port 0 takes a free one [default: 127.0.0.1:13400]
+    #[arg(long, value_name = "ADDR:PORT", env = "CRVIDEO_RELAY_LISTEN", value_delimiter = ',')]
+    pub listen: Vec<String>,
+
+    /// Serve GET /healthz here [default: no HTTP]
+    #[arg(long, value_name = "ADDR:PORT", env = "CRVIDEO_RELAY_HTTP")]
+    pub http: Option<String>,
+
+    /// Directory for what must outlive a restart; made when missing [default: nothing is kept]
+    #[arg(long, value_name = "DIR", env = "CRVIDEO_RELAY_DATA")]
+    pub data: Option<PathBuf>,
+
+    /// A project and its secret; repeat it for more projects, or for a second secret of the same project.
+    /// Other users of this machine can see it in the process list; a file or the environment hides it
+    #[arg(long, value_name = "PID:SECRET")]
+    pub project: Vec<String>,
+
+    /// The same in one variable, separated by commas.
+    #[arg(long, hide = true, value_name = "PID:SECRET,...", env = "CRVIDEO_RELAY_PROJECTS", hide_env_values = true)]
+    pub projects: Option<String>,
+
+    /// For development: 127.0.0.1, a free port and a project with a random secret, unless given otherwise
+    #[arg(long, env = "CRVIDEO_RELAY_DEV", value_parser = FalseyValueParser::new())]
+    pub dev: bool,
+
+    /// Listen without encryption on addresses that others can reach
+    #[arg(long, env = "CRVIDEO_RELAY_ALLOW_PLAIN", value_parser = FalseyValueParser::new())]
+    pub allow_plain: bool,
+
+    /// Heart-beat of the connections [default: 20]
+    #[arg(long, value_name = "SECONDS", env = "CRVIDEO_RELAY_HEARTBEAT")]
+    pub heartbeat: Option<String>,
+
+    /// How long a client whose link broke may come back and go on [default: 60]
+    #[arg(long, value_name = "SECONDS", env = "CRVIDEO_RELAY_RESUME_WINDOW")]
+    pub resume_window: Option<String>,
+
+    /// How long after a start clients of the run before are waited for [default: 10, with --dev 0]
+    #[arg(long, value_name = "SECONDS", env = "CRVIDEO_RELAY_STARTUP_GRACE")]
+    pub startup_grace: Option<String>,
+
+    /// off, error, warn, info, debug or trace; logs go to stderr [default: info]
+    #[arg(long, value_name = "LEVEL", env = "CRVIDEO_RELAY_LOG")]
+    pub log: Option<String>,
+}
+
+impl Args {
+    /// What the flags, the environment and the file add up to.
+    pub fn resolve(self) -> Result<(Config, LevelFilter), ConfigError> {
+        let mut config = if self.dev { Config::dev()? } else { Config::default() };
+        let log = self.config.as_deref().map(|path| file::read(path, &mut config)).transpose()?.flatten();
+        if !self.listen.is_empty() {
+            let listen = self.listen.iter().map(|text| parse_address(text).map_err(|why| flag("--listen", &why)));
+            config.listen = listen.collect::<Result<_, _>>()?;
+        }
+        if let Some(http) = &self.http {
+            config.http = Some(parse_address(http).map_err(|why| flag("--http", &why))?);
+        }
+        config.data = self.data.or(config.data);
+        config.allow_plain |= self.allow_plain;
+        let from_env = || self.projects.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
+        let given: Vec<String> = if self.project.is_empty() { from_env() } else { self.project };
+        if !given.is_empty() {
+            config.projects = projects(&given)?;
+        }
+        let times = [
+            ("--heartbeat", self.heartbeat, &mut config.heartbeat),
+            ("--resume-window", self.resume_window, &mut config.resume_window),
+        ];
+        for (name, text, time) in times {
+            if let Some(text) = text {
+                *time = seconds(name, &text)?;
+            }
+        }
+        if let Some(text) = self.startup_grace {
+            config.startup_grace = Some(seconds("--startup-grace", &text)?);
+        }
+        let level = level(self.log.or(log).as_deref())?;
+        config.check()?;
+        Ok((config, level))
+    }
+}
+
+fn flag(name: &str, why: &dyn std::fmt::Display) -> ConfigError {
+    ConfigError(format!("{name} (or its environment variable): {why}"))
+}
+
+fn seconds(name: &str, text: &str) -> Result<std::time::Duration, ConfigError> {
+    let number = text.parse().map_err(|_| flag(name, &format_args!("{text:?} is not a number of seconds")))?;
+    parse_seconds(number).map_err(|why| flag(name, &why))
+}
+
+fn level(text: Option<&str>) -> Result<LevelFilter, ConfigError> {
+    let text = text.unwrap_or("info");
+    text.parse().map_err(|_| {
+        ConfigError(format!("the log level {text:?} is unknown; use off, error, warn, info, debug or trace"))
+    })
+}
+
+/// Reads `PID:SECRET` words. The secret is never repeated in an error.
+fn projects(words: &[String]) -> Result<Vec<Project>, ConfigError> {
+    let mut projects: Vec<Project> = Vec::new();
+    for (at, word) in words.iter().enumerate() {
+        let parsed = word.split_once(':').and_then(|(id, secret)| Some((id.trim().parse::<i64>().ok()?, secret)));
+        let Some((id, secret)) = parsed else {
+            let why = format!("number {} is not of the form PID:SECRET, as in 1:my-secret", at + 1);
+            return Err(flag("--project", &why));
+        };
+        let at = projects.iter().position(|project| project.id == id).unwrap_or_else(|| {
+            projects.push(Project { id, secrets: Vec::new(), max_file_size: 0 });
+            projects.len() - 1
+        });
+        if let Some(project) = projects.get_mut(at) {
+            push_secret(project, secret.to_owned()).map_err(|why| flag("--project", &format!("project {id} {why}")))?;
+        }
+    }
+    Ok(projects)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn resolve(words: &[&str]) -> Result<Config, String> {
+        let args = Args::try_parse_from(std::iter::once(&"crvideo-relay").chain(words)).unwrap();
+        args.resolve().map(|(config, _)| config).map_err(|error| error.0)
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn dev_needs_nothing_and_takes_a_project() {
+        let config = resolve(&["--dev"]).unwrap();
+        assert_eq!(config.listen, ["127.0.0.1:0".parse().unwrap()]);
+        assert_eq!(config.projects[0].secrets[0].len(), 64);
+        let config = resolve(&["--dev", "--project", "7:a:b", "--project", "7:c", "--listen", "127.0.0.1:1,[::1]:2"]);
+        let config = config.unwrap();
+        assert_eq!(config.projects, [Project { id: 7, secrets: vec!["a:b".into(), "c".into()], max_file_size: 0 }]);
+        assert_eq!(config.listen.len(), 2);
+    }
+
+    #[test]
+    fn each_mistake_is_one_sentence_that_hides_secrets() {
+        let cases: &[(&[&str], &str)] = &[
+            (&[], "no project is configured"),
+            (&["--project", "secret"], "number 1 is not of the form PID:SECRET"),
+            (&["--project", "x:secret"], "number 1 is not of the form PID:SECRET"),
+            (&["--project", "1:"], "project 1 has an empty secret"),
+            (&["--project", "1:a", "--project", "1:b", "--project", "1:c"], "project 1 has more than 2 secrets"),
+            (&["--dev", "--listen", "nonsense"], "\"nonsense\" is not an address"),
+            (&["--dev", "--listen", "0.0.0.0:1"], "0.0.0.0:1 is not a loopback address"),
+            (&["--dev", "--http", "[::]:1"], "[::]:1 is not a loopback address"),
+            (&["--dev", "--log", "loud"], "the log level \"loud\" is unknown"),
+            (&["--dev", "--heartbeat", "often"], "\"often\" is not a number of seconds"),
+            (&["--dev", "--heartbeat", "0"], "heartbeat is below"),
+            (&["--dev", "--resume-window", "NaN"], "NaN is not a number of seconds"),
+            (&["--dev", "--config", "/nowhere"], "/nowhere cannot be read"),
+        ];
+        for (words, expected) in cases {
+            let error = resolve(words).unwrap_err();
+            assert!(error.contains(expected), "{words:?} gives {error:?}");
+            assert!(!error.contains('\n') && !error.contains("secret\""), "{error:?}");
+        }
+        assert!(resolve(&["--dev", "--listen", "0.0.0.0:1", "--allow-plain"]).is_ok());
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let config = resolve(&["--dev", "--project", "1:hush"]).unwrap();
+        assert!(!format!("{config:?}").contains("hush"));
+    }
+}

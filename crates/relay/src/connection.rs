@@ -1,0 +1,213 @@
+//! One connection: its socket's bytes to the core, and the core's bytes to its socket.
+
+use std::cell::RefCell;
+use std::io::{ErrorKind, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crvideo_proto::frame::{Frame, FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
+use crvideo_proto::out::OutQueue;
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tracing::{debug, trace};
+
+use crate::core::{ConnectionId, Output};
+use crate::shared::Shared;
+
+/// Bytes of one read, for all connections that a thread serves.
+const SCRATCH: usize = 64 * 1024;
+/// Reads from one connection before the others have their turn.
+const READS_IN_A_ROW: usize = 16;
+/// Pieces in one write.
+const SLICES: usize = 64;
+/// After the last word, a client has this long to close its side. Closing at once would make the kernel
+/// reset the connection when unread bytes are there, and the reset can overtake the last word.
+const LINGER: Duration = Duration::from_secs(1);
+
+thread_local! {
+    // An idle connection must hold no buffer, so the threads hold one each.
+    static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// A connection's state, as small as can be: most connections are idle.
+struct Link {
+    shared: Arc<Shared>,
+    id: ConnectionId,
+    stream: TcpStream,
+    reader: FrameReader,
+    logged_in: bool,
+    out: OutQueue,
+}
+
+/// Whatever ends a task, a panic too, the core hears of it.
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shared.close(self.id);
+    }
+}
+
+/// Why a link's life goes on or not.
+enum Next {
+    /// Wait for the socket or the core.
+    Wait,
+    /// Last words are out.
+    Linger,
+    /// It is over.
+    Drop,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, id: ConnectionId, notify: Arc<Notify>) {
+    let reader = FrameReader::new(PRE_LOGIN_LIMIT);
+    let mut link = Link { shared, id, stream, reader, logged_in: false, out: OutQueue::default() };
+    loop {
+        match link.write() {
+            Next::Wait => {}
+            Next::Linger => return link.linger().await,
+            Next::Drop => return,
+        }
+        let interest = if link.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
+        let readable = tokio::select! {
+            ready = link.stream.ready(interest) => ready.map_or(true, |ready| ready.is_readable() || ready.is_error()),
+            () = notify.notified() => false,
+        };
+        if readable && !link.read() {
+            return;
+        }
+    }
+}
+
+impl Link {
+    /// Reads what is there; `false` when the connection is over.
+    fn read(&mut self) -> bool {
+        for _ in 0..READS_IN_A_ROW {
+            match self.read_once() {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    debug!(connection = self.id, %error, "broken");
+                    return false;
+                }
+            }
+            if !self.take_frames() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn read_once(&mut self) -> std::io::Result<usize> {
+        if let Some(buffer) = self.reader.large_rest() {
+            return self.stream.try_read_buf(buffer);
+        }
+        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+            let count = self.stream.try_read(scratch)?;
+            self.reader.feed(&scratch[..count]);
+            Ok(count)
+        })
+    }
+
+    /// Hands the frames that are here to the core; `false` when the connection is over.
+    fn take_frames(&mut self) -> bool {
+        let mut frames = Vec::new();
+        loop {
+            let error = match self.reader.next_frame() {
+                Ok(Some(frame)) => {
+                    frames.push(frame);
+                    // Before the login is answered, each frame may change what the next one may be.
+                    if self.logged_in {
+                        continue;
+                    }
+                    None
+                }
+                Ok(None) if frames.is_empty() => {
+                    self.shared.with(Some(self.id), |core, now| core.heard(self.id, now));
+                    return true;
+                }
+                Ok(None) => None,
+                Err(error) => Some(error),
+            };
+            let more = !self.logged_in;
+            self.hand_over(&mut frames);
+            if let Some(error) = error {
+                debug!(connection = self.id, %error, "closed because what came is no frame");
+                return false;
+            }
+            if !more || self.reader.buffered() == 0 {
+                return true;
+            }
+        }
+    }
+
+    fn hand_over(&mut self, frames: &mut Vec<Frame>) {
+        if frames.is_empty() {
+            return;
+        }
+        let id = self.id;
+        let logged_in = self.shared.with(Some(id), |core, now| {
+            for frame in frames.iter() {
+                core.frame(id, frame, now);
+            }
+            core.logged_in(id)
+        });
+        frames.clear();
+        if logged_in && !self.logged_in {
+            self.logged_in = true;
+            self.reader.set_limit(SESSION_LIMIT);
+        }
+    }
+
+    /// Writes what is there, as far as the socket takes it.
+    fn write(&mut self) -> Next {
+        let mut written = 0;
+        loop {
+            if self.out.is_empty() {
+                match self.shared.with(Some(self.id), |core, now| core.flush(self.id, written, now)) {
+                    Output::Write(out) => self.out = out,
+                    Output::Wait => return Next::Wait,
+                    Output::Close => return Next::Linger,
+                    Output::Gone => return Next::Drop,
+                }
+                written = 0;
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.out.slices(&mut slices);
+            match self.stream.try_write_vectored(&slices[..count]) {
+                Ok(0) => return Next::Drop,
+                Ok(count) => {
+                    self.out.advance(count);
+                    written += count;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let next = self.shared.with(Some(self.id), |core, now| core.flush(self.id, written, now));
+                    return if matches!(next, Output::Gone) { Next::Drop } else { Next::Wait };
+                }
+                Err(error) => {
+                    debug!(connection = self.id, %error, "broken");
+                    return Next::Drop;
+                }
+            }
+        }
+    }
+
+    /// Waits for the client to close its side, and throws away what it still says.
+    async fn linger(mut self) {
+        let _ = self.stream.shutdown().await;
+        let drained =
+            tokio::time::timeout(LINGER, async { while self.stream.readable().await.is_ok() && self.discard() {} });
+        if drained.await.is_err() {
+            trace!(connection = self.id, "the client did not close its side");
+        }
+    }
+
+    fn discard(&self) -> bool {
+        SCRATCH_BUFFER.with_borrow_mut(|scratch| match self.stream.try_read(scratch) {
+            Ok(count) => count > 0,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! What the core keeps of one connection.
+
+use std::time::Duration;
+
+use crvideo_proto::out::OutQueue;
+
+use super::SessionId;
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// Has not said hello.
+    Fresh,
+    /// Has said hello and must log in, or present a ticket.
+    Greeted,
+    /// The command connection of a session.
+    Command(SessionId),
+    /// The bulk connection of a session.
+    Bulk(SessionId),
+    /// A bulk connection that its client has closed: what was queued still goes out.
+    ClosedBulk(SessionId),
+    /// Belongs to no session any more; its last words go out.
+    Done,
+}
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) role: Role,
+    /// Goes out before `out`.
+    pub(super) head: Option<Box<OutQueue>>,
+    /// Frames that wait here. It always begins with a whole frame.
+    pub(super) out: OutQueue,
+    /// Bytes that the shell has taken and not yet written.
+    pub(super) taken: usize,
+    /// Nothing is read any more, and the connection ends when everything is written.
+    pub(super) closing: bool,
+    /// The shell has been told that there is something to do.
+    pub(super) woken: bool,
+    /// When anything came last.
+    pub(super) heard_at: Duration,
+    /// Since when bytes wait without the socket taking any; `None` while none wait.
+    pub(super) stuck_since: Option<Duration>,
+    /// When the connection ends, whatever happens: the time to log in, or to flush last words.
+    pub(super) close_by: Option<Duration>,
+    /// When its timer rings.
+    pub(super) armed: Option<Duration>,
+}
+
+impl Connection {
+    pub(super) fn new(now: Duration) -> Self {
+        Self {
+            role: Role::Fresh,
+            head: None,
+            out: OutQueue::default(),
+            taken: 0,
+            closing: false,
+            woken: false,
+            heard_at: now,
+            stuck_since: None,
+            close_by: None,
+            armed: None,
+        }
+    }
+
+    /// Bytes on their way to this connection that its socket has not taken.
+    pub(super) fn queued(&self) -> usize {
+        self.head.as_ref().map_or(0, |head| head.len()) + self.out.len() + self.taken
+    }
+
+    /// Whether nobody has logged in on it.
+    pub(super) fn before_login(&self) -> bool {
+        matches!(self.role, Role::Fresh | Role::Greeted)
+    }
+}

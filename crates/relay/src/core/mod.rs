@@ -1,0 +1,539 @@
+//! Who is online, and where a frame goes. No socket, clock, thread or file is known here:
+//! connections, frames and the time go in; bytes for connections and the next deadline come out.
+
+mod beat;
+mod connection;
+mod epochs;
+mod find;
+mod flow;
+mod login;
+mod route;
+mod session;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests;
+mod timers;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use crvideo_proto::code;
+use crvideo_proto::frame::{Frame, Kind, VERSION};
+use crvideo_proto::message::{self as msg, Body, Message};
+use crvideo_proto::out::OutQueue;
+use crvideo_proto::pack::{PackError, validate};
+use tracing::debug;
+
+use connection::{Connection, Role};
+pub use epochs::Epochs;
+use epochs::{Ended, Last};
+use session::{Class, Session};
+use timers::{Subject, Timers};
+
+/// Names a connection, for ever.
+pub type ConnectionId = u64;
+/// Names a session inside the core, for ever.
+type SessionId = u64;
+
+/// A session is joined with at most this many others.
+pub const MAX_CORRESPONDENTS: usize = 65_536;
+/// Names in one answer to `crusers`.
+pub const USERS_PAGE: usize = 1_000;
+/// A user whose link is lost counts as offline after this time.
+pub const AWAY_IS_OFFLINE: Duration = Duration::from_secs(10);
+/// A client that was asked for a bulk connection has this long to open it.
+pub const WAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// Last words are given up after this time.
+pub const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
+/// The hard limit of a queue is this many times its soft limit.
+pub const HARD_LIMIT_FACTOR: usize = 4;
+/// Questions about users of an earlier run of the relay that are remembered.
+pub const MAX_ASKED: usize = 65_536;
+
+/// FPNN's code for a method that nobody knows.
+const UNKNOWN_METHOD: i32 = 20_004;
+/// What the relay says about itself in the hello.
+const AGENT: &str = concat!("crvideo-relay/", env!("CARGO_PKG_VERSION"));
+
+/// The time, as the shell sees it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Now {
+    /// Since the relay's start; never goes back.
+    pub at: Duration,
+    /// Microseconds since 1970; may step.
+    pub unix_micros: u64,
+}
+
+/// Limits and times of the core.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Connections in all.
+    pub max_connections: usize,
+    /// Connections on which nobody has logged in yet.
+    pub max_before_login: usize,
+    /// From accept to login.
+    pub login_deadline: Duration,
+    /// Heart-beat of the command connections.
+    pub heartbeat: Duration,
+    /// How long an epoch outlives its command connection.
+    pub resume_window: Duration,
+    /// How long after the start a user who is not here may still be one of an earlier run.
+    pub startup_grace: Duration,
+    /// A socket that takes nothing for this long while bytes wait is closed.
+    pub stall_timeout: Duration,
+    /// Soft limit of the bytes queued towards a session on its command connection.
+    pub command_queue: usize,
+    /// Soft limit of the bytes queued towards a session on its bulk connection.
+    pub bulk_queue: usize,
+}
+
+/// A tenant.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// Project id.
+    pub id: i64,
+    /// One or two secrets.
+    pub secrets: Vec<String>,
+    /// Largest file in bytes, 0 for no limit.
+    pub max_file: u64,
+}
+
+/// One tenant and who is there of it.
+#[derive(Debug)]
+struct Project {
+    tenant: Tenant,
+    session_by_user: HashMap<Arc<str>, SessionId>,
+    /// Names that count as online.
+    online: BTreeSet<Arc<str>>,
+    watchers: BTreeSet<SessionId>,
+    /// Who asked for users of an earlier run that have not come back yet, and the epoch meant, 0 for any.
+    askers_by_user: HashMap<Arc<str>, BTreeMap<SessionId, u64>>,
+}
+
+/// What the shell does next for a connection.
+#[derive(Debug)]
+pub enum Output {
+    /// Write this.
+    Write(OutQueue),
+    /// Nothing to do until woken.
+    Wait,
+    /// All is written: close.
+    Close,
+    /// The core has given the connection up: drop it at once.
+    Gone,
+}
+
+/// Why the core does not take a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// There are [`Settings::max_connections`] connections.
+    Full,
+    /// There are [`Settings::max_before_login`] connections without a login.
+    TooManyStrangers,
+    /// The relay is stopping.
+    Stopping,
+}
+
+/// A breach of the protocol. Each of them ends the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Breach {
+    Version(u8),
+    Answer,
+    Payload(PackError),
+    Order,
+    WrongConnection,
+    Address(&'static str),
+}
+
+impl From<PackError> for Breach {
+    fn from(error: PackError) -> Self {
+        Breach::Payload(error)
+    }
+}
+
+/// Draws 16 random bytes; `None` when the system has none to give.
+pub type Random = Box<dyn FnMut() -> Option<[u8; 16]> + Send>;
+
+/// The relay without its sockets.
+pub struct Core {
+    settings: Settings,
+    random: Random,
+    now: Now,
+    epochs: Epochs,
+    ended: Ended,
+    projects: HashMap<i64, Project>,
+    connections: HashMap<ConnectionId, Connection>,
+    before_login: usize,
+    sessions: HashMap<SessionId, Session>,
+    session_by_ticket: HashMap<[u8; 16], SessionId>,
+    asked: usize,
+    timers: Timers,
+    beat: beat::Beat,
+    last_id: u64,
+    /// Connections that the shell must look at.
+    woken: Vec<ConnectionId>,
+    /// Connections over their hard limit; they are closed before the call returns.
+    overflowed: Vec<ConnectionId>,
+    stopping: bool,
+}
+
+impl Core {
+    /// A relay with nobody there.
+    pub fn new(settings: Settings, tenants: Vec<Tenant>, epochs: Epochs, random: Random) -> Self {
+        let projects = tenants.into_iter().map(|tenant| (tenant.id, Project::new(tenant))).collect();
+        let mut core = Self {
+            random,
+            now: Now::default(),
+            epochs,
+            ended: Ended::default(),
+            projects,
+            connections: HashMap::new(),
+            before_login: 0,
+            sessions: HashMap::new(),
+            session_by_ticket: HashMap::new(),
+            asked: 0,
+            timers: Timers::default(),
+            beat: beat::Beat::default(),
+            last_id: 0,
+            woken: Vec::new(),
+            overflowed: Vec::new(),
+            stopping: false,
+            settings,
+        };
+        core.start_beat();
+        core.timers.arm(Subject::Startup, &mut None, core.settings.startup_grace);
+        core
+    }
+
+    /// A connection has been accepted.
+    pub fn opened(&mut self, now: Now) -> Result<ConnectionId, Refused> {
+        self.now = now;
+        if self.stopping {
+            return Err(Refused::Stopping);
+        }
+        if self.connections.len() >= self.settings.max_connections {
+            return Err(Refused::Full);
+        }
+        if self.before_login >= self.settings.max_before_login {
+            return Err(Refused::TooManyStrangers);
+        }
+        let id = self.next_id();
+        self.connections.insert(id, Connection::new(now.at));
+        self.before_login += 1;
+        self.close_by(id, now.at + self.settings.login_deadline);
+        Ok(id)
+    }
+
+    /// Whether a connection belongs to a session, and may therefore send large frames.
+    pub fn logged_in(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| !connection.before_login())
+    }
+
+    /// Bytes have come that are no whole frame yet.
+    pub fn heard(&mut self, id: ConnectionId, now: Now) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.heard_at = now.at;
+        }
+    }
+
+    /// A frame has come.
+    pub fn frame(&mut self, id: ConnectionId, frame: &Frame, now: Now) {
+        self.now = now;
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.heard_at = now.at;
+        if connection.closing {
+            return;
+        }
+        let role = connection.role;
+        if let Err(breach) = self.dispatch(id, role, frame) {
+            debug!(connection = id, method = ?frame.method(), ?breach, "closed for a breach of the protocol");
+            self.lose(id);
+        }
+        self.settle();
+    }
+
+    /// A connection has ended: closed by its client, broken, or full of nonsense.
+    pub fn lost(&mut self, id: ConnectionId, now: Now) {
+        self.now = now;
+        self.lose(id);
+        self.settle();
+    }
+
+    /// `written` more bytes of what was taken have been written: what next?
+    pub fn flush(&mut self, id: ConnectionId, written: usize, now: Now) -> Output {
+        self.now = now;
+        if written > 0 {
+            self.progressed(id, written);
+            self.settle();
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return Output::Gone };
+        connection.woken = false;
+        if connection.taken > 0 {
+            return Output::Wait;
+        }
+        let next = match connection.head.take() {
+            Some(head) => *head,
+            None => std::mem::take(&mut connection.out),
+        };
+        connection.taken = next.len();
+        match (connection.taken, connection.closing) {
+            (0, true) => Output::Close,
+            (0, false) => Output::Wait,
+            _ => Output::Write(next),
+        }
+    }
+
+    /// The connections that have something to write or to close, since the last call.
+    pub fn take_woken(&mut self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// When [`tick`](Self::tick) must be called.
+    pub fn next_deadline(&self) -> Option<Duration> {
+        self.timers.first()
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Now) {
+        self.now = now;
+        while let Some(subject) = self.timers.pop(now.at) {
+            match subject {
+                Subject::Beat => self.on_beat(),
+                Subject::Startup => self.end_startup(),
+                Subject::Connection(id) => self.look_at_connection(id),
+                Subject::Session(id) => self.look_at_session(id),
+            }
+        }
+        self.settle();
+    }
+
+    /// Says good-bye on every connection. Sessions do not end: another run of the relay may take them over.
+    pub fn stop(&mut self, now: Now) {
+        self.now = now;
+        self.stopping = true;
+        let ids: Vec<_> = self.connections.keys().copied().collect();
+        for id in ids {
+            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            if matches!(connection.role, Role::Command(_)) && !connection.closing {
+                let bye = msg::Bye { code: code::SERVER_EXCEPTION.into(), text: "the relay is stopping".to_owned() };
+                connection.out.one_way(&bye);
+            }
+            self.close_after_flush(id);
+        }
+    }
+
+    /// Gives every connection up.
+    pub fn abandon(&mut self) {
+        self.stopping = true;
+        self.woken.extend(self.connections.keys().copied());
+        self.connections.clear();
+    }
+
+    /// Connections that are there.
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// The epochs, for the shell to note on disk.
+    pub fn epochs(&mut self) -> &mut Epochs {
+        &mut self.epochs
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn dispatch(&mut self, id: ConnectionId, role: Role, frame: &Frame) -> Result<(), Breach> {
+        if frame.version != VERSION {
+            return Err(Breach::Version(frame.version));
+        }
+        if frame.kind == Kind::Answer {
+            return Err(Breach::Answer);
+        }
+        let seq = (frame.kind == Kind::Quest).then_some(frame.seq);
+        match (role, seq) {
+            (Role::Fresh | Role::Greeted, None) => Err(Breach::Order),
+            (Role::Fresh, Some(seq)) => self.on_fresh_quest(id, seq, frame),
+            (Role::Greeted, Some(seq)) => self.on_greeted_quest(id, seq, frame),
+            (Role::Command(session), Some(seq)) => self.on_quest(id, session, seq, frame),
+            (Role::Command(session), None) => self.on_one_way(session, Class::Commands, frame),
+            (Role::Bulk(session), Some(seq)) => self.on_bulk_quest(id, session, seq, frame),
+            (Role::Bulk(session), None) => self.on_one_way(session, Class::Bulk, frame),
+            (Role::ClosedBulk(_) | Role::Done, _) => Ok(()),
+        }
+    }
+
+    fn on_fresh_quest(&mut self, id: ConnectionId, seq: u32, frame: &Frame) -> Result<(), Breach> {
+        match frame.method() {
+            msg::Hello::METHOD => self.hello(id, seq, &msg::Hello::read(&frame.payload)?),
+            _ => return Err(Breach::Order),
+        }
+        Ok(())
+    }
+
+    fn on_greeted_quest(&mut self, id: ConnectionId, seq: u32, frame: &Frame) -> Result<(), Breach> {
+        match frame.method() {
+            msg::Login::METHOD => self.login(id, seq, &msg::Login::read(&frame.payload)?),
+            msg::Bulk::METHOD => self.attach_bulk(id, seq, &msg::Bulk::read(&frame.payload)?),
+            _ => return Err(Breach::Order),
+        }
+        Ok(())
+    }
+
+    fn on_quest(&mut self, id: ConnectionId, session: SessionId, seq: u32, frame: &Frame) -> Result<(), Breach> {
+        let payload = &frame.payload;
+        match frame.method() {
+            msg::Find::METHOD => self.find(id, session, seq, &msg::Find::read(payload)?),
+            msg::Users::METHOD => self.users(id, session, seq, &msg::Users::read(payload)?),
+            msg::Watch::METHOD => self.watch(id, session, seq, &msg::Watch::read(payload)?),
+            msg::UpdateToken::METHOD => self.update_token(id, session, seq, &msg::UpdateToken::read(payload)?),
+            msg::NewTicket::METHOD => {
+                msg::NewTicket::read(payload)?;
+                self.new_ticket(id, session, seq);
+            }
+            msg::Logout::METHOD => {
+                msg::Logout::read(payload)?;
+                self.logout(id, session, seq);
+            }
+            msg::Hello::METHOD | msg::Login::METHOD | msg::Bulk::METHOD => return Err(Breach::Order),
+            msg::CloseBulk::METHOD => return Err(Breach::WrongConnection),
+            method => self.unknown_quest(id, seq, method, payload)?,
+        }
+        Ok(())
+    }
+
+    fn on_bulk_quest(&mut self, id: ConnectionId, session: SessionId, seq: u32, frame: &Frame) -> Result<(), Breach> {
+        match frame.method() {
+            msg::CloseBulk::METHOD => {
+                msg::CloseBulk::read(&frame.payload)?;
+                self.close_bulk(id, session, seq);
+            }
+            msg::Hello::METHOD | msg::Login::METHOD | msg::Bulk::METHOD => return Err(Breach::Order),
+            method => self.unknown_quest(id, seq, method, &frame.payload)?,
+        }
+        Ok(())
+    }
+
+    fn unknown_quest(&mut self, id: ConnectionId, seq: u32, method: &str, payload: &Bytes) -> Result<(), Breach> {
+        validate(payload)?;
+        self.refuse(id, seq, UNKNOWN_METHOD, &format!("Unknow method: {method}"));
+        Ok(())
+    }
+
+    fn on_one_way(&mut self, session: SessionId, class: Class, frame: &Frame) -> Result<(), Breach> {
+        match route::class_of(frame.method()) {
+            Some(of) if of == class => self.route(session, class, frame),
+            Some(_) => Err(Breach::WrongConnection),
+            // `crpong` has done its work by coming; an unknown message is a newer client's.
+            None => Ok(validate(&frame.payload)?),
+        }
+    }
+
+    /// Ends a connection at once. If it was a session's, the session hears of it.
+    fn lose(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        self.timers.disarm(Subject::Connection(id), connection.armed);
+        self.woken.push(id);
+        if connection.before_login() {
+            self.before_login -= 1;
+        }
+        if self.stopping {
+            return;
+        }
+        match connection.role {
+            Role::Command(session) => self.detach(session, id),
+            Role::Bulk(session) => self.bulk_broke(session, id),
+            Role::ClosedBulk(session) if connection.queued() > 0 => self.bulk_lost(session),
+            Role::Fresh | Role::Greeted | Role::ClosedBulk(_) | Role::Done => {}
+        }
+    }
+
+    /// Closes the connections that have gone over their hard limit. Closing one may send news to others.
+    fn settle(&mut self) {
+        while let Some(id) = self.overflowed.pop() {
+            debug!(connection = id, "closed because it takes too slowly");
+            self.lose(id);
+        }
+    }
+
+    /// Reads nothing more from a connection and ends it when everything is written.
+    fn close_after_flush(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.before_login() {
+            self.before_login -= 1;
+            connection.role = Role::Done;
+        }
+        connection.closing = true;
+        connection.close_by = None;
+        let by = self.now.at + FLUSH_DEADLINE;
+        self.close_by(id, by);
+        self.queued(id);
+    }
+
+    fn close_by(&mut self, id: ConnectionId, by: Duration) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.close_by = Some(by);
+            self.timers.arm(Subject::Connection(id), &mut connection.armed, by);
+        }
+    }
+
+    /// Something was put into a connection's queue, or it is to be closed.
+    fn queued(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !connection.woken {
+            connection.woken = true;
+            self.woken.push(id);
+        }
+        let queued = connection.queued();
+        if queued > 0 && connection.stuck_since.is_none() {
+            connection.stuck_since = Some(self.now.at);
+            let by = self.now.at + self.settings.stall_timeout;
+            self.timers.arm(Subject::Connection(id), &mut connection.armed, by);
+        }
+        let soft = match connection.role {
+            Role::Bulk(_) | Role::ClosedBulk(_) => self.settings.bulk_queue,
+            _ => self.settings.command_queue,
+        };
+        if queued > soft.saturating_mul(HARD_LIMIT_FACTOR) {
+            self.overflowed.push(id);
+        }
+    }
+
+    fn answer(&mut self, id: ConnectionId, seq: u32, body: &impl Body) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.out.answer(seq, body);
+            self.queued(id);
+        }
+    }
+
+    fn refuse(&mut self, id: ConnectionId, seq: u32, code: i32, text: &str) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.out.error(seq, code, text);
+            self.queued(id);
+        }
+    }
+
+    /// Sends a message of the relay's own to a session, if it has a command connection.
+    fn tell(&mut self, session: SessionId, message: &impl Message) {
+        let Some(id) = self.sessions.get(&session).and_then(|session| session.command) else { return };
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.out.one_way(message);
+            self.queued(id);
+        }
+    }
+}
+
+impl Project {
+    fn new(tenant: Tenant) -> Self {
+        Self {
+            tenant,
+            session_by_user: HashMap::new(),
+            online: BTreeSet::new(),
+            watchers: BTreeSet::new(),
+            askers_by_user: HashMap::new(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Where a routed message goes.
+
+use crvideo_proto::code;
+use crvideo_proto::frame::Frame;
+use crvideo_proto::message::{self as msg, Address, Body, CLASS_BULK, CLASS_COMMANDS, Message, PeerState, Routed};
+use crvideo_proto::pack::Reader;
+use tracing::debug;
+
+use super::session::Class;
+use super::{Breach, Core, SessionId};
+
+/// A routed message has at most this many pairs, the address included.
+const MAX_PAIRS: usize = 32;
+/// Keys that only an address has.
+const ADDRESS_KEYS: [&[u8]; 4] = [b"to", b"te", b"fr", b"fe"];
+
+/// Which connection a routed message travels on; `None` for messages that are not routed.
+pub(super) fn class_of(method: &str) -> Option<Class> {
+    match method {
+        msg::Command::METHOD
+        | msg::CommandAck::METHOD
+        | msg::Go::METHOD
+        | msg::Confirm::METHOD
+        | msg::Cancel::METHOD
+        | msg::Done::METHOD => Some(Class::Commands),
+        msg::Offer::METHOD | msg::Data::METHOD | msg::End::METHOD => Some(Class::Bulk),
+        _ => None,
+    }
+}
+
+/// Checks a routed message as a whole, and returns its address. What stands behind the address is passed on
+/// unseen, so it must not contain what the target could take for an address.
+fn check(frame: &Frame) -> Result<Address<'_>, Breach> {
+    let address = Address::to(&frame.payload)?;
+    if address.pairs > MAX_PAIRS {
+        return Err(Breach::Address("too many pairs"));
+    }
+    let mut reader = Reader::new(&frame.payload);
+    let mut keys: Vec<&[u8]> = Vec::with_capacity(reader.map()?);
+    for pair in 0..address.pairs {
+        let key = reader.key()?;
+        if keys.contains(&key) || (pair >= 2 && ADDRESS_KEYS.contains(&key)) {
+            return Err(Breach::Address("a key that stands twice"));
+        }
+        keys.push(key);
+        reader.skip(1)?;
+    }
+    reader.finish()?;
+    Ok(address)
+}
+
+impl Core {
+    pub(super) fn route(&mut self, from: SessionId, class: Class, frame: &Frame) -> Result<(), Breach> {
+        let address = check(frame)?;
+        if frame.method() == msg::Offer::METHOD && self.is_too_large(from, &address, frame)? {
+            return Ok(());
+        }
+        let Some(target) = self.target(from, &address) else { return Ok(()) };
+        let Some(sender) = self.sessions.get(&from) else { return Ok(()) };
+        let (user, epoch) = (sender.user.clone(), sender.epoch);
+        let rest = frame.payload.slice(address.rest..);
+        if let Some(queue) = self.room(target, class, from) {
+            queue.forward(frame.method(), address.pairs, &user, epoch, rest);
+            self.pushed(target, class, from);
+        }
+        Ok(())
+    }
+
+    /// The session that a message is for, if it may have it now. If not, the sender knows why or is told.
+    fn target(&mut self, from: SessionId, address: &Address<'_>) -> Option<SessionId> {
+        let Some((target, epoch, away)) = self.look_up(from, address.user) else {
+            let later = self.ask_later(from, address.user, address.epoch);
+            self.not_there(from, address, if later { PeerState::Away } else { PeerState::Gone });
+            return None;
+        };
+        // Those who were joined in an earlier run of the relay need not say so again.
+        let joined =
+            epoch == address.epoch && (self.joined(from, target) || self.starting() && self.join(from, target));
+        if !joined {
+            debug!(to = ?address.user, epoch = address.epoch, "dropped: not the live epoch, or not joined");
+            self.not_there(from, address, PeerState::Gone);
+            return None;
+        }
+        // The sender has been told that the target is away, and hears when it is back.
+        (!away).then_some(target)
+    }
+
+    fn joined(&self, one: SessionId, other: SessionId) -> bool {
+        self.sessions.get(&one).is_some_and(|session| session.peers.contains_key(&other))
+    }
+
+    fn not_there(&mut self, from: SessionId, address: &Address<'_>, state: PeerState) {
+        let (user, epoch) = (address.user.to_owned(), address.epoch);
+        self.tell(from, &msg::Peer { user, epoch, state: state as u8, class: CLASS_COMMANDS | CLASS_BULK });
+    }
+
+    /// Answers an offer in the target's place when the project does not allow files of that size.
+    fn is_too_large(&mut self, from: SessionId, address: &Address<'_>, frame: &Frame) -> Result<bool, Breach> {
+        let offer = msg::Offer::read(&frame.payload)?;
+        let project = self.sessions.get(&from).and_then(|session| self.projects.get(&session.project));
+        let limit = project.map_or(0, |project| project.tenant.max_file);
+        if limit == 0 || offer.size <= limit || offer.kind == KIND_BUFFER {
+            return Ok(false);
+        }
+        let code = code::FILE_SIZE_UNSUPPORT.into();
+        let message = msg::Done { task: offer.task, code };
+        self.tell_routed(from, Routed { from: address.user.to_owned(), epoch: address.epoch, message });
+        Ok(true)
+    }
+}
+
+/// [`msg::Offer::kind`] of a buffer; buffers have a limit of their own, which the libraries keep.
+const KIND_BUFFER: u8 = 1;

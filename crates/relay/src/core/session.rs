@@ -1,0 +1,125 @@
+//! What the core keeps of one session.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crvideo_proto::message::{CLASS_BULK, CLASS_COMMANDS, PeerState};
+use crvideo_proto::out::OutQueue;
+
+use super::{ConnectionId, SessionId};
+
+/// The two kinds of traffic between sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Commands and small control messages.
+    Commands,
+    /// Offers and the bytes of buffers and files.
+    Bulk,
+}
+
+impl Class {
+    /// The class bit on the wire.
+    pub(super) fn bit(self) -> u8 {
+        match self {
+            Class::Commands => CLASS_COMMANDS,
+            Class::Bulk => CLASS_BULK,
+        }
+    }
+}
+
+/// Bulk frames that wait for the session's bulk connection.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) queue: OutQueue,
+    /// Who sent them.
+    pub(super) from: BTreeSet<SessionId>,
+}
+
+/// One login of one user, from its first connection to the end of its epoch.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) project: i64,
+    pub(super) user: Arc<str>,
+    /// The client's own name of the session.
+    pub(super) name: [u8; 16],
+    pub(super) epoch: u64,
+    /// When its token and the tolerance have run out.
+    pub(super) expires_at: Duration,
+    pub(super) command: Option<ConnectionId>,
+    pub(super) bulk: Option<ConnectionId>,
+    pub(super) ticket: Option<[u8; 16]>,
+    /// Since when it has no command connection.
+    pub(super) away_since: Option<Duration>,
+    pub(super) watching: bool,
+    /// The sessions it is joined with, and since when.
+    pub(super) peers: BTreeMap<SessionId, Duration>,
+    /// Peers whose state changed while it was away.
+    pub(super) missed: BTreeSet<SessionId>,
+    /// Peers that ended while it was away.
+    pub(super) missed_ends: Vec<(Arc<str>, u64, PeerState)>,
+    /// Senders that must wait until its command queue has drained.
+    pub(super) blocked_commands: BTreeSet<SessionId>,
+    /// Senders that must wait until its bulk queue has drained.
+    pub(super) blocked_bulk: BTreeSet<SessionId>,
+    pub(super) waiting: Option<Box<Waiting>>,
+    /// By when the bulk connection must be here that the client has been asked for.
+    pub(super) wake_by: Option<Duration>,
+    /// Bulk frames towards it were lost with a connection; its peers are told at the next attach.
+    pub(super) bulk_lost: bool,
+    /// When its timer rings.
+    pub(super) armed: Option<Duration>,
+}
+
+impl Session {
+    pub(super) fn new(project: i64, user: Arc<str>, name: [u8; 16], epoch: u64) -> Self {
+        Self {
+            project,
+            user,
+            name,
+            epoch,
+            expires_at: Duration::ZERO,
+            command: None,
+            bulk: None,
+            ticket: None,
+            away_since: None,
+            watching: false,
+            peers: BTreeMap::new(),
+            missed: BTreeSet::new(),
+            missed_ends: Vec::new(),
+            blocked_commands: BTreeSet::new(),
+            blocked_bulk: BTreeSet::new(),
+            waiting: None,
+            wake_by: None,
+            bulk_lost: false,
+            armed: None,
+        }
+    }
+
+    /// The senders that must wait in one class.
+    pub(super) fn blocked(&mut self, class: Class) -> &mut BTreeSet<SessionId> {
+        match class {
+            Class::Commands => &mut self.blocked_commands,
+            Class::Bulk => &mut self.blocked_bulk,
+        }
+    }
+
+    /// The connection of one class.
+    pub(super) fn connection(&self, class: Class) -> Option<ConnectionId> {
+        match class {
+            Class::Commands => self.command,
+            Class::Bulk => self.bulk,
+        }
+    }
+
+    /// Forgets a session that has ended.
+    pub(super) fn forget(&mut self, other: SessionId) {
+        self.peers.remove(&other);
+        self.missed.remove(&other);
+        self.blocked_commands.remove(&other);
+        self.blocked_bulk.remove(&other);
+        if let Some(waiting) = &mut self.waiting {
+            waiting.from.remove(&other);
+        }
+    }
+}

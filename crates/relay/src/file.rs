@@ -1,0 +1,221 @@
+//! The configuration file: TOML, and for each mistake one sentence that names the line.
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::config::{Config, ConfigError, Project, parse_address, parse_seconds, push_secret};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<Vec<Spanned<String>>>,
+    http: Option<Spanned<String>>,
+    data: Option<PathBuf>,
+    allow_plain: Option<bool>,
+    log: Option<String>,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    project: Vec<Spanned<Tenant>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    max_connections: Option<usize>,
+    max_before_login: Option<usize>,
+    command_queue: Option<usize>,
+    bulk_queue: Option<usize>,
+    login_deadline: Option<Spanned<f64>>,
+    heartbeat: Option<Spanned<f64>>,
+    resume_window: Option<Spanned<f64>>,
+    startup_grace: Option<Spanned<f64>>,
+    stall_timeout: Option<Spanned<f64>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tenant {
+    id: i64,
+    secrets: Vec<String>,
+    #[serde(default)]
+    max_file_size: u64,
+}
+
+/// Text of a file and its name, for errors.
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn error(&self, at: Option<Range<usize>>, what: impl std::fmt::Display) -> ConfigError {
+        let path = self.path.display();
+        let Some(at) = at else { return ConfigError(format!("{path}: {what}")) };
+        let line = 1 + self.text.bytes().take(at.start).filter(|byte| *byte == b'\n').count();
+        ConfigError(format!("{path}, line {line}: {what}"))
+    }
+}
+
+/// Reads `path` into `config`; returns the log level if the file sets one.
+pub(crate) fn read(path: &Path, config: &mut Config) -> Result<Option<String>, ConfigError> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        ConfigError(format!("the configuration file {} cannot be read ({error}); check --config", path.display()))
+    })?;
+    apply(&Source { path, text: &text }, config)
+}
+
+fn apply(source: &Source<'_>, config: &mut Config) -> Result<Option<String>, ConfigError> {
+    let file: File = toml::from_str(source.text).map_err(|error| {
+        let message = error.message().replace('\n', ", ");
+        source.error(error.span(), format_args!("{message}; correct this line"))
+    })?;
+    let address = |text: &Spanned<String>, key| {
+        parse_address(text.get_ref()).map_err(|why| source.error(Some(text.span()), format_args!("{key}: {why}")))
+    };
+    if let Some(listen) = &file.listen {
+        config.listen = listen.iter().map(|text| address(text, "listen")).collect::<Result<_, _>>()?;
+    }
+    if let Some(http) = &file.http {
+        config.http = Some(address(http, "http")?);
+    }
+    config.data = file.data.or(config.data.take());
+    config.allow_plain = file.allow_plain.unwrap_or(config.allow_plain);
+    apply_limits(source, &file.limits, config)?;
+    if !file.project.is_empty() {
+        config.projects = projects(source, file.project)?;
+    }
+    Ok(file.log)
+}
+
+fn apply_limits(source: &Source<'_>, limits: &Limits, config: &mut Config) -> Result<(), ConfigError> {
+    let set = |to: &mut usize, from: Option<usize>| *to = from.unwrap_or(*to);
+    set(&mut config.max_connections, limits.max_connections);
+    set(&mut config.max_before_login, limits.max_before_login);
+    set(&mut config.command_queue, limits.command_queue);
+    set(&mut config.bulk_queue, limits.bulk_queue);
+    let time = |from: &Option<Spanned<f64>>, key: &str| -> Result<Option<Duration>, ConfigError> {
+        let Some(seconds) = from else { return Ok(None) };
+        let time = parse_seconds(*seconds.get_ref());
+        time.map(Some).map_err(|why| source.error(Some(seconds.span()), format_args!("{key}: {why}")))
+    };
+    let or = |to: &mut Duration, from: Option<Duration>| *to = from.unwrap_or(*to);
+    or(&mut config.login_deadline, time(&limits.login_deadline, "login_deadline")?);
+    or(&mut config.heartbeat, time(&limits.heartbeat, "heartbeat")?);
+    or(&mut config.resume_window, time(&limits.resume_window, "resume_window")?);
+    or(&mut config.stall_timeout, time(&limits.stall_timeout, "stall_timeout")?);
+    config.startup_grace = time(&limits.startup_grace, "startup_grace")?.or(config.startup_grace);
+    Ok(())
+}
+
+fn projects(source: &Source<'_>, tenants: Vec<Spanned<Tenant>>) -> Result<Vec<Project>, ConfigError> {
+    let mut projects: Vec<Project> = Vec::new();
+    for spanned in tenants {
+        let span = spanned.span();
+        let Tenant { id, secrets, max_file_size } = spanned.into_inner();
+        let error = |what: &str| source.error(Some(span.clone()), format_args!("project {id} {what}"));
+        if projects.iter().any(|project| project.id == id) {
+            return Err(error("stands here a second time; put both secrets into one [[project]]"));
+        }
+        if secrets.is_empty() {
+            return Err(error("has no secret; add one to its list of secrets"));
+        }
+        let mut project = Project { id, secrets: Vec::new(), max_file_size };
+        for secret in secrets {
+            push_secret(&mut project, secret).map_err(|why| error(&why))?;
+        }
+        projects.push(project);
+    }
+    Ok(projects)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    fn applied(text: &str) -> Result<Config, String> {
+        let mut config = Config::default();
+        let source = Source { path: Path::new("relay.toml"), text };
+        apply(&source, &mut config).map_err(|error| error.0).and_then(|_| {
+            config.check().map_err(|error| error.0)?;
+            Ok(config)
+        })
+    }
+
+    #[test]
+    fn the_example_file_is_a_good_configuration() {
+        let config = applied(include_str!("../crvideo-relay.example.toml")).unwrap();
+        assert_eq!(config.projects.len(), 1);
+        let default = Config::default();
+        assert_eq!(format!("{:?}", config.settings()), format!("{:?}", default.settings()));
+        assert_eq!(config.listen, default.listen);
+    }
+
+    #[test]
+    fn everything_can_be_set() {
+        let config = applied(
+            "listen = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\ndata = '/tmp/x'\nallow_plain = true\n\
+             [limits]\nmax_connections = 5\nmax_before_login = 4\ncommand_queue = 65536\nbulk_queue = 70000\n\
+             login_deadline = 1.5\nheartbeat = 2\nresume_window = 3\nstartup_grace = 0\nstall_timeout = 4\n\
+             [[project]]\nid = -7\nsecrets = ['one', 'two']\nmax_file_size = 9\n",
+        )
+        .unwrap();
+        assert_eq!(config.listen, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
+        assert_eq!(config.http, Some("127.0.0.1:3".parse().unwrap()));
+        assert_eq!(config.data, Some("/tmp/x".into()));
+        assert!(config.allow_plain);
+        assert_eq!((config.max_connections, config.max_before_login), (5, 4));
+        assert_eq!((config.command_queue, config.bulk_queue), (65536, 70000));
+        assert_eq!(config.login_deadline, Duration::from_millis(1500));
+        assert_eq!(config.startup_grace, Some(Duration::ZERO));
+        assert_eq!(config.projects, [Project { id: -7, secrets: vec!["one".into(), "two".into()], max_file_size: 9 }]);
+    }
+
+    #[test]
+    fn each_bad_line_is_named_with_its_cure() {
+        let project = "[[project]]\nid = 1\nsecrets = ['s']\n";
+        let cases = [
+            ("lisen = []\n", "relay.toml, line 1: unknown field `lisen`"),
+            ("\nlisten = 5\n", "relay.toml, line 2: invalid type"),
+            ("listen = ['127.0.0.1:1',\n 'here']\n", "relay.toml, line 2: listen: \"here\" is not an address"),
+            ("http = ':80'\n", "relay.toml, line 1: http: \":80\" is not an address"),
+            ("[limits]\nheartbeat = -1\n", "relay.toml, line 2: heartbeat: -1 is not a number of seconds"),
+            ("[limits]\nheartbeat = 1e99\n", "relay.toml, line 2: heartbeat: "),
+            ("[limits]\nbulk_queue = -1\n", "relay.toml, line 2: invalid value"),
+            ("[limits]\nspeed = 1\n", "relay.toml, line 2: unknown field `speed`"),
+            ("allow_plain = maybe\n", "relay.toml, line 1: "),
+            ("x", "relay.toml, line 1: "),
+        ];
+        for (text, expected) in cases {
+            let error = applied(&format!("{text}{project}")).unwrap_err();
+            assert!(error.starts_with(expected), "{text:?} gives {error:?}");
+            assert!(!error.contains('\n'), "{error:?} is more than one line");
+        }
+        let projects = [
+            ("[[project]]\nsecrets = ['s']\n", "relay.toml, line 1: missing field `id`"),
+            ("[[project]]\nid = 1\nsecrets = []\n", "relay.toml, line 1: project 1 has no secret"),
+            ("[[project]]\nid = 1\nsecrets = ['']\n", "relay.toml, line 1: project 1 has an empty secret"),
+            ("[[project]]\nid = 1\nsecrets = ['a','b','c']\n", "relay.toml, line 1: project 1 has more than 2 secrets"),
+            (
+                "[[project]]\nid = 1\nsecrets = ['a']\n[[project]]\nid = 1\nsecrets = ['b']\n",
+                "relay.toml, line 4: project 1 stands here a second time",
+            ),
+        ];
+        for (text, expected) in projects {
+            let error = applied(text).unwrap_err();
+            assert!(error.starts_with(expected), "{text:?} gives {error:?}");
+        }
+    }
+
+    #[test]
+    fn an_unreadable_file_is_named() {
+        let error = read(Path::new("/nowhere/relay.toml"), &mut Config::default()).unwrap_err();
+        assert!(error.0.contains("/nowhere/relay.toml cannot be read"), "{error}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The program `crvideo-relay`.
+#![forbid(unsafe_code)]
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use crvideo_relay::args::Args;
+use crvideo_relay::{Config, Relay, StartError};
+use tracing::info;
+use tracing_subscriber::filter::LevelFilter;
+
+/// The exit code for a configuration that cannot be used.
+const BAD_CONFIGURATION: u8 = 2;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let dev = args.dev;
+    match args.resolve().map_err(StartError::Config).and_then(|(config, level)| run(config, level, dev)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // When even stderr is closed there is nobody to tell.
+            let _ = writeln!(io::stderr(), "crvideo-relay: {error}");
+            match error {
+                StartError::Config(_) => ExitCode::from(BAD_CONFIGURATION),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
+
+fn run(config: Config, level: LevelFilter, dev: bool) -> Result<(), StartError> {
+    let color = io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_ansi(color).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::System)?;
+    runtime.block_on(async {
+        // Signals that come while the relay starts must stop it too.
+        let mut signals = Signals::new().map_err(StartError::System)?;
+        let ready = ready_line(&config, dev);
+        let relay = Relay::start(config).await?;
+        say_ready(&ready(&relay));
+        signals.wait().await;
+        info!("stopping");
+        relay.stop().await;
+        Ok(())
+    })
+}
+
+/// The line that says where the relay is. Only a development relay tells a secret.
+fn ready_line(config: &Config, dev: bool) -> impl Fn(&Relay) -> String + use<> {
+    let ids: Vec<_> = config.projects.iter().map(|project| project.id.to_string()).collect();
+    let ids = ids.join(",");
+    let first = config.projects.first();
+    let secret = first.filter(|_| dev).and_then(|project| project.secrets.first().cloned());
+    let first = first.map_or(0, |project| project.id);
+    move |relay| {
+        let addresses: Vec<_> = relay.addresses().iter().map(ToString::to_string).collect();
+        let listen = addresses.join(",");
+        let project = match &secret {
+            Some(secret) => format!("project={first} secret={secret}"),
+            None => format!("project={ids}"),
+        };
+        let http = relay.http_address().map(|address| format!(" http={address}")).unwrap_or_default();
+        format!("crvideo-relay ready listen={listen} {project}{http}")
+    }
+}
+
+fn say_ready(line: &str) {
+    let mut out = io::stdout().lock();
+    // A relay whose starter does not read the line serves all the same.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn wait(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending().await
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! The relay as a running server: listeners, the timer, start and stop.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::{debug, info, warn};
+
+use crate::config::{Config, ConfigError, STOP_DEADLINE};
+use crate::connection;
+use crate::core::{Core, Epochs};
+use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
+use crate::http;
+use crate::shared::{Shared, unix_micros};
+
+/// Connections that the kernel holds for us until we accept them.
+const BACKLOG: i32 = 1024;
+/// After an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// While it goes on failing, it is said once in this time.
+const WARN_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// Bulk connections carry no heart-beat; the kernel finds those whose client has vanished.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Why a relay does not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration cannot be used.
+    Config(ConfigError),
+    /// An address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The data directory cannot be used.
+    Data(std::path::PathBuf, io::Error),
+    /// The system gives no threads or random numbers.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Config(error) => error.fmt(f),
+            StartError::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "the address {address} is in use by another program; stop it or give another --listen or --http"
+                )
+            }
+            StartError::Listen(address, error) => {
+                write!(f, "cannot listen on {address} ({error}); give another address")
+            }
+            StartError::Data(path, error) => {
+                write!(
+                    f,
+                    "the data directory {path:?} cannot be used ({error}); make it writable or give another --data"
+                )
+            }
+            StartError::System(error) => write!(f, "the system does not let the relay start ({error}); free resources"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<ConfigError> for StartError {
+    fn from(error: ConfigError) -> Self {
+        StartError::Config(error)
+    }
+}
+
+/// A running relay. Its tasks live in the tokio runtime that it was started in.
+pub struct Relay {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    http: Option<SocketAddr>,
+    epochs: Option<EpochFile>,
+    /// Says to the listeners and the timer that it is over.
+    stop: watch::Sender<bool>,
+    /// Closed when the last task that holds its other end has ended.
+    tasks: mpsc::Receiver<()>,
+}
+
+impl Relay {
+    /// Starts a relay; when this returns it accepts connections.
+    pub async fn start(config: Config) -> Result<Relay, StartError> {
+        config.check()?;
+        let (epochs, file) = open_epochs(&config)?;
+        let listeners = config.listen.iter().map(|address| listen(*address, &config)).collect::<Result<Vec<_>, _>>()?;
+        let http = config.http.map(|address| listen(address, &config)).transpose()?;
+        let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
+        let core = Core::new(config.settings(), config.tenants(), epochs, Box::new(random));
+        let shared = Arc::new(Shared::new(core));
+        let (stop, stopped) = watch::channel(false);
+        let (alive, tasks) = mpsc::channel(1);
+        for (listener, address) in listeners {
+            info!(%address, "listening");
+            tokio::spawn(accept(shared.clone(), listener, stopped.clone(), alive.clone()));
+        }
+        let http_address = http.as_ref().map(|(_, address)| *address);
+        if let Some((listener, address)) = http {
+            info!(%address, "HTTP");
+            tokio::spawn(accept_http(listener, stopped.clone()));
+        }
+        tokio::spawn(keep_time(shared.clone(), stopped.clone()));
+        if let Some(file) = file.clone() {
+            tokio::spawn(keep_reserving(shared.clone(), file, stopped));
+        }
+        Ok(Relay { shared, addresses, http: http_address, epochs: file, stop, tasks })
+    }
+
+    /// The first address that clients can connect to.
+    pub fn address(&self) -> SocketAddr {
+        self.addresses.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+    }
+
+    /// All addresses that clients can connect to.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// The HTTP address.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http
+    }
+
+    /// Connections that are open.
+    pub fn connections(&self) -> usize {
+        self.shared.with(None, |core, _| core.connections())
+    }
+
+    /// Says good-bye to all clients, flushes for a short while and closes everything.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        self.shared.with(None, |core, now| core.stop(now));
+        if tokio::time::timeout(STOP_DEADLINE, self.tasks.recv()).await.is_err() {
+            self.shared.with(None, |core, _| core.abandon());
+            let _ = tokio::time::timeout(STOP_DEADLINE, self.tasks.recv()).await;
+        }
+        let last = self.shared.with(None, |core, _| core.epochs().last());
+        if let Some(Err(error)) = self.epochs.as_ref().map(|file| file.write(last)) {
+            warn!(%error, "the epoch could not be written; the reservation of before holds");
+        }
+        info!("stopped");
+    }
+}
+
+fn random() -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).ok().map(|()| bytes)
+}
+
+fn open_epochs(config: &Config) -> Result<(Epochs, Option<EpochFile>), StartError> {
+    let Some(path) = &config.data else {
+        return Ok((Epochs::by_clock(unix_micros()), None));
+    };
+    let failed = |error| StartError::Data(path.clone(), error);
+    let file = EpochFile::open(path).map_err(failed)?;
+    let used = file.read().map_err(failed)?;
+    let now = unix_micros();
+    let ceiling = used.max(now).saturating_add(RESERVE_MICROS);
+    file.write(ceiling).map_err(failed)?;
+    Ok((Epochs::after(used, now, ceiling), Some(file)))
+}
+
+fn listen(address: SocketAddr, config: &Config) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen(address, error);
+    let open = || {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // A restarted relay must get its port back while old connections are still being forgotten.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        let twin = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+        if address.is_ipv6() && config.listen.iter().any(twin) {
+            socket.set_only_v6(true)?;
+        }
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(socket.into())?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    open().map_err(failed)
+}
+
+/// Accepts until the relay stops. No error ends it: whatever the kernel lacks now, it may have again later.
+async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+    alive: mpsc::Sender<()>,
+) {
+    let mut warned: Option<Instant> = None;
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        match accepted {
+            Ok((stream, from)) => {
+                take_in(&shared, stream, from, &alive);
+            }
+            Err(error) if is_the_clients(&error) => debug!(%error, "a connection ended before it was accepted"),
+            Err(error) => {
+                if warned.is_none_or(|at| at.elapsed() >= WARN_AGAIN_AFTER) {
+                    warn!(%error, "cannot accept connections for now; going on trying");
+                    warned = Some(Instant::now());
+                }
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Errors of `accept` that are about the one connection, not about the listener.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::WouldBlock)
+}
+
+fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mpsc::Sender<()>) {
+    let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4);
+    let prepared =
+        stream.set_nodelay(true).and_then(|()| socket2::SockRef::from(&stream).set_tcp_keepalive(&keep_alive));
+    if let Err(error) = prepared {
+        // The client has gone already, or the system lacks the option: neither is a reason to refuse.
+        debug!(%from, %error, "socket options");
+    }
+    match shared.open() {
+        Ok((id, notify)) => {
+            debug!(connection = id, %from, "accepted");
+            let (shared, alive) = (shared.clone(), alive.clone());
+            tokio::spawn(async move {
+                connection::serve(shared, stream, id, notify).await;
+                drop(alive);
+            });
+        }
+        Err(why) => debug!(%from, ?why, "refused"),
+    }
+}
+
+async fn accept_http(listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(http::MAX_REQUESTS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let Ok(place) = places.clone().try_acquire_owned() else { continue };
+                tokio::spawn(async move {
+                    http::serve(stream).await;
+                    drop(place);
+                });
+            }
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+}
+
+/// Wakes the core when something is due.
+async fn keep_time(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let until = shared.sleep_until();
+        let sleep = async {
+            match until {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep => shared.with(None, |core, now| core.tick(now)),
+            () = shared.timer.notified() => {}
+            _ = stopped.changed() => return,
+        }
+    }
+}
+
+/// Keeps the reservation of epochs on disk ahead of what is used.
+async fn keep_reserving(shared: Arc<Shared>, file: EpochFile, mut stopped: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RENEW_EVERY) => {}
+            _ = stopped.changed() => return,
+        }
+        let last = shared.with(None, |core, _| core.epochs().last());
+        let ceiling = last.max(unix_micros()).saturating_add(RESERVE_MICROS);
+        let to = file.clone();
+        match tokio::task::spawn_blocking(move || to.write(ceiling)).await {
+            Ok(Ok(())) => shared.with(None, |core, _| core.epochs().set_ceiling(ceiling)),
+            Ok(Err(error)) => warn!(%error, "no epochs could be reserved on disk; going on with those of before"),
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The core behind its lock, and who is woken when it has something to say.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+
+use crate::core::{ConnectionId, Core, Now, Refused};
+
+struct State {
+    core: Core,
+    notify_by_connection: HashMap<ConnectionId, Arc<Notify>>,
+    /// What the timer task sleeps until.
+    sleeps_until: Option<Duration>,
+}
+
+/// What all tasks of a relay share.
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    started: Instant,
+    /// Wakes the timer task when a deadline has come nearer.
+    pub(crate) timer: Notify,
+}
+
+/// Microseconds since 1970.
+pub(crate) fn unix_micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Shared {
+    pub(crate) fn new(core: Core) -> Self {
+        let state = State { core, notify_by_connection: HashMap::new(), sleeps_until: None };
+        Self { state: Mutex::new(state), started: Instant::now(), timer: Notify::new() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic in one connection's task must not end all others.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` on the core, and wakes whom it concerns but for `own`, who looks for itself.
+    pub(crate) fn with<R>(&self, own: Option<ConnectionId>, work: impl FnOnce(&mut Core, Now) -> R) -> R {
+        let mut state = self.lock();
+        let now = Now { at: self.started.elapsed(), unix_micros: unix_micros() };
+        let result = work(&mut state.core, now);
+        let mut woken = Vec::new();
+        for id in state.core.take_woken() {
+            if Some(id) != own {
+                woken.extend(state.notify_by_connection.get(&id).cloned());
+            }
+        }
+        let next = state.core.next_deadline();
+        let sooner = next.is_some_and(|next| state.sleeps_until.is_none_or(|until| next < until));
+        if sooner {
+            state.sleeps_until = next;
+        }
+        drop(state);
+        // The others are woken outside the lock, or they would run into it.
+        for notify in woken {
+            notify.notify_one();
+        }
+        if sooner {
+            self.timer.notify_one();
+        }
+        result
+    }
+
+    /// Takes a connection in.
+    pub(crate) fn open(&self) -> Result<(ConnectionId, Arc<Notify>), Refused> {
+        let notify = Arc::new(Notify::new());
+        let id = self.with(None, |core, now| core.opened(now))?;
+        self.lock().notify_by_connection.insert(id, notify.clone());
+        Ok((id, notify))
+    }
+
+    /// A connection's task has ended.
+    pub(crate) fn close(&self, id: ConnectionId) {
+        self.lock().notify_by_connection.remove(&id);
+        self.with(Some(id), |core, now| core.lost(id, now));
+    }
+
+    /// Until when the timer task may sleep.
+    pub(crate) fn sleep_until(&self) -> Option<Instant> {
+        let mut state = self.lock();
+        state.sleeps_until = state.core.next_deadline();
+        state.sleeps_until.map(|at| self.started + at)
+    }
+}

@@ -1,0 +1,152 @@
+//! The program `crvideo-relay`: what it prints, how it fails, how it stops.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Output, Stdio};
+
+fn relay(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_crvideo-relay"));
+    // What the tests' own environment says must not change what they find.
+    command.env_clear().args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Ended with its test, whatever becomes of that.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn start(mut command: Command) -> (Self, String) {
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        (Self(child), line.trim_end().to_owned())
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.0.id())).status().unwrap();
+        assert!(sent.success());
+    }
+
+    fn end(mut self) -> (Option<i32>, String) {
+        let code = self.0.wait().unwrap().code();
+        let mut log = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        (code, log)
+    }
+}
+
+fn value<'a>(line: &'a str, key: &str) -> &'a str {
+    line.split(' ').find_map(|word| word.strip_prefix(key)?.strip_prefix('=')).unwrap_or_else(|| panic!("{line:?}"))
+}
+
+fn failed(output: &Output, code: i32) -> String {
+    let error = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(code), 0), "{error}");
+    assert_eq!(error.trim_end().lines().count(), 1, "one sentence: {error:?}");
+    error
+}
+
+#[test]
+fn dev_prints_one_line_that_a_script_can_read_and_stops_with_0() {
+    for signal in ["TERM", "INT"] {
+        let (running, line) = Running::start(relay(&["--dev", "--http", "127.0.0.1:0"]));
+        assert!(line.starts_with("crvideo-relay ready listen=127.0.0.1:"), "{line:?}");
+        assert_eq!((value(&line, "project"), value(&line, "secret").len()), ("1", 64));
+        TcpStream::connect(value(&line, "listen")).unwrap();
+        TcpStream::connect(value(&line, "http")).unwrap();
+        running.signal(signal);
+        let (code, log) = running.end();
+        assert_eq!(code, Some(0), "{log}");
+        assert!(!log.contains(value(&line, "secret")), "a secret in the log: {log}");
+    }
+}
+
+#[test]
+fn without_dev_the_line_has_no_secret() {
+    let mut command = relay(&["--listen", "127.0.0.1:0"]);
+    command.env("CRVIDEO_RELAY_PROJECTS", "5:hush,6:hush");
+    let (_running, line) = Running::start(command);
+    assert_eq!(value(&line, "project"), "5,6");
+    assert!(!line.contains("hush") && !line.contains("secret"), "{line:?}");
+}
+
+#[test]
+fn flags_go_before_the_environment_and_that_before_the_file() {
+    let path = std::env::temp_dir().join(format!("crvideo-relay-{}.toml", std::process::id()));
+    std::fs::write(&path, "listen = ['nonsense']\n[[project]]\nid = 1\nsecrets = ['s']\n").unwrap();
+    let file = path.to_str().unwrap();
+    let error = failed(&relay(&["--config", file]).output().unwrap(), 2);
+    assert!(error.contains("line 1: listen: \"nonsense\" is not an address"), "{error}");
+    std::fs::write(&path, "listen = ['127.0.0.2:0']\n[[project]]\nid = 1\nsecrets = ['s']\n").unwrap();
+    let listen = |environment: Option<&str>, words: &[&str]| {
+        let mut command = relay(words);
+        command.env("CRVIDEO_RELAY_CONFIG", file);
+        command.envs(environment.map(|address| ("CRVIDEO_RELAY_LISTEN", address)));
+        let (_running, line) = Running::start(command);
+        value(&line, "listen").split(':').next().unwrap().to_owned()
+    };
+    assert_eq!(listen(None, &[]), "127.0.0.2");
+    assert_eq!(listen(Some("127.0.0.3:0"), &[]), "127.0.0.3");
+    assert_eq!(listen(Some("127.0.0.3:0"), &["--listen", "127.0.0.4:0"]), "127.0.0.4");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn without_a_project_it_says_so_and_exits_with_2() {
+    let error = failed(&relay(&[]).output().unwrap(), 2);
+    assert!(error.contains("no project is configured"), "{error}");
+}
+
+#[test]
+fn a_port_in_use_is_one_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let error = failed(&relay(&["--dev", "--log", "off", "--listen", &address]).output().unwrap(), 1);
+    assert!(error.contains(&format!("the address {address} is in use")), "{error}");
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_used_is_one_sentence() {
+    let error = failed(&relay(&["--dev", "--log", "off", "--data", "/dev/null/x"]).output().unwrap(), 1);
+    assert!(error.contains("the data directory \"/dev/null/x\" cannot be used"), "{error}");
+}
+
+#[test]
+fn help_teaches_by_example() {
+    let help = relay(&["--help"]).output().unwrap();
+    let text = String::from_utf8(help.stdout).unwrap();
+    assert!(help.status.success() && text.contains("EXAMPLES") && text.contains("crvideo-relay --dev"), "{text}");
+    for flag in ["--config", "--listen", "--http", "--data", "--project", "--allow-plain", "--log"] {
+        assert!(text.contains(flag), "{flag} is missing in {text}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn it_goes_on_accepting_after_it_has_run_out_of_descriptors() {
+    let program = env!("CARGO_BIN_EXE_crvideo-relay");
+    let mut shell = Command::new("sh");
+    let script = format!("ulimit -n 40; exec {program} --dev");
+    shell.arg("-c").arg(script).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (running, line) = Running::start(shell);
+    let address = value(&line, "listen");
+    let crowd: Vec<_> = (0..100).map(|_| TcpStream::connect(address).unwrap()).collect();
+    drop(crowd);
+    let mut stranger = TcpStream::connect(address).unwrap();
+    stranger.set_read_timeout(Some(std::time::Duration::from_secs(9))).unwrap();
+    std::io::Write::write_all(&mut stranger, b"GET / HTTP/1.1\r\n").unwrap();
+    let closed = stranger.read(&mut [0; 1]);
+    assert!(!matches!(&closed, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock), "not accepted any more");
+    running.signal("TERM");
+    let (code, log) = running.end();
+    assert_eq!(code, Some(0));
+    assert_eq!(log.matches("cannot accept connections").count(), 1, "{log}");
+}

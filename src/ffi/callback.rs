@@ -1,0 +1,336 @@
+//! The application's functions, and how an event becomes a call of one.
+
+use std::any::Any;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::sync::{PoisonError, RwLock};
+
+use crvideo_proto::code;
+use crvideo_proto::id::TaskId;
+use libc::size_t;
+
+use super::args::{context, context_pointer, task_id_text};
+use super::error::CRVideo_Err;
+use super::path;
+use super::session::CRVideo_Session;
+use crate::client::{self, Code, Event, EventHandler};
+
+/// Says that something has happened that has no particulars: `LineOn`, `TokenWillExpire`, `Released`.
+pub type CRVideo_NoticeCallback = Option<unsafe extern "C-unwind" fn(user: *mut c_void)>;
+
+/// Tells the result of the call that gave `cookie`: `LoginRslt`, `LogoutRslt`, `StatusPushRslt`.
+pub type CRVideo_RsltCallback =
+    Option<unsafe extern "C-unwind" fn(user: *mut c_void, err: CRVideo_Err, cookie: *mut c_void)>;
+
+/// Tells that the link is lost, and why.
+pub type CRVideo_LineOffCallback = Option<unsafe extern "C-unwind" fn(user: *mut c_void, err: CRVideo_Err)>;
+
+/// Tells the result of a task or of cancelling one: `SendCmdRlst`, `SendBufferRlst`, `CancelSendRlst`. The text lives
+/// until it returns.
+pub type CRVideo_SendRlstCallback = Option<
+    unsafe extern "C-unwind" fn(user: *mut c_void, task_id: *const c_char, err: CRVideo_Err, cookie: *mut c_void),
+>;
+
+/// Tells the result of sending a file. `file_name` is the path as the caller gave it. The texts live until it returns.
+pub type CRVideo_SendFileRlstCallback = Option<
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        task_id: *const c_char,
+        file_name: *const c_char,
+        err: CRVideo_Err,
+        cookie: *mut c_void,
+    ),
+>;
+
+/// Tells how many bytes of a buffer or file the target has confirmed. The text lives until it returns.
+pub type CRVideo_SendProgressCallback = Option<
+    unsafe extern "C-unwind" fn(user: *mut c_void, task_id: *const c_char, sent: u64, total: u64, cookie: *mut c_void),
+>;
+
+/// Brings a command or a buffer. `data` is never NULL, and has `len` bytes; do not count on a NUL behind them. Content
+/// and texts live until it returns.
+pub type CRVideo_NotifyDataCallback = Option<
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        source: *const c_char,
+        task_id: *const c_char,
+        data: *const c_void,
+        len: size_t,
+    ),
+>;
+
+/// Brings a file: complete, checked and closed under the path `tmp_file`. Move it away or it is deleted after
+/// `file_ttl_s`. `org_file_name` is for display; never build a path from it. The texts live until it returns.
+pub type CRVideo_NotifyFileCallback = Option<
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        source: *const c_char,
+        task_id: *const c_char,
+        tmp_file: *const c_char,
+        org_file_name: *const c_char,
+    ),
+>;
+
+/// Tells that a transfer that the application has heard of will not arrive: `CRVideo_SEND_CANCELLED` when its sender
+/// cancelled it, else why. The texts live until it returns.
+pub type CRVideo_NotifyCancelSendCallback = Option<
+    unsafe extern "C-unwind" fn(user: *mut c_void, source: *const c_char, task_id: *const c_char, err: CRVideo_Err),
+>;
+
+/// Offers a transfer of `size` bytes. `kind` is `CRVIDEO_KIND_BUFFER` or `CRVIDEO_KIND_FILE`; `name` is for display and
+/// may be empty. The texts live until it returns.
+pub type CRVideo_TransferOfferCallback = Option<
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        source: *const c_char,
+        task_id: *const c_char,
+        kind: c_int,
+        name: *const c_char,
+        size: u64,
+    ),
+>;
+
+/// Tells how many bytes of a transfer have come in. The texts live until it returns.
+pub type CRVideo_ReceiveProgressCallback = Option<
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        source: *const c_char,
+        task_id: *const c_char,
+        received: u64,
+        total: u64,
+    ),
+>;
+
+/// Tells that a user has come (`online` 1) or gone (0). The text lives until it returns.
+pub type CRVideo_UserStatusCallback =
+    Option<unsafe extern "C-unwind" fn(user: *mut c_void, user_id: *const c_char, online: c_int)>;
+
+/// Lists the users of whom `CRVideo_GetUserStatus` asked and who are online: `count` texts. `user_ids` is never NULL;
+/// it and the texts live until it returns.
+pub type CRVideo_UserStatusRsltCallback = Option<
+    unsafe extern "C-unwind" fn(
+        user: *mut c_void,
+        err: CRVideo_Err,
+        user_ids: *const *const c_char,
+        count: size_t,
+        cookie: *mut c_void,
+    ),
+>;
+
+/// One of the application's functions, with the pointer that comes back in its calls.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Slot<F> {
+    callback: F,
+    user: usize,
+}
+
+impl<F> Slot<F> {
+    pub(super) fn new(callback: F, user: *mut c_void) -> Self {
+        Self { callback, user: context(user) }
+    }
+}
+
+/// A session's functions.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Table {
+    pub(super) login_rslt: Slot<CRVideo_RsltCallback>,
+    pub(super) logout_rslt: Slot<CRVideo_RsltCallback>,
+    pub(super) line_off: Slot<CRVideo_LineOffCallback>,
+    pub(super) line_on: Slot<CRVideo_NoticeCallback>,
+    pub(super) token_will_expire: Slot<CRVideo_NoticeCallback>,
+    pub(super) send_cmd_rlst: Slot<CRVideo_SendRlstCallback>,
+    pub(super) send_buffer_rlst: Slot<CRVideo_SendRlstCallback>,
+    pub(super) send_file_rlst: Slot<CRVideo_SendFileRlstCallback>,
+    pub(super) send_progress: Slot<CRVideo_SendProgressCallback>,
+    pub(super) cancel_send_rlst: Slot<CRVideo_SendRlstCallback>,
+    pub(super) notify_cmd_data: Slot<CRVideo_NotifyDataCallback>,
+    pub(super) notify_buffer_data: Slot<CRVideo_NotifyDataCallback>,
+    pub(super) notify_file_data: Slot<CRVideo_NotifyFileCallback>,
+    pub(super) notify_cancel_send: Slot<CRVideo_NotifyCancelSendCallback>,
+    pub(super) transfer_offer: Slot<CRVideo_TransferOfferCallback>,
+    pub(super) receive_progress: Slot<CRVideo_ReceiveProgressCallback>,
+    pub(super) user_status: Slot<CRVideo_UserStatusCallback>,
+    pub(super) user_status_rslt: Slot<CRVideo_UserStatusRsltCallback>,
+    pub(super) status_push_rslt: Slot<CRVideo_RsltCallback>,
+    pub(super) released: Slot<CRVideo_NoticeCallback>,
+}
+
+/// What the client knows of a session's functions. No lock is held while one of them runs.
+#[derive(Default)]
+pub(super) struct Callbacks {
+    table: RwLock<Table>,
+}
+
+impl Callbacks {
+    fn table(&self) -> Table {
+        *self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the last call, once: every function is unset before it.
+    fn release(&self) {
+        let table = std::mem::take(&mut *self.table.write().unwrap_or_else(PoisonError::into_inner));
+        notice(table.released);
+    }
+}
+
+/// Changes a session's functions; outside callbacks it returns when none of the former ones runs or will run.
+pub(super) fn set(session: CRVideo_Session, change: impl FnOnce(&mut Table)) -> Result<(), Code> {
+    let mut known = false;
+    client::change_handler(session, |handler: &dyn Any| {
+        if let Some(callbacks) = handler.downcast_ref::<Callbacks>() {
+            change(&mut callbacks.table.write().unwrap_or_else(PoisonError::into_inner));
+            known = true;
+        }
+    })?;
+    if known { Ok(()) } else { Err(code::NOT_INIT) }
+}
+
+impl EventHandler for Callbacks {
+    fn handle(&self, _session: u64, event: &Event) {
+        let table = self.table();
+        match event {
+            Event::LoginRslt { err, cookie } => rslt(table.login_rslt, *err, *cookie),
+            Event::LogoutRslt { err, cookie } => rslt(table.logout_rslt, *err, *cookie),
+            Event::LineOff { err } => line_off(table.line_off, *err),
+            Event::LineOn => notice(table.line_on),
+            Event::TokenWillExpire => notice(table.token_will_expire),
+            Event::SendCmdRlst { task, err, cookie } => send_rlst(table.send_cmd_rlst, *task, *err, *cookie),
+            Event::SendBufferRlst { task, err, cookie } => send_rlst(table.send_buffer_rlst, *task, *err, *cookie),
+            Event::CancelSendRlst { task, err, cookie } => send_rlst(table.cancel_send_rlst, *task, *err, *cookie),
+            Event::SendFileRlst { .. } => send_file_rlst(table.send_file_rlst, event),
+            Event::SendProgress { .. } => send_progress(table.send_progress, event),
+            Event::NotifyCmdData { source, task, data } => notify_data(table.notify_cmd_data, source, *task, data),
+            Event::NotifyBufferData { source, task, data } => {
+                notify_data(table.notify_buffer_data, source, *task, data)
+            }
+            Event::NotifyFileData { .. } => notify_file(table.notify_file_data, event),
+            Event::NotifyCancelSend { .. } => notify_cancel_send(table.notify_cancel_send, event),
+            Event::TransferOffer { .. } => transfer_offer(table.transfer_offer, event),
+            Event::ReceiveProgress { .. } => receive_progress(table.receive_progress, event),
+            Event::UserStatus { user, online } => user_status(table.user_status, user, *online),
+            Event::UserStatusRslt { err, users, cookie } => {
+                user_status_rslt(table.user_status_rslt, *err, users, *cookie)
+            }
+            Event::StatusPushRslt { err, cookie } => rslt(table.status_push_rslt, *err, *cookie),
+        }
+    }
+
+    fn wants_offers(&self) -> bool {
+        self.table().transfer_offer.callback.is_some()
+    }
+
+    fn wants_receive_progress(&self) -> bool {
+        self.table().receive_progress.callback.is_some()
+    }
+
+    fn released(&self) {
+        self.release();
+    }
+}
+
+/// A text for C. Nothing that comes here has a NUL inside; if it had, the text would end there.
+pub(super) fn c_text(bytes: &[u8]) -> CString {
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    CString::new(text).unwrap_or_default()
+}
+
+// Each of the following calls one function of the application, if it is set. The one safety argument of all of them:
+// setting a function promises that it may be called with such arguments, and every pointer lives until it returns.
+
+fn notice(slot: Slot<CRVideo_NoticeCallback>) {
+    let Some(call) = slot.callback else { return };
+    // SAFETY: as said above.
+    unsafe { call(context_pointer(slot.user)) }
+}
+
+fn rslt(slot: Slot<CRVideo_RsltCallback>, err: i32, cookie: usize) {
+    let Some(call) = slot.callback else { return };
+    // SAFETY: as said above.
+    unsafe { call(context_pointer(slot.user), err, context_pointer(cookie)) }
+}
+
+fn line_off(slot: Slot<CRVideo_LineOffCallback>, err: i32) {
+    let Some(call) = slot.callback else { return };
+    // SAFETY: as said above.
+    unsafe { call(context_pointer(slot.user), err) }
+}
+
+fn send_rlst(slot: Slot<CRVideo_SendRlstCallback>, task: TaskId, err: i32, cookie: usize) {
+    let Some(call) = slot.callback else { return };
+    let task = task_id_text(task);
+    // SAFETY: as said above.
+    unsafe { call(context_pointer(slot.user), task.as_ptr().cast(), err, context_pointer(cookie)) }
+}
+
+fn send_file_rlst(slot: Slot<CRVideo_SendFileRlstCallback>, event: &Event) {
+    let (Some(call), Event::SendFileRlst { task, path, err, cookie }) = (slot.callback, event) else { return };
+    let (task, name) = (task_id_text(*task), c_text(path::to_bytes(path)));
+    // SAFETY: as said above.
+    unsafe { call(context_pointer(slot.user), task.as_ptr().cast(), name.as_ptr(), *err, context_pointer(*cookie)) }
+}
+
+fn send_progress(slot: Slot<CRVideo_SendProgressCallback>, event: &Event) {
+    let (Some(call), Event::SendProgress { task, sent, total, cookie }) = (slot.callback, event) else { return };
+    let task = task_id_text(*task);
+    // SAFETY: as said above.
+    unsafe { call(context_pointer(slot.user), task.as_ptr().cast(), *sent, *total, context_pointer(*cookie)) }
+}
+
+fn notify_data(slot: Slot<CRVideo_NotifyDataCallback>, source: &str, task: TaskId, data: &[u8]) {
+    let Some(call) = slot.callback else { return };
+    let (source, task) = (c_text(source.as_bytes()), task_id_text(task));
+    let start = if data.is_empty() { c"".as_ptr().cast() } else { data.as_ptr().cast() };
+    // SAFETY: as said above.
+    unsafe { call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), start, data.len()) }
+}
+
+fn notify_file(slot: Slot<CRVideo_NotifyFileCallback>, event: &Event) {
+    let (Some(call), Event::NotifyFileData { source, task, path, name }) = (slot.callback, event) else { return };
+    let (source, task) = (c_text(source.as_bytes()), task_id_text(*task));
+    let (path, name) = (c_text(path::to_bytes(path)), c_text(name.as_bytes()));
+    // SAFETY: as said above.
+    unsafe {
+        call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), path.as_ptr(), name.as_ptr());
+    }
+}
+
+fn notify_cancel_send(slot: Slot<CRVideo_NotifyCancelSendCallback>, event: &Event) {
+    let (Some(call), Event::NotifyCancelSend { source, task, err }) = (slot.callback, event) else { return };
+    let (source, task) = (c_text(source.as_bytes()), task_id_text(*task));
+    // SAFETY: as said above.
+    unsafe { call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), *err) }
+}
+
+fn transfer_offer(slot: Slot<CRVideo_TransferOfferCallback>, event: &Event) {
+    let (Some(call), Event::TransferOffer { source, task, kind, name, size }) = (slot.callback, event) else { return };
+    let (source, task) = (c_text(source.as_bytes()), task_id_text(*task));
+    let (kind, name) = (*kind as c_int, c_text(name.as_bytes()));
+    // SAFETY: as said above.
+    unsafe {
+        call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), kind, name.as_ptr(), *size);
+    }
+}
+
+fn receive_progress(slot: Slot<CRVideo_ReceiveProgressCallback>, event: &Event) {
+    let (Some(call), Event::ReceiveProgress { source, task, received, total }) = (slot.callback, event) else { return };
+    let (source, task) = (c_text(source.as_bytes()), task_id_text(*task));
+    // SAFETY: as said above.
+    unsafe { call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), *received, *total) }
+}
+
+fn user_status(slot: Slot<CRVideo_UserStatusCallback>, user: &str, online: bool) {
+    let Some(call) = slot.callback else { return };
+    let user = c_text(user.as_bytes());
+    // SAFETY: as said above.
+    unsafe { call(context_pointer(slot.user), user.as_ptr(), online.into()) }
+}
+
+fn user_status_rslt(slot: Slot<CRVideo_UserStatusRsltCallback>, err: i32, users: &[String], cookie: usize) {
+    let Some(call) = slot.callback else { return };
+    let texts: Vec<CString> = users.iter().map(|user| c_text(user.as_bytes())).collect();
+    let pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
+    // SAFETY: as said above; the pointer of an empty list is not NULL either.
+    unsafe { call(context_pointer(slot.user), err, pointers.as_ptr(), pointers.len(), context_pointer(cookie)) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,83 @@
+//! What surrounds every exported call.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crvideo_proto::code;
+
+use super::error::CRVideo_Err;
+use crate::client::Code;
+
+/// The process that made the first call; 0 before it.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+
+/// Runs the body of an exported call. A child that was forked after the first call gets 11, before any lock is taken
+/// that the parent's threads may have held; a panic is caught and logged, and gives 3.
+pub(super) fn guard(body: impl FnOnce() -> Result<(), Code>) -> CRVideo_Err {
+    if is_forked_child(&OWNER, std::process::id()) {
+        return code::NOT_INIT;
+    }
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => code::NOERR,
+        Ok(Err(code)) => code,
+        Err(panic) => {
+            log_panic(panic);
+            code::INNER_ERR
+        }
+    }
+}
+
+fn is_forked_child(owner: &AtomicU32, me: u32) -> bool {
+    match owner.compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => false,
+        Err(owner) => owner != me,
+    }
+}
+
+/// Logs a panic's message, and lets nothing out that panics while doing so, the payload's destructor included.
+fn log_panic(panic: Box<dyn Any + Send>) {
+    let logged = catch_unwind(AssertUnwindSafe(move || {
+        let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        log::error!(target: "crvideo::ffi", "a call panicked: {}", text.unwrap_or("no message"));
+    }));
+    if let Err(panic) = logged {
+        std::mem::forget(panic);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a payload's destructor panics as well");
+        }
+    }
+
+    #[test]
+    fn a_result_becomes_its_code() {
+        assert_eq!(guard(|| Ok(())), code::NOERR);
+        assert_eq!(guard(|| Err(code::NOT_LOGIN)), code::NOT_LOGIN);
+    }
+
+    #[test]
+    fn a_panic_becomes_3_and_the_next_call_works() {
+        assert_eq!(guard(|| panic!("a text")), code::INNER_ERR);
+        assert_eq!(guard(|| panic!("a text with {}", 1)), code::INNER_ERR);
+        assert_eq!(guard(|| std::panic::panic_any(7_u8)), code::INNER_ERR);
+        assert_eq!(guard(|| std::panic::panic_any(Bomb)), code::INNER_ERR);
+        assert_eq!(guard(|| Ok(())), code::NOERR);
+    }
+
+    #[test]
+    fn the_first_caller_owns_the_library_and_its_children_do_not() {
+        let owner = AtomicU32::new(0);
+        assert!(!is_forked_child(&owner, 10));
+        assert!(!is_forked_child(&owner, 10));
+        assert!(is_forked_child(&owner, 11));
+        assert!(!is_forked_child(&owner, 10));
+    }
+}

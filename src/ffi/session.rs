@@ -1,0 +1,423 @@
+//! A session's life.
+
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crvideo_proto::code;
+
+use super::args::{self, Versioned};
+use super::callback::Callbacks;
+use super::error::CRVideo_Err;
+use super::guard::guard;
+use super::queue::CRVideo_Queue;
+use crate::client::{self, Code, Credential, LoginInfo, ServerAddress, SessionConfig};
+
+/// One user's login. 0 is never a session. A number is never used again: a call with a session that has been destroyed
+/// returns `CRVideo_NOT_INIT`.
+pub type CRVideo_Session = u64;
+
+/// A user id has 1 to this many bytes of UTF-8, the NUL not counted; letter case counts.
+pub const CRVIDEO_USER_ID_MAX: usize = 128;
+
+/// Flag of `CRVideo_Config`: a received file is synced to the disk before its sender hears of success. Slower, and then
+/// no power failure takes it back.
+pub const CRVIDEO_CONFIG_DURABLE: u32 = 1;
+
+/// A session's settings. Fill it by `CRVideo_ConfigInit`, then change what you like. In every number but `struct_size`
+/// and `flags` a 0 means the default.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct CRVideo_Config {
+    /// The size of this struct in bytes, as the caller knows it; `CRVideo_ConfigInit` sets it.
+    pub struct_size: u32,
+    /// `CRVIDEO_CONFIG_...` flags, or-ed.
+    pub flags: u32,
+    /// The queue that the session's events go to; 0: the library's own, served by its callback thread.
+    pub queue: CRVideo_Queue,
+    /// Where received files are put, a directory that exists, a path of up to 4,096 bytes; NULL: a private directory of
+    /// the library's own below the system's temporary directory.
+    pub download_dir: *const c_char,
+    /// The largest buffer that is sent or taken, in bytes. Default: 104,857,600 (100 MiB).
+    pub buffer_limit: u64,
+    /// How many bytes of commands and buffers may wait for the callbacks before senders are held back. Default: 256
+    /// MiB.
+    pub inbound_limit: u64,
+    /// How many bytes of commands and buffers may be accepted and not ended; above it a send returns
+    /// `CRVideo_SEND_QUEUE_FULL`. Default: 256 MiB.
+    pub outbound_limit: u64,
+    /// How many sends may be accepted and not ended; above it a send returns `CRVideo_SEND_QUEUE_FULL`. Default:
+    /// 65,536.
+    pub task_limit: u32,
+    /// How long a command may take, in milliseconds. Default: 30,000.
+    pub cmd_timeout_ms: u32,
+    /// How long a buffer or a file may go without progress that the target confirms, in milliseconds. Default: 60,000.
+    pub transfer_timeout_ms: u32,
+    /// How long the application may take to answer an offer, in milliseconds; after it the offer is refused.
+    /// Default: 30,000.
+    pub offer_timeout_ms: u32,
+    /// After how many seconds a received file that is still where the library put it is deleted. Default: 86,400 (a
+    /// day).
+    pub file_ttl_s: u32,
+    /// Must be 0.
+    pub reserved: u32,
+}
+
+// SAFETY: repr(C), begins with its size, and any bytes are valid integers and pointers.
+unsafe impl Versioned for CRVideo_Config {
+    const FIRST_SIZE: usize = std::mem::offset_of!(Self, reserved) + size_of::<u32>();
+}
+
+/// Who logs in, and where. Fill it by `CRVideo_LoginInfoInit`, then set everything, but of `token` and `secret` exactly
+/// one.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct CRVideo_LoginInfo {
+    /// The size of this struct in bytes, as the caller knows it; `CRVideo_LoginInfoInit` sets it.
+    pub struct_size: u32,
+    /// The project's id, above 0.
+    pub project: i32,
+    /// Relay addresses that are tried in turn, `host:port,[v6]:port`; up to 4,096 bytes.
+    pub servers: *const c_char,
+    /// The user, 1 to `CRVIDEO_USER_ID_MAX` bytes of UTF-8.
+    pub user_id: *const c_char,
+    /// A token that the application's backend made for this user, up to 3,072 bytes; or NULL.
+    pub token: *const c_char,
+    /// The project's secret, up to 1,024 bytes, in a program that may be trusted with it; or NULL. The library makes
+    /// tokens from it, and it does not leave the process.
+    pub secret: *const c_char,
+}
+
+// SAFETY: repr(C), begins with its size, and any bytes are valid integers and pointers.
+unsafe impl Versioned for CRVideo_LoginInfo {
+    const FIRST_SIZE: usize = std::mem::offset_of!(Self, secret) + size_of::<*const c_char>();
+}
+
+/// Fills a configuration with its size and the defaults; NULL is ignored. What was in it is overwritten, not read.
+///
+/// Any thread, callbacks included. The pointer is not touched after the call.
+// A program that was compiled with the first header has the first struct, so this symbol may never write more than
+// that. When the struct grows, the header maps the name to a function that is also told the size.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn CRVideo_ConfigInit(config: *mut CRVideo_Config) {
+    let defaults = SessionConfig::default();
+    // SAFETY: NULL, or writable for one configuration.
+    if let Some(out) = unsafe { args::optional_out(config) } {
+        out.put(CRVideo_Config {
+            struct_size: size_of::<CRVideo_Config>() as u32,
+            flags: 0,
+            queue: defaults.queue,
+            download_dir: std::ptr::null(),
+            buffer_limit: defaults.buffer_limit,
+            inbound_limit: defaults.inbound_limit,
+            outbound_limit: defaults.outbound_limit,
+            task_limit: defaults.task_limit,
+            cmd_timeout_ms: defaults.cmd_timeout.as_millis() as u32,
+            transfer_timeout_ms: defaults.transfer_timeout.as_millis() as u32,
+            offer_timeout_ms: defaults.offer_timeout.as_millis() as u32,
+            file_ttl_s: defaults.file_ttl.as_secs() as u32,
+            reserved: 0,
+        });
+    }
+}
+
+/// Fills login information with its size and zeros; NULL is ignored. What was in it is overwritten, not read.
+///
+/// Any thread, callbacks included. The pointer is not touched after the call.
+// See CRVideo_ConfigInit for what happens when the struct grows.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn CRVideo_LoginInfoInit(info: *mut CRVideo_LoginInfo) {
+    // SAFETY: NULL, or writable for one struct of login information.
+    if let Some(out) = unsafe { args::optional_out(info) } {
+        let null = std::ptr::null();
+        let struct_size = size_of::<CRVideo_LoginInfo>() as u32;
+        out.put(CRVideo_LoginInfo { struct_size, project: 0, servers: null, user_id: null, token: null, secret: null });
+    }
+}
+
+/// Creates a session. `config` NULL means the defaults. Set callbacks next, then call `CRVideo_Login`; end it by
+/// `CRVideo_Destroy`.
+///
+/// Any thread, callbacks included. `config` and its texts are not touched after the call; `session` is written on
+/// success only. Errors: `CRVideo_PARAM_ERR` (`session` is NULL, the struct's size is too small, a flag is unknown, a
+/// text is malformed, `download_dir` is no directory), `CRVideo_NOT_INIT` (no such queue),
+/// `CRVideo_NETWORK_INITFAILED`, `CRVideo_OUTOF_MEM`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn CRVideo_Create(config: *const CRVideo_Config, session: *mut CRVideo_Session) -> CRVideo_Err {
+    guard(|| {
+        // SAFETY: what the caller's pointers must be is what is asked here.
+        let (config, session) = unsafe { (session_config(config)?, args::out(session)?) };
+        session.put(client::create_session(config, Arc::new(Callbacks::default()))?);
+        Ok(())
+    })
+}
+
+/// Ends a session, whatever it is doing. Every send that has not ended gets its terminal event; `Notify...` events that
+/// have not been handled are discarded.
+///
+/// Any thread. Outside callbacks it returns when those events have been handled: with the library's own queue by its
+/// callback thread, with a queue of the application's by this call itself. After that no callback of the session runs
+/// or will run, and what its `user` pointers point to may be freed. Inside a callback (of whatever session) it returns
+/// at once and the terminal events follow; the callback of `CRVideo_SetReleasedCallback` is then the last one. In both
+/// cases every other call with this session returns `CRVideo_NOT_INIT` from now on. Errors: `CRVideo_NOT_INIT` (no such
+/// session, or destroyed already).
+#[unsafe(no_mangle)]
+pub extern "C" fn CRVideo_Destroy(session: CRVideo_Session) -> CRVideo_Err {
+    guard(|| client::destroy_session(session))
+}
+
+/// Logs in. When it returns `CRVideo_NOERR`, one `LoginRslt` event follows and says how it went; a first login is not
+/// tried again by the library, but a link that is lost later is (`LineOff`, `LineOn`).
+///
+/// Any thread, callbacks included. `info` and its texts are not touched after the call. Errors: `CRVideo_PARAM_ERR`
+/// (anything in `info` is missing, too long or malformed; both or none of `token` and `secret` are set),
+/// `CRVideo_LOGINSTATE_ERROR` (logged in already, or about to), `CRVideo_NOT_INIT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn CRVideo_Login(
+    session: CRVideo_Session,
+    info: *const CRVideo_LoginInfo,
+    cookie: *mut c_void,
+) -> CRVideo_Err {
+    guard(|| {
+        // SAFETY: what the caller's pointer must be is what is asked here.
+        let info = unsafe { login_info(info) }?;
+        client::login(session, info, args::context(cookie))
+    })
+}
+
+/// Logs out. Sends that have not ended end first, each with its terminal event; then one `LogoutRslt` event follows.
+/// The session can log in again after that.
+///
+/// Any thread, callbacks included; it does not wait. Errors: `CRVideo_NOT_LOGIN`, `CRVideo_NOT_INIT`.
+#[unsafe(no_mangle)]
+pub extern "C" fn CRVideo_Logout(session: CRVideo_Session, cookie: *mut c_void) -> CRVideo_Err {
+    guard(|| client::logout(session, args::context(cookie)))
+}
+
+/// Gives a session a newer token, best when `TokenWillExpire` asks for it (30 s before the end); nothing is
+/// interrupted. Without one the session ends with `LineOff(CRVideo_TOKEN_TIMEOUT)`.
+///
+/// Any thread, callbacks included. `token` is not touched after the call. Errors: `CRVideo_PARAM_ERR`,
+/// `CRVideo_NOT_LOGIN`, `CRVideo_NOT_INIT`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn CRVideo_UpdateToken(session: CRVideo_Session, token: *const c_char) -> CRVideo_Err {
+    guard(|| {
+        // SAFETY: what the caller's pointer must be is what is asked here.
+        let token = unsafe { args::text(token, MAX_TOKEN) }?;
+        client::update_token(session, token)
+    })
+}
+
+/// Longest token in bytes.
+const MAX_TOKEN: usize = 3072;
+/// Longest secret in bytes.
+const MAX_SECRET: usize = 1024;
+/// Longest list of servers in bytes.
+const MAX_SERVERS: usize = 4096;
+
+/// # Safety
+/// `config` is NULL or as the header asks.
+unsafe fn session_config(config: *const CRVideo_Config) -> Result<SessionConfig, Code> {
+    let defaults = SessionConfig::default();
+    if config.is_null() {
+        return Ok(defaults);
+    }
+    // SAFETY: the caller's promise covers the struct and the text that it points to.
+    let (config, download_dir) = unsafe {
+        let config = args::versioned(config)?;
+        (config, args::optional_path(config.download_dir)?)
+    };
+    if config.flags & !CRVIDEO_CONFIG_DURABLE != 0 || config.reserved != 0 {
+        return Err(code::PARAM_ERR);
+    }
+    let or = |value, default| if value == 0 { default } else { value };
+    Ok(SessionConfig {
+        queue: config.queue,
+        download_dir: download_dir.map(Into::into),
+        durable: config.flags & CRVIDEO_CONFIG_DURABLE != 0,
+        buffer_limit: or(config.buffer_limit, defaults.buffer_limit),
+        inbound_limit: or(config.inbound_limit, defaults.inbound_limit),
+        outbound_limit: or(config.outbound_limit, defaults.outbound_limit),
+        task_limit: if config.task_limit == 0 { defaults.task_limit } else { config.task_limit },
+        cmd_timeout: args::millis_or(config.cmd_timeout_ms, defaults.cmd_timeout),
+        transfer_timeout: args::millis_or(config.transfer_timeout_ms, defaults.transfer_timeout),
+        offer_timeout: args::millis_or(config.offer_timeout_ms, defaults.offer_timeout),
+        file_ttl: match config.file_ttl_s {
+            0 => defaults.file_ttl,
+            seconds => Duration::from_secs(seconds.into()),
+        },
+    })
+}
+
+/// # Safety
+/// `info` is NULL or as the header asks.
+unsafe fn login_info(info: *const CRVideo_LoginInfo) -> Result<LoginInfo, Code> {
+    // SAFETY: the caller's promise covers the struct and the texts that it points to.
+    let (project, servers, user, token, secret) = unsafe {
+        let info = args::versioned(info)?;
+        let servers = args::text(info.servers, MAX_SERVERS)?;
+        let user = args::user_id(info.user_id)?;
+        let token = args::optional_text(info.token, MAX_TOKEN)?;
+        (info.project, servers, user, token, args::optional_text(info.secret, MAX_SECRET)?)
+    };
+    let credential = match (token, secret) {
+        (Some(token), None) => Credential::Token(token.to_owned()),
+        (None, Some(secret)) => Credential::Secret(secret.to_owned()),
+        _ => return Err(code::PARAM_ERR),
+    };
+    if project <= 0 {
+        return Err(code::PARAM_ERR);
+    }
+    let servers = ServerAddress::parse_list(servers).ok_or(code::PARAM_ERR)?;
+    Ok(LoginInfo { servers, project: project.into(), user: user.to_owned(), credential })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn init() -> CRVideo_Config {
+        // SAFETY: any bytes are valid in it.
+        let mut config: CRVideo_Config = unsafe { std::mem::zeroed() };
+        // SAFETY: one configuration.
+        unsafe { CRVideo_ConfigInit(&mut config) };
+        config
+    }
+
+    fn read(config: &CRVideo_Config) -> Result<SessionConfig, Code> {
+        // SAFETY: one configuration, whose text, if any, is NUL-terminated.
+        unsafe { session_config(config) }
+    }
+
+    #[test]
+    fn null_and_a_fresh_and_a_zero_configuration_are_all_the_defaults() {
+        // SAFETY: NULL is allowed.
+        let of_null = unsafe { session_config(std::ptr::null()) };
+        let zero = CRVideo_Config {
+            buffer_limit: 0,
+            inbound_limit: 0,
+            outbound_limit: 0,
+            task_limit: 0,
+            cmd_timeout_ms: 0,
+            transfer_timeout_ms: 0,
+            offer_timeout_ms: 0,
+            file_ttl_s: 0,
+            ..init()
+        };
+        for config in [of_null, read(&init()), read(&zero)] {
+            assert_eq!(format!("{config:?}"), format!("Ok({:?})", SessionConfig::default()));
+        }
+    }
+
+    #[test]
+    fn every_setting_arrives_where_it_belongs() {
+        let config = CRVideo_Config {
+            flags: CRVIDEO_CONFIG_DURABLE,
+            queue: 1,
+            download_dir: c"/tmp/x".as_ptr(),
+            buffer_limit: 2,
+            inbound_limit: 3,
+            outbound_limit: 4,
+            task_limit: 5,
+            cmd_timeout_ms: 6,
+            transfer_timeout_ms: 7,
+            offer_timeout_ms: 8,
+            file_ttl_s: 9,
+            ..init()
+        };
+        let config = read(&config).unwrap();
+        assert_eq!((config.queue, config.durable), (1, true));
+        assert_eq!(config.download_dir.unwrap().to_str(), Some("/tmp/x"));
+        assert_eq!((config.buffer_limit, config.inbound_limit, config.outbound_limit, config.task_limit), (2, 3, 4, 5));
+        assert_eq!(
+            [config.cmd_timeout, config.transfer_timeout, config.offer_timeout].map(|time| time.as_millis()),
+            [6, 7, 8]
+        );
+        assert_eq!(config.file_ttl.as_secs(), 9);
+    }
+
+    #[test]
+    fn what_is_not_understood_in_a_configuration_is_refused() {
+        let size = init().struct_size;
+        let long = std::ffi::CString::new(vec![b'x'; 4097]).unwrap();
+        for bad in [
+            CRVideo_Config { struct_size: 0, ..init() },
+            CRVideo_Config { struct_size: size - 1, ..init() },
+            CRVideo_Config { flags: 2, ..init() },
+            CRVideo_Config { flags: u32::MAX, ..init() },
+            CRVideo_Config { reserved: 1, ..init() },
+            CRVideo_Config { download_dir: c"".as_ptr(), ..init() },
+            CRVideo_Config { download_dir: long.as_ptr(), ..init() },
+        ] {
+            assert_eq!(read(&bad).err(), Some(code::PARAM_ERR));
+        }
+        assert!(read(&CRVideo_Config { struct_size: size + 400, ..init() }).is_ok());
+    }
+
+    fn info() -> CRVideo_LoginInfo {
+        let mut info = CRVideo_LoginInfo {
+            struct_size: 0,
+            project: 9,
+            servers: std::ptr::dangling(),
+            user_id: std::ptr::dangling(),
+            token: std::ptr::dangling(),
+            secret: std::ptr::dangling(),
+        };
+        // SAFETY: one struct.
+        unsafe { CRVideo_LoginInfoInit(&mut info) };
+        info.project = 7;
+        info.servers = c"relay:13000,[::1]:13001".as_ptr();
+        info.user_id = c"alice".as_ptr();
+        info.token = c"a.b.c".as_ptr();
+        info
+    }
+
+    fn read_login(info: &CRVideo_LoginInfo) -> Result<LoginInfo, Code> {
+        // SAFETY: one struct, whose texts are NUL-terminated.
+        unsafe { login_info(info) }
+    }
+
+    #[test]
+    fn login_information_arrives_whole() {
+        let login = read_login(&info()).unwrap();
+        assert_eq!((login.project, login.user.as_str(), login.servers.len()), (7, "alice", 2));
+        assert!(matches!(login.credential, Credential::Token(token) if token == "a.b.c"));
+        let by_secret = CRVideo_LoginInfo { token: std::ptr::null(), secret: c"s".as_ptr(), ..info() };
+        assert!(matches!(read_login(&by_secret).unwrap().credential, Credential::Secret(secret) if secret == "s"));
+    }
+
+    #[test]
+    fn login_information_that_lacks_or_doubles_something_is_refused() {
+        let null = std::ptr::null();
+        let long = std::ffi::CString::new(vec![b'x'; 3073]).unwrap();
+        for bad in [
+            CRVideo_LoginInfo { struct_size: info().struct_size - 1, ..info() },
+            CRVideo_LoginInfo { project: 0, ..info() },
+            CRVideo_LoginInfo { project: -1, ..info() },
+            CRVideo_LoginInfo { servers: null, ..info() },
+            CRVideo_LoginInfo { servers: c"relay".as_ptr(), ..info() },
+            CRVideo_LoginInfo { user_id: null, ..info() },
+            CRVideo_LoginInfo { user_id: c"\xff".as_ptr(), ..info() },
+            CRVideo_LoginInfo { token: null, ..info() },
+            CRVideo_LoginInfo { token: c"".as_ptr(), ..info() },
+            CRVideo_LoginInfo { token: long.as_ptr(), ..info() },
+            CRVideo_LoginInfo { secret: c"s".as_ptr(), ..info() },
+        ] {
+            assert_eq!(read_login(&bad).err(), Some(code::PARAM_ERR));
+        }
+    }
+
+    #[test]
+    fn initialising_nothing_is_harmless() {
+        // SAFETY: NULL is allowed.
+        unsafe {
+            CRVideo_ConfigInit(std::ptr::null_mut());
+            CRVideo_LoginInfoInit(std::ptr::null_mut());
+        }
+    }
+
+    #[test]
+    fn the_headers_limit_of_user_ids_is_the_protocols() {
+        assert_eq!(CRVIDEO_USER_ID_MAX, crvideo_proto::id::MAX_USER_ID);
+    }
+}

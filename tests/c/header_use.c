@@ -1,0 +1,231 @@
+/*
+ * header_use: everything that crvideo.h has is used here, by its exact type, number, size and offset, as C99, C++98 and
+ * C++11. The numbers are the contract's, and those of the first header that was shipped: a line may be added here, none
+ * changed. Linked and run, it compares header and library.
+ */
+#include "crvideo.h"
+
+#include <string.h>
+
+/* A typedef, because C99 and C++98 have no static assertion. */
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+#define ASSERT(condition) typedef char JOIN(assertion_in_line_, __LINE__)[(condition) ? 1 : -1]
+
+/* Macros. */
+#if CRVIDEO_VERSION_MAJOR < 0 || CRVIDEO_VERSION_MINOR < 0 || CRVIDEO_VERSION_PATCH < 0
+#error "the version is not a number for the preprocessor"
+#endif
+ASSERT(sizeof(CRVIDEO_VERSION) >= sizeof("0.0.0"));
+ASSERT(CRVIDEO_USER_ID_MAX == 128);
+ASSERT(CRVIDEO_TASK_ID_SIZE == 37);
+ASSERT(CRVIDEO_CMD_MAX == 65536);
+ASSERT(CRVIDEO_CONFIG_DURABLE == 1);
+ASSERT(CRVIDEO_KIND_BUFFER == 1);
+ASSERT(CRVIDEO_KIND_FILE == 2);
+ASSERT(CRVIDEO_LOG_OFF == 0);
+ASSERT(CRVIDEO_LOG_ERROR == 1);
+ASSERT(CRVIDEO_LOG_WARN == 2);
+ASSERT(CRVIDEO_LOG_INFO == 3);
+ASSERT(CRVIDEO_LOG_DEBUG == 4);
+ASSERT(CRVIDEO_LOG_TRACE == 5);
+
+/* Codes. */
+ASSERT(CRVideo_NOERR == 0);
+ASSERT(CRVideo_UNKNOWNERR == 1);
+ASSERT(CRVideo_OUTOF_MEM == 2);
+ASSERT(CRVideo_INNER_ERR == 3);
+ASSERT(CRVideo_MISMATCHCLIENTVER == 4);
+ASSERT(CRVideo_PARAM_ERR == 5);
+ASSERT(CRVideo_ERR_DATA == 6);
+ASSERT(CRVideo_ANCTPSWD_ERR == 7);
+ASSERT(CRVideo_SERVER_EXCEPTION == 8);
+ASSERT(CRVideo_LOGINSTATE_ERROR == 9);
+ASSERT(CRVideo_KICKOUT_BY_RELOGIN == 10);
+ASSERT(CRVideo_NOT_INIT == 11);
+ASSERT(CRVideo_NOT_LOGIN == 12);
+ASSERT(CRVideo_TOKEN_TIMEOUT == 18);
+ASSERT(CRVideo_TOKEN_AUTHINFOERR == 19);
+ASSERT(CRVideo_TOKEN_APPIDNOTEXIST == 20);
+ASSERT(CRVideo_TOKEN_AUTH_FAILED == 21);
+ASSERT(CRVideo_TOKEN_NOTTOKENTYPE == 22);
+ASSERT(CRVideo_API_NO_PERMISSION == 23);
+ASSERT(CRVideo_ACCOUNT_EXPIRED == 24);
+ASSERT(CRVideo_NETWORK_INITFAILED == 200);
+ASSERT(CRVideo_NO_SERVERINFO == 201);
+ASSERT(CRVideo_NOSERVER_RSP == 202);
+ASSERT(CRVideo_CREATE_CONN_FAILED == 203);
+ASSERT(CRVideo_SOCKETEXCEPTION == 204);
+ASSERT(CRVideo_SOCKETTIMEOUT == 205);
+ASSERT(CRVideo_FORCEDCLOSECONNECTION == 206);
+ASSERT(CRVideo_CONNECTIONLOST == 207);
+ASSERT(CRVideo_SSL_ERR == 209);
+ASSERT(CRVideo_RSPDAT_ERR == 210);
+ASSERT(CRVideo_PEER_REFUSE == 606);
+ASSERT(CRVideo_SENDFAIL == 1000);
+ASSERT(CRVideo_SENDCMD_LARGE == 1100);
+ASSERT(CRVideo_SENDBUFFER_LARGE == 1101);
+ASSERT(CRVideo_SENDDATA_TARGETINVALID == 1102);
+ASSERT(CRVideo_SENDFILE_FILEINERROR == 1103);
+ASSERT(CRVideo_TRANSID_INVALID == 1104);
+ASSERT(CRVideo_SEND_CANCELLED == 1105);
+ASSERT(CRVideo_SEND_QUEUE_FULL == 1106);
+ASSERT(CRVideo_SEND_OUTCOME_UNKNOWN == 1107);
+ASSERT(CRVideo_FILE_NOT_EXIST == 1400);
+ASSERT(CRVideo_FILE_READ_ERR == 1401);
+ASSERT(CRVideo_FILE_WRITE_ERR == 1402);
+ASSERT(CRVideo_FILE_ALREADY_EXIST == 1403);
+ASSERT(CRVideo_FILE_OPERATOR_ERR == 1404);
+ASSERT(CRVideo_FILE_SIZE_UNSUPPORT == 1405);
+
+/* Types. */
+ASSERT(sizeof(CRVideo_Err) == sizeof(int));
+ASSERT((CRVideo_Err)-1 < 0);
+ASSERT(sizeof(CRVideo_Session) == 8);
+ASSERT((CRVideo_Session)-1 > 0);
+ASSERT(sizeof(CRVideo_Queue) == 8);
+ASSERT((CRVideo_Queue)-1 > 0);
+
+/* Structs, where pointers have 64 bits. */
+#define ASSERT64(condition) ASSERT(sizeof(void *) != 8 || (condition))
+#define AT(type, field, offset, size) \
+    ASSERT64(offsetof(type, field) == (offset) && sizeof(((type *)0)->field) == (size))
+ASSERT64(sizeof(CRVideo_Config) == 72);
+AT(CRVideo_Config, struct_size, 0, 4);
+AT(CRVideo_Config, flags, 4, 4);
+AT(CRVideo_Config, queue, 8, 8);
+AT(CRVideo_Config, download_dir, 16, 8);
+AT(CRVideo_Config, buffer_limit, 24, 8);
+AT(CRVideo_Config, inbound_limit, 32, 8);
+AT(CRVideo_Config, outbound_limit, 40, 8);
+AT(CRVideo_Config, task_limit, 48, 4);
+AT(CRVideo_Config, cmd_timeout_ms, 52, 4);
+AT(CRVideo_Config, transfer_timeout_ms, 56, 4);
+AT(CRVideo_Config, offer_timeout_ms, 60, 4);
+AT(CRVideo_Config, file_ttl_s, 64, 4);
+AT(CRVideo_Config, reserved, 68, 4);
+ASSERT64(sizeof(CRVideo_LoginInfo) == 40);
+AT(CRVideo_LoginInfo, struct_size, 0, 4);
+AT(CRVideo_LoginInfo, project, 4, 4);
+AT(CRVideo_LoginInfo, servers, 8, 8);
+AT(CRVideo_LoginInfo, user_id, 16, 8);
+AT(CRVideo_LoginInfo, token, 24, 8);
+AT(CRVideo_LoginInfo, secret, 32, 8);
+ASSERT64(sizeof(CRVideo_SendOptions) == 24);
+AT(CRVideo_SendOptions, struct_size, 0, 4);
+AT(CRVideo_SendOptions, timeout_ms, 4, 4);
+AT(CRVideo_SendOptions, task_id, 8, 8);
+AT(CRVideo_SendOptions, display_name, 16, 8);
+
+/* Callbacks. */
+void (*c_RsltCallback)(void *, int, void *) = (CRVideo_RsltCallback)0;
+void (*c_LineOffCallback)(void *, int) = (CRVideo_LineOffCallback)0;
+void (*c_NoticeCallback)(void *) = (CRVideo_NoticeCallback)0;
+void (*c_SendRlstCallback)(void *, const char *, int, void *) = (CRVideo_SendRlstCallback)0;
+void (*c_SendFileRlstCallback)(void *, const char *, const char *, int, void *) = (CRVideo_SendFileRlstCallback)0;
+void (*c_SendProgressCallback)(void *, const char *, uint64_t, uint64_t, void *) = (CRVideo_SendProgressCallback)0;
+void (*c_NotifyDataCallback)(void *, const char *, const char *, const void *, size_t) =
+    (CRVideo_NotifyDataCallback)0;
+void (*c_NotifyFileCallback)(void *, const char *, const char *, const char *, const char *) =
+    (CRVideo_NotifyFileCallback)0;
+void (*c_NotifyCancelSendCallback)(void *, const char *, const char *, int) = (CRVideo_NotifyCancelSendCallback)0;
+void (*c_TransferOfferCallback)(void *, const char *, const char *, int, const char *, uint64_t) =
+    (CRVideo_TransferOfferCallback)0;
+void (*c_ReceiveProgressCallback)(void *, const char *, const char *, uint64_t, uint64_t) =
+    (CRVideo_ReceiveProgressCallback)0;
+void (*c_UserStatusCallback)(void *, const char *, int) = (CRVideo_UserStatusCallback)0;
+void (*c_UserStatusRsltCallback)(void *, int, const char *const *, size_t, void *) =
+    (CRVideo_UserStatusRsltCallback)0;
+void (*c_WakeCallback)(void *) = (CRVideo_WakeCallback)0;
+void (*c_LogCallback)(void *, int, const char *, const char *) = (CRVideo_LogCallback)0;
+
+/* Functions. */
+const char *(*p_Version)(void) = CRVideo_Version;
+const char *(*p_ErrText)(int) = CRVideo_ErrText;
+void (*p_ConfigInit)(CRVideo_Config *) = CRVideo_ConfigInit;
+void (*p_LoginInfoInit)(CRVideo_LoginInfo *) = CRVideo_LoginInfoInit;
+int (*p_Create)(const CRVideo_Config *, uint64_t *) = CRVideo_Create;
+int (*p_Destroy)(uint64_t) = CRVideo_Destroy;
+int (*p_Login)(uint64_t, const CRVideo_LoginInfo *, void *) = CRVideo_Login;
+int (*p_Logout)(uint64_t, void *) = CRVideo_Logout;
+int (*p_UpdateToken)(uint64_t, const char *) = CRVideo_UpdateToken;
+void (*p_SendOptionsInit)(CRVideo_SendOptions *) = CRVideo_SendOptionsInit;
+int (*p_SendCmd)(uint64_t, const char *, const void *, size_t, const CRVideo_SendOptions *, void *, char *) =
+    CRVideo_SendCmd;
+int (*p_SendBuffer)(uint64_t, const char *, const void *, size_t, const CRVideo_SendOptions *, void *, char *) =
+    CRVideo_SendBuffer;
+int (*p_SendFile)(uint64_t, const char *, const char *, const CRVideo_SendOptions *, void *, char *) =
+    CRVideo_SendFile;
+int (*p_CancelSend)(uint64_t, const char *, void *) = CRVideo_CancelSend;
+int (*p_AcceptTransfer)(uint64_t, const char *, const char *, const char *) = CRVideo_AcceptTransfer;
+int (*p_RefuseTransfer)(uint64_t, const char *, const char *) = CRVideo_RefuseTransfer;
+int (*p_CancelReceive)(uint64_t, const char *, const char *) = CRVideo_CancelReceive;
+int (*p_GetUserStatus)(uint64_t, const char *, void *) = CRVideo_GetUserStatus;
+int (*p_StartUserStatusPush)(uint64_t, void *) = CRVideo_StartUserStatusPush;
+int (*p_StopUserStatusPush)(uint64_t, void *) = CRVideo_StopUserStatusPush;
+int (*p_SetLoginRsltCallback)(uint64_t, CRVideo_RsltCallback, void *) = CRVideo_SetLoginRsltCallback;
+int (*p_SetLogoutRsltCallback)(uint64_t, CRVideo_RsltCallback, void *) = CRVideo_SetLogoutRsltCallback;
+int (*p_SetLineOffCallback)(uint64_t, CRVideo_LineOffCallback, void *) = CRVideo_SetLineOffCallback;
+int (*p_SetLineOnCallback)(uint64_t, CRVideo_NoticeCallback, void *) = CRVideo_SetLineOnCallback;
+int (*p_SetTokenWillExpireCallback)(uint64_t, CRVideo_NoticeCallback, void *) = CRVideo_SetTokenWillExpireCallback;
+int (*p_SetSendCmdRlstCallback)(uint64_t, CRVideo_SendRlstCallback, void *) = CRVideo_SetSendCmdRlstCallback;
+int (*p_SetSendBufferRlstCallback)(uint64_t, CRVideo_SendRlstCallback, void *) = CRVideo_SetSendBufferRlstCallback;
+int (*p_SetSendFileRlstCallback)(uint64_t, CRVideo_SendFileRlstCallback, void *) = CRVideo_SetSendFileRlstCallback;
+int (*p_SetSendProgressCallback)(uint64_t, CRVideo_SendProgressCallback, void *) = CRVideo_SetSendProgressCallback;
+int (*p_SetCancelSendRlstCallback)(uint64_t, CRVideo_SendRlstCallback, void *) = CRVideo_SetCancelSendRlstCallback;
+int (*p_SetNotifyCmdDataCallback)(uint64_t, CRVideo_NotifyDataCallback, void *) = CRVideo_SetNotifyCmdDataCallback;
+int (*p_SetNotifyBufferDataCallback)(uint64_t, CRVideo_NotifyDataCallback, void *) =
+    CRVideo_SetNotifyBufferDataCallback;
+int (*p_SetNotifyFileDataCallback)(uint64_t, CRVideo_NotifyFileCallback, void *) = CRVideo_SetNotifyFileDataCallback;
+int (*p_SetNotifyCancelSendCallback)(uint64_t, CRVideo_NotifyCancelSendCallback, void *) =
+    CRVideo_SetNotifyCancelSendCallback;
+int (*p_SetTransferOfferCallback)(uint64_t, CRVideo_TransferOfferCallback, void *) = CRVideo_SetTransferOfferCallback;
+int (*p_SetReceiveProgressCallback)(uint64_t, CRVideo_ReceiveProgressCallback, void *) =
+    CRVideo_SetReceiveProgressCallback;
+int (*p_SetUserStatusCallback)(uint64_t, CRVideo_UserStatusCallback, void *) = CRVideo_SetUserStatusCallback;
+int (*p_SetUserStatusRsltCallback)(uint64_t, CRVideo_UserStatusRsltCallback, void *) =
+    CRVideo_SetUserStatusRsltCallback;
+int (*p_SetStatusPushRsltCallback)(uint64_t, CRVideo_RsltCallback, void *) = CRVideo_SetStatusPushRsltCallback;
+int (*p_SetReleasedCallback)(uint64_t, CRVideo_NoticeCallback, void *) = CRVideo_SetReleasedCallback;
+int (*p_CreateQueue)(uint64_t *) = CRVideo_CreateQueue;
+int (*p_DestroyQueue)(uint64_t) = CRVideo_DestroyQueue;
+int (*p_PollEvents)(uint64_t, uint32_t, uint32_t *) = CRVideo_PollEvents;
+int (*p_GetQueueFd)(uint64_t, intptr_t *) = CRVideo_GetQueueFd;
+int (*p_SetWakeCallback)(uint64_t, CRVideo_WakeCallback, void *) = CRVideo_SetWakeCallback;
+int (*p_SetLogCallback)(uint64_t, int32_t, CRVideo_LogCallback, void *) = CRVideo_SetLogCallback;
+
+static int same_config(const CRVideo_Config *config)
+{
+    return config->struct_size == sizeof *config && config->flags == 0 && config->queue == 0 &&
+           config->download_dir == NULL && config->buffer_limit == 104857600 && config->inbound_limit == 268435456 &&
+           config->outbound_limit == 268435456 && config->task_limit == 65536 && config->cmd_timeout_ms == 30000 &&
+           config->transfer_timeout_ms == 60000 && config->offer_timeout_ms == 30000 && config->file_ttl_s == 86400 &&
+           config->reserved == 0;
+}
+
+/* 0, or a number that tells where header and library differ. */
+int main(void)
+{
+    CRVideo_Config config;
+    CRVideo_LoginInfo info;
+    CRVideo_SendOptions options;
+    if (strcmp(CRVideo_Version(), CRVIDEO_VERSION) != 0)
+        return 1;
+    memset(&config, 0xAA, sizeof config);
+    CRVideo_ConfigInit(&config);
+    if (!same_config(&config))
+        return 2;
+    memset(&info, 0xAA, sizeof info);
+    CRVideo_LoginInfoInit(&info);
+    if (info.struct_size != sizeof info || info.project || info.servers || info.user_id || info.token || info.secret)
+        return 3;
+    memset(&options, 0xAA, sizeof options);
+    CRVideo_SendOptionsInit(&options);
+    if (options.struct_size != sizeof options || options.timeout_ms || options.task_id || options.display_name)
+        return 4;
+    if (strcmp(CRVideo_ErrText(CRVideo_NOERR), "Success.") != 0 || CRVideo_ErrText(-1) == NULL)
+        return 5;
+    if (CRVideo_Create(NULL, NULL) != CRVideo_PARAM_ERR)
+        return 6;
+    return 0;
+}

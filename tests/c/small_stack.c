@@ -1,0 +1,93 @@
+/*
+ * small_stack: old programs give their threads 64 KiB. Everything is called from such a thread here: a whole life of
+ * two sessions on a queue of our own, so that the callbacks run on that stack as well, and every exported function.
+ */
+#define _POSIX_C_SOURCE 200809L
+
+#include "exports.h"
+
+static struct counter ended = COUNTER_INIT;
+static struct counter received = COUNTER_INIT;
+
+static void on_result(void *user, const char *task_id, CRVideo_Err err, void *cookie)
+{
+    (void)user;
+    (void)task_id;
+    (void)cookie;
+    CHECK_OK(err);
+    counter_add(&ended, 1);
+}
+
+static void on_file_result(void *user, const char *task_id, const char *file_name, CRVideo_Err err, void *cookie)
+{
+    (void)file_name;
+    on_result(user, task_id, err, cookie);
+}
+
+static void on_data(void *user, const char *source, const char *task_id, const void *data, size_t len)
+{
+    (void)user;
+    (void)source;
+    (void)task_id;
+    (void)data;
+    (void)len;
+    counter_add(&received, 1);
+}
+
+static void on_file(void *user, const char *source, const char *task_id, const char *tmp_file, const char *name)
+{
+    (void)user;
+    (void)source;
+    (void)task_id;
+    (void)name;
+    CHECK_EQ(unlink(tmp_file), 0);
+    counter_add(&received, 1);
+}
+
+static void *live(void *program)
+{
+    static unsigned char content[300000];
+    struct export_args args;
+    CRVideo_LoginInfo info;
+    CRVideo_Queue queue;
+    int which;
+
+    CHECK_OK(CRVideo_CreateQueue(&queue));
+    args.queue = queue;
+    args.session = check_session(queue);
+    args.login = &info;
+    args.target = "bob";
+    args.file = (const char *)program;
+    CHECK_OK(CRVideo_SetSendCmdRlstCallback(args.session, on_result, NULL));
+    CHECK_OK(CRVideo_SetSendBufferRlstCallback(args.session, on_result, NULL));
+    CHECK_OK(CRVideo_SetSendFileRlstCallback(args.session, on_file_result, NULL));
+    CHECK_OK(CRVideo_SetNotifyCmdDataCallback(args.session, on_data, NULL));
+    CHECK_OK(CRVideo_SetNotifyBufferDataCallback(args.session, on_data, NULL));
+    CHECK_OK(CRVideo_SetNotifyFileDataCallback(args.session, on_file, NULL));
+    CHECK_OK(check_login(args.session, queue, "bob"));
+    check_login_info(&info, "bob");
+
+    CHECK_OK(CRVideo_SendCmd(args.session, "bob", content, CRVIDEO_CMD_MAX, NULL, NULL, NULL));
+    CHECK_OK(CRVideo_SendBuffer(args.session, "bob", content, sizeof content, NULL, NULL, NULL));
+    CHECK_OK(CRVideo_SendFile(args.session, "bob", args.file, NULL, NULL, NULL));
+    PUMP_UNTIL(queue, counter_get(&ended) == 3 && counter_get(&received) == 3);
+
+    for (which = 0; which < EXPORT_COUNT; which++)
+        export_call((enum export)which, &args);
+    CHECK_OK(CRVideo_DestroyQueue(queue));
+    return NULL;
+}
+
+int main(int argc, char **argv)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+
+    check_begin(argc, argv);
+    CHECK_EQ(pthread_attr_init(&attributes), 0);
+    CHECK_EQ(pthread_attr_setstacksize(&attributes, 64 * 1024), 0);
+    CHECK_EQ(pthread_create(&thread, &attributes, live, argv[0]), 0);
+    CHECK_EQ(pthread_join(thread, NULL), 0);
+    CHECK_EQ(pthread_attr_destroy(&attributes), 0);
+    return 0;
+}

@@ -1,0 +1,95 @@
+//! `test`, `header` and `ci`.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::artefacts::{ASAN_WORKS, Profile, asan_library, library, relay};
+use crate::process::{Failure, Outcome, cargo, run};
+use crate::tools;
+
+/// Prepares the machine, builds what the tests load and start, and runs them.
+pub fn test(arguments: &[String]) -> Outcome<()> {
+    let filter = match arguments {
+        [] => None,
+        [filter] if !filter.starts_with('-') => Some(filter),
+        _ => return Err(Failure::usage("test takes one filter at most; options belong to the test runner")),
+    };
+    tools::prepare_for_tests()?;
+    let library_dir = library(Profile::Dev)?;
+    let relay = relay(Profile::Dev)?;
+    let asan_dir = if ASAN_WORKS { Some(asan_library()?) } else { None };
+    if asan_dir.is_none() {
+        println!("xtask: no test runs under AddressSanitizer, which is used on x86-64 Linux with glibc only");
+    }
+    let with_artefacts = |command: &mut Command| {
+        command.env("CRVIDEO_LIB_DIR", &library_dir).env("CRVIDEO_RELAY_BIN", &relay);
+        if let Some(dir) = &asan_dir {
+            command.env("CRVIDEO_ASAN_LIB_DIR", dir);
+        }
+        run(command)
+    };
+    // The big run comes last, so that its summary is what one sees at the end.
+    if filter.is_none() {
+        with_artefacts(&mut cargo(["test", "--workspace", "--doc", "--quiet"]))?;
+    }
+    with_artefacts(runner().args(filter))
+}
+
+fn runner() -> Command {
+    if tools::is_present("cargo-nextest") {
+        cargo(["nextest", "run", "--workspace"])
+    } else {
+        cargo(["test", "--workspace", "--all-targets"])
+    }
+}
+
+/// Writes include/crvideo.h again.
+pub fn header() -> Outcome<()> {
+    run(cargo(["test", "--package", "crvideo", "--test", "header"]).env("CRVIDEO_UPDATE_HEADER", "1"))
+}
+
+/// Everything that a change must pass.
+pub fn ci() -> Outcome<()> {
+    let start = Instant::now();
+    step("fmt", || run(&mut cargo(["fmt", "--all", "--check"])))?;
+    step("clippy", || run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))?;
+    step("test", || test(&[]))?;
+    println!("ci: all steps passed in {}", in_words(start.elapsed()));
+    Ok(())
+}
+
+fn step(name: &str, work: impl FnOnce() -> Outcome<()>) -> Outcome<()> {
+    println!("ci: {name} …");
+    let start = Instant::now();
+    let outcome = work();
+    let word = if outcome.is_ok() { "passed" } else { "FAILED" };
+    println!("ci: {name} {word} after {}", in_words(start.elapsed()));
+    outcome
+}
+
+fn in_words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds < 60 {
+        format!("{:.1} s", duration.as_secs_f64())
+    } else {
+        format!("{} min {} s", seconds / 60, seconds % 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_seconds_below_a_minute_and_minutes_above() {
+        assert_eq!(in_words(Duration::from_millis(1_250)), "1.2 s");
+        assert_eq!(in_words(Duration::from_secs(61)), "1 min 1 s");
+    }
+
+    #[test]
+    fn test_takes_one_filter_and_no_options() {
+        for arguments in [vec!["--nocapture".to_owned()], vec!["a".to_owned(), "b".to_owned()]] {
+            assert_eq!(test(&arguments).unwrap_err().exit_code(), 2);
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The programs that the tests need, and how a bare Debian gets them.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+
+use crate::process::{Failure, Outcome, output_of, run};
+
+/// A program and the Debian package that has it.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+const fn tool(program: &'static str, package: &'static str) -> Tool {
+    Tool { program, package }
+}
+
+const TEST_TOOLS: &[Tool] = &[
+    tool("cc", "gcc"),
+    tool("gcc", "gcc"),
+    tool("g++", "g++"),
+    tool("clang", "clang"),
+    tool("make", "make"),
+    tool("python3", "python3"),
+    tool("valgrind", "valgrind"),
+    tool("nm", "binutils"),
+    tool("strace", "strace"),
+];
+
+/// Sees to it that the programs that the tests need are there.
+pub fn prepare_for_tests() -> Outcome<()> {
+    let mut missing = missing_packages();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if can_install() {
+        println!("xtask: installing {}", missing.join(" "));
+        install(&missing)?;
+        missing = missing_packages();
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!("the tests need these packages, please install them: {}", missing.join(" "))))
+}
+
+/// Whether a program can be found by its name.
+pub fn is_present(program: &str) -> bool {
+    is_in(program, std::env::var_os("PATH").as_deref())
+}
+
+fn is_in(program: &str, search_path: Option<&OsStr>) -> bool {
+    search_path.is_some_and(|dirs| std::env::split_paths(dirs).any(|dir| dir.join(program).is_file()))
+}
+
+fn missing_packages() -> Vec<&'static str> {
+    let mut packages: Vec<_> =
+        TEST_TOOLS.iter().filter(|tool| !is_present(tool.program)).map(|tool| tool.package).collect();
+    packages.dedup();
+    packages
+}
+
+fn can_install() -> bool {
+    let is_root = || output_of(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    Path::new("/etc/debian_version").exists() && is_present("apt-get") && is_root()
+}
+
+fn install(packages: &[&str]) -> Outcome<()> {
+    let apt_get = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq");
+        command
+    };
+    run(apt_get().arg("update"))?;
+    run(apt_get().args(["install", "-y", "--no-install-recommends"]).args(packages))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_looked_for_in_every_directory_of_the_path() {
+        assert!(is_in("sh", Some(OsStr::new("/nowhere:/bin"))));
+        assert!(!is_in("sh", Some(OsStr::new("/nowhere"))));
+        assert!(!is_in("sh", None));
+    }
+}
