@@ -202,23 +202,23 @@ mod example {
     pub fn a_token_from_a_file_is_as_good_as_the_secret(stage: &Stage) {
         let bob = stage.receiver("bob", 1);
         let [address, project, secret] = stage.relay.args();
-        let token = stage.file("token", format!("token:{}\n", token(project, "alice", secret)).as_bytes());
+        let token = stage.file("token", format!("token:{}\n", token(project, "alice", secret, 600)).as_bytes());
         stage.mode.run(SEND_CMD, [address, project, &format!("@{token}"), "alice", "bob", "by token"]).exits(0);
         bob.finish().exits(0).says("command from alice: 8 bytes: by token");
     }
 }
 
 /// What a backend would mint, by another implementation than ours.
-fn token(project: &str, user: &str, secret: &str) -> String {
+fn token(project: &str, user: &str, secret: &str, seconds: u32) -> String {
     let script = r#"
 import base64, hashlib, hmac, json, sys, time
-project, user, secret = sys.argv[1:]
+project, user, secret, seconds = sys.argv[1:]
 part = lambda data: base64.urlsafe_b64encode(data).rstrip(b"=")
-claims = {"pid": int(project), "sub": user, "exp": int(time.time()) + 600}
+claims = {"pid": int(project), "sub": user, "exp": int(time.time()) + int(seconds)}
 head = part(b'{"alg":"HS256","typ":"JWT"}') + b"." + part(json.dumps(claims).encode())
 print((head + b"." + part(hmac.new(secret.encode(), head, hashlib.sha256).digest())).decode())
 "#;
-    output(Command::new("python3").args(["-c", script, project, user, secret])).trim().to_owned()
+    output(Command::new("python3").args(["-c", script, project, user, secret, &seconds.to_string()])).trim().to_owned()
 }
 
 /// Regular files in a directory and below it.
@@ -256,7 +256,7 @@ mod abuse {
 
     pub fn every_function_may_be_called_in_every_callback(stage: &Stage) {
         let [_, project, secret] = stage.relay.args();
-        stage.run("tests/c/reentry.c", &[&token(project, "alice", secret)]).exits(0);
+        stage.run("tests/c/reentry.c", &[&token(project, "alice", secret, 25)]).exits(0);
     }
 
     pub fn destroy_in_a_callback_leaves_each_send_with_one_end(stage: &Stage) {

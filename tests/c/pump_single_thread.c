@@ -162,7 +162,11 @@ static void on_wake(void *user)
 
 static void *poll_for_ever(void *result)
 {
-    *(CRVideo_Err *)result = CRVideo_PollEvents(queue, UINT32_MAX, NULL);
+    CRVideo_Err err;
+    do { /* the other thread may be polling at this very moment */
+        err = CRVideo_PollEvents(queue, UINT32_MAX, NULL);
+    } while (err == CRVideo_LOGINSTATE_ERROR);
+    *(CRVideo_Err *)result = err;
     return NULL;
 }
 

@@ -3,7 +3,7 @@
  * and with a queue of our own. No call may take three seconds (a watchdog names the pair that does), and what it
  * returns must fit the place. In a second pass the callback ends by logging out and destroying its own session.
  *
- * A fourth argument is a token of user "alice" that ends soon, for TokenWillExpire.
+ * A fourth argument is a token of user "alice" that ends in less than 30 seconds, for TokenWillExpire, which is first.
  */
 #define _POSIX_C_SOURCE 200809L
 
@@ -11,7 +11,7 @@
 #include "proxy.h"
 
 #define CALLBACKS(X) \
-    X(LoginRslt) X(LogoutRslt) X(LineOff) X(LineOn) X(TokenWillExpire) X(SendCmdRlst) X(SendBufferRlst) \
+    X(TokenWillExpire) X(LoginRslt) X(LogoutRslt) X(LineOff) X(LineOn) X(SendCmdRlst) X(SendBufferRlst) \
     X(SendFileRlst) X(SendProgress) X(CancelSendRlst) X(NotifyCmdData) X(NotifyBufferData) X(NotifyFileData) \
     X(NotifyCancelSend) X(TransferOffer) X(ReceiveProgress) X(UserStatus) X(UserStatusRslt) X(StatusPushRslt) \
     X(Released) X(Log)
@@ -101,8 +101,6 @@ static int fits(enum export which, CRVideo_Err err, int own_queue, int alive)
     case EXPORT_CRVideo_RefuseTransfer:
     case EXPORT_CRVideo_CancelReceive:
         return err == CRVideo_TRANSID_INVALID;
-    case EXPORT_CRVideo_CancelSend:
-        return err == CRVideo_NOERR;
     default:
         if (which >= EXPORT_CRVideo_SetLoginRsltCallback && which <= EXPORT_CRVideo_SetReleasedCallback)
             return err == CRVideo_NOERR;

@@ -40,7 +40,6 @@ impl World {
     pub fn restart(&mut self) {
         let mut config = Config::dev().unwrap();
         config.listen = vec![self.relay.address()];
-        config.startup_grace = None;
         if let Some(project) = config.projects.first_mut() {
             project.id = self.relay.project();
             project.secrets = vec![self.relay.secret().to_owned()];

@@ -93,10 +93,9 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A relay for development: a free loopback port and a project with a random secret. Nobody is waited for
-    /// after the start, so that a send to a user who was never there fails at once.
+    /// A relay for development: a free loopback port and a project with a random secret.
     pub fn dev() -> Result<Self, ConfigError> {
-        let mut config = Self { startup_grace: Some(Duration::ZERO), ..Self::default() };
+        let mut config = Self::default();
         config.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
         config.projects = vec![Project { id: DEV_PROJECT, secrets: vec![random_secret()?], max_file_size: 0 }];
         Ok(config)

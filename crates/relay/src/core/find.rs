@@ -59,9 +59,11 @@ impl Core {
         self.now.at < self.settings.startup_grace
     }
 
-    /// Remembers that a session wants to hear of a user who may still come back from an earlier run.
+    /// Remembers that a session of an earlier run wants to hear of a user who may still come back from it, too. For a
+    /// session that is new with this run, who is not there is not there.
     pub(super) fn ask_later(&mut self, session: SessionId, user: &str, epoch: u64) -> bool {
-        if !self.starting() || !is_user_id(user) {
+        let adopted = self.sessions.get(&session).is_some_and(|it| it.adopted);
+        if !self.starting() || !adopted || !is_user_id(user) {
             return false;
         }
         let Some(project) = self.sessions.get(&session).and_then(|it| self.projects.get_mut(&it.project)) else {

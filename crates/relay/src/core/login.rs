@@ -80,7 +80,13 @@ impl Core {
         let session = match way {
             Way::Superseded => return Err(code::KICKOUT_BY_RELOGIN),
             Way::Resume(session) => session,
-            Way::Adopt => self.begin(login, &user, login.epoch),
+            Way::Adopt => {
+                let id = self.begin(login, &user, login.epoch);
+                if let Some(session) = self.sessions.get_mut(&id) {
+                    session.adopted = true;
+                }
+                id
+            }
             Way::New => {
                 let epoch = self.epochs.next(self.now.unix_micros);
                 self.begin(login, &user, epoch)

@@ -44,6 +44,8 @@ pub(super) struct Session {
     /// The client's own name of the session.
     pub(super) name: [u8; 16],
     pub(super) epoch: u64,
+    /// The epoch was given by an earlier run of the relay: its peers may be on their way back, too.
+    pub(super) adopted: bool,
     /// When its token and the tolerance have run out.
     pub(super) expires_at: Duration,
     pub(super) command: Option<ConnectionId>,
@@ -78,6 +80,7 @@ impl Session {
             user,
             name,
             epoch,
+            adopted: false,
             expires_at: Duration::ZERO,
             command: None,
             bulk: None,

@@ -155,8 +155,12 @@ fn after_a_restart_the_epoch_that_was_meant_ends_when_the_user_comes_with_anothe
 
 #[test]
 fn after_a_restart_nobody_is_waited_for_in_vain() {
+    let mut before = World::new();
+    let (mut alice, _bob) = before.pair();
     let mut world = restarted();
-    let alice = world.login("alice");
+    let carol = world.login("carol");
+    assert_eq!(world.find(&carol, "bob"), (0, 0), "a new session waits for nobody");
+    world.resume(&mut alice);
     assert_eq!(world.find(&alice, "bob"), (0, 2));
     world.pass(secs(10));
     assert_eq!(world.news(alice.link), [("bob".into(), 0, PeerState::Gone, 3)]);
