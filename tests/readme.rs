@@ -1,5 +1,6 @@
 //! README's programs compile without a warning, and the lists in the documents are complete.
 #![cfg(unix)]
+#![allow(clippy::unwrap_used)]
 
 #[path = "c/harness.rs"]
 mod harness;

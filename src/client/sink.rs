@@ -158,7 +158,7 @@ impl Sink {
                 memory.try_reserve_exact(size).map_err(|_| code::OUTOF_MEM)?;
                 Content::Memory(memory)
             }
-            Place::Private => Content::File(self.create(&private_dir::get()?, "", size)?),
+            Place::Private => Content::File(private_dir::create_in(|dir| self.create(dir, "", size))?),
             Place::Directory(dir) => Content::File(self.create(dir, "crvideo-", size)?),
             Place::Path(path) => {
                 if path.symlink_metadata().is_ok() {

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod basics;
+mod limits;
 mod links;
+mod logins;
 mod proxy;
 mod transfers;
 mod world;

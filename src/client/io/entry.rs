@@ -205,9 +205,10 @@ impl Entry {
         self.ends_at.is_some_and(|at| at <= now.mono || self.proto.is_quiet())
     }
 
-    /// The last word of a destroyed session.
-    pub fn put_fence(&self) {
-        self.shared.queue().push(Item::Fence(self.shared.clone()));
+    /// What gives the last word of a destroyed session.
+    pub fn fence(&self) -> impl FnOnce() + Send + 'static {
+        let shared = self.shared.clone();
+        move || shared.queue().push(Item::Fence(shared.clone()))
     }
 
     /// Ends the session because of a fault.
@@ -392,10 +393,8 @@ impl Entry {
     /// bytes that acknowledge them reach the socket.
     pub fn drive(&mut self, context: &mut Context<'_>) {
         loop {
-            let mut moved = false;
             while let Some(output) = self.proto.poll_output() {
                 self.output(output, context);
-                moved = true;
             }
             for conn in [Conn::Command, Conn::Bulk] {
                 if self.connections[index(conn)].as_ref().is_some_and(|connection| connection.given_up) {
@@ -404,7 +403,8 @@ impl Entry {
                 self.advance(conn, context);
                 self.flush(conn, context);
             }
-            if !moved {
+            // Connecting and writing may have moved the state machine on.
+            if !self.proto.has_output() {
                 break;
             }
         }

@@ -25,6 +25,7 @@ use once_cell::sync::OnceCell;
 use super::Code;
 use super::config::ServerAddress;
 use super::pool::FILES;
+use super::private_dir;
 use super::session::Shared;
 use super::sink;
 use super::source::Source;
@@ -290,11 +291,15 @@ impl IoThread {
             self.timers.remove(&(at, session));
         }
         entry.close_all(self.poll.registry(), &mut self.conn_by_token);
-        let last = LIVE.fetch_sub(1, Ordering::SeqCst) == 1;
-        entry.put_fence();
-        if last {
-            FILES.run(super::private_dir::remove_if_empty);
+        let fence = entry.fence();
+        if LIVE.fetch_sub(1, Ordering::SeqCst) > 1 {
+            return fence();
         }
+        // The last session takes the private directory with it, before whoever waits for its end goes on.
+        FILES.run(move || {
+            private_dir::remove_if_empty();
+            fence();
+        });
     }
 
     fn fail_all(&mut self) {

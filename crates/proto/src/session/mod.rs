@@ -152,6 +152,11 @@ impl Session {
         self.outputs.pop_front()
     }
 
+    /// Whether [`poll_output`](Self::poll_output) would return something.
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
     /// What waits to be written to a connection. After writing, call [`written`](Self::written).
     pub fn out(&mut self, conn: Conn) -> &mut OutQueue {
         &mut self.wire_of(conn).out
