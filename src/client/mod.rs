@@ -20,6 +20,7 @@ pub use config::{
     MAX_COMMAND, SendOptions, ServerAddress, SessionConfig,
 };
 pub use event::{Event, EventHandler, TransferKind};
+pub use logging::Sink as LogSink;
 
 use std::any::Any;
 use std::path::{Path, PathBuf};
@@ -331,6 +332,6 @@ pub fn set_status_push(session: u64, on: bool, cookie: usize) -> Result<(), Code
 }
 
 /// Sends log lines up to `level` (1 error … 5 trace, 0 off) to `sink`, called where `queue`'s events are handled.
-pub fn set_log(queue: u64, level: u8, sink: Option<Box<dyn Fn(u8, &str, &str) + Send + Sync>>) -> Result<(), Code> {
+pub fn set_log(queue: u64, level: u8, sink: Option<LogSink>) -> Result<(), Code> {
     logging::set(queue_of(queue)?, level, sink)
 }

@@ -193,7 +193,7 @@ fn users_of_different_projects_never_see_each_other() {
 #[test]
 fn a_server_that_never_answers_ends_the_login_by_its_deadline() {
     let world = World::new();
-    let silent = server(|stream| std::mem::forget(stream));
+    let silent = server(std::mem::forget);
     let user = world.stranger(|_| {});
     client::login(user.session, world.info("alice", silent), 7).unwrap();
     let err = user.wait_for(Duration::from_secs(15), |event| match event {
@@ -206,7 +206,7 @@ fn a_server_that_never_answers_ends_the_login_by_its_deadline() {
 #[test]
 fn a_login_can_be_given_up() {
     let world = World::new();
-    let silent = server(|stream| std::mem::forget(stream));
+    let silent = server(std::mem::forget);
     let user = world.stranger(|_| {});
     client::login(user.session, world.info("alice", silent), 7).unwrap();
     client::logout(user.session, 8).unwrap();

@@ -148,9 +148,9 @@ impl FrameReader {
         if missing < GROWTH {
             return None;
         }
-        let step = missing.min(self.buffer.len().max(4 * GROWTH));
-        if self.buffer.capacity() - self.buffer.len() < step {
-            self.buffer.reserve(step);
+        // Room that is left serves first: to top it up after every read would double the memory at the second byte.
+        if self.buffer.capacity() - self.buffer.len() < GROWTH {
+            self.buffer.reserve(missing.min(self.buffer.len().max(4 * GROWTH)));
         }
         Some(&mut self.buffer)
     }

@@ -337,43 +337,46 @@ impl<'a> Reader<'a> {
         let mut open = [0usize; MAX_DEPTH];
         let mut level = depth;
         loop {
+            // Bytes that a plain value takes, or the number of values in a container.
             let (bytes, values) = match self.marker()? {
-                Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => (0, 0),
-                Marker::U8 | Marker::I8 => (1, 0),
-                Marker::U16 | Marker::I16 => (2, 0),
-                Marker::U32 | Marker::I32 | Marker::F32 => (4, 0),
-                Marker::U64 | Marker::I64 | Marker::F64 => (8, 0),
-                Marker::FixStr(len) => (usize::from(len), 0),
-                Marker::Str8 | Marker::Bin8 => (self.len8()?, 0),
-                Marker::Str16 | Marker::Bin16 => (self.len16()?, 0),
-                Marker::Str32 | Marker::Bin32 => (self.len32()?, 0),
-                Marker::FixExt1 => (2, 0),
-                Marker::FixExt2 => (3, 0),
-                Marker::FixExt4 => (5, 0),
-                Marker::FixExt8 => (9, 0),
-                Marker::FixExt16 => (17, 0),
-                Marker::Ext8 => (self.len8()?.saturating_add(1), 0),
-                Marker::Ext16 => (self.len16()?.saturating_add(1), 0),
-                Marker::Ext32 => (self.len32()?.saturating_add(1), 0),
-                Marker::FixArray(len) => (0, usize::from(len)),
-                Marker::Array16 => (0, self.len16()?),
-                Marker::Array32 => (0, self.len32()?),
-                Marker::FixMap(len) => (0, usize::from(len).saturating_mul(2)),
-                Marker::Map16 => (0, self.len16()?.saturating_mul(2)),
-                Marker::Map32 => (0, self.len32()?.saturating_mul(2)),
+                Marker::FixPos(_) | Marker::FixNeg(_) | Marker::Null | Marker::True | Marker::False => (0, None),
+                Marker::U8 | Marker::I8 => (1, None),
+                Marker::U16 | Marker::I16 => (2, None),
+                Marker::U32 | Marker::I32 | Marker::F32 => (4, None),
+                Marker::U64 | Marker::I64 | Marker::F64 => (8, None),
+                Marker::FixStr(len) => (usize::from(len), None),
+                Marker::Str8 | Marker::Bin8 => (self.len8()?, None),
+                Marker::Str16 | Marker::Bin16 => (self.len16()?, None),
+                Marker::Str32 | Marker::Bin32 => (self.len32()?, None),
+                Marker::FixExt1 => (2, None),
+                Marker::FixExt2 => (3, None),
+                Marker::FixExt4 => (5, None),
+                Marker::FixExt8 => (9, None),
+                Marker::FixExt16 => (17, None),
+                Marker::Ext8 => (self.len8()?.saturating_add(1), None),
+                Marker::Ext16 => (self.len16()?.saturating_add(1), None),
+                Marker::Ext32 => (self.len32()?.saturating_add(1), None),
+                Marker::FixArray(len) => (0, Some(usize::from(len))),
+                Marker::Array16 => (0, Some(self.len16()?)),
+                Marker::Array32 => (0, Some(self.len32()?)),
+                Marker::FixMap(len) => (0, Some(usize::from(len).saturating_mul(2))),
+                Marker::Map16 => (0, Some(self.len16()?.saturating_mul(2))),
+                Marker::Map32 => (0, Some(self.len32()?.saturating_mul(2))),
                 Marker::Reserved => return Err(PackError::Reserved),
             };
             self.take(bytes)?;
-            if values > self.rest.len() {
-                return Err(PackError::Truncated);
-            }
-            if values > 0 {
+            if let Some(values) = values {
                 let Some(slot) = open.get_mut(level) else {
                     return Err(PackError::Depth);
                 };
-                *slot = values;
-                level += 1;
-                continue;
+                if values > self.rest.len() {
+                    return Err(PackError::Truncated);
+                }
+                if values > 0 {
+                    *slot = values;
+                    level += 1;
+                    continue;
+                }
             }
             // One value is done: close every container that it completes.
             loop {

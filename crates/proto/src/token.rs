@@ -69,7 +69,12 @@ pub fn mint(project: i64, user: &str, expires: u64, secret: &str) -> String {
 pub fn peek(token: &str) -> Result<Claims, TokenError> {
     let (signed, _) = token.rsplit_once('.').ok_or(TokenError::NotAToken)?;
     let (header, payload) = signed.split_once('.').ok_or(TokenError::NotAToken)?;
-    if token.len() > MAX_TOKEN || decode(header)?.get("alg").and_then(Value::as_str) != Some("HS256") {
+    if token.len() > MAX_TOKEN {
+        return Err(TokenError::NotAToken);
+    }
+    let header = decode(header)?;
+    // RFC 7515, 4.1.11: what `crit` names must be understood, and nothing of that kind is.
+    if header.get("alg").and_then(Value::as_str) != Some("HS256") || header.get("crit").is_some() {
         return Err(TokenError::NotAToken);
     }
     let claims = decode(payload)?;

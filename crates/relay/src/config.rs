@@ -95,10 +95,11 @@ impl Default for Config {
 impl Config {
     /// A relay for development: a free loopback port and a project with a random secret.
     pub fn dev() -> Result<Self, ConfigError> {
-        let mut config = Self::default();
-        config.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-        config.projects = vec![Project { id: DEV_PROJECT, secrets: vec![random_secret()?], max_file_size: 0 }];
-        Ok(config)
+        Ok(Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            projects: vec![Project { id: DEV_PROJECT, secrets: vec![random_secret()?], max_file_size: 0 }],
+            ..Self::default()
+        })
     }
 
     /// Says in one sentence why a relay cannot run like this.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::Bytes;
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::name;
@@ -556,7 +555,7 @@ impl Entry {
                 self.incoming_over(&source, task);
                 let data = self.incoming_by_id.remove(&id).map(|incoming| incoming.sink.take_buffer());
                 let after = After { receipt: Some(receipt), ..After::default() };
-                self.deliver(Event::NotifyBufferData { source, task, data: data.unwrap_or_else(Bytes::new) }, after);
+                self.deliver(Event::NotifyBufferData { source, task, data: data.unwrap_or_default() }, after);
             }
             Told::File { source, task, name, id } => {
                 self.incoming_over(&source, task);

@@ -1,0 +1,121 @@
+//! Where transfers come from and where they go: memory that behaves like slow, unreliable files.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// Content on its way out.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) data: Bytes,
+    hash: Option<[u8; 32]>,
+    /// Reading fails from this offset on.
+    pub(crate) fails_at: Option<usize>,
+    /// When the reads asked for so far are done: they are done in order.
+    pub(crate) busy_until: Duration,
+}
+
+impl Source {
+    pub(crate) fn new(data: Bytes, fails_at: Option<usize>) -> Self {
+        Self { data, hash: None, fails_at, busy_until: Duration::ZERO }
+    }
+
+    /// A piece, and the hash with the piece that reaches the end; `None` where reading fails.
+    pub(crate) fn read(&mut self, offset: u64, len: usize) -> Option<(Bytes, Option<[u8; 32]>)> {
+        let start = offset as usize;
+        let end = start + len;
+        if self.fails_at.is_some_and(|at| end > at) || end > self.data.len() {
+            return None;
+        }
+        let hash = (end == self.data.len())
+            .then(|| *self.hash.get_or_insert_with(|| *blake3::hash(&self.data).as_bytes()));
+        Some((self.data.slice(start..end), hash))
+    }
+}
+
+/// What a session wants done with a sink, in the order of its wishes.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Open,
+    Write(Bytes),
+    Finish([u8; 32]),
+}
+
+/// What came of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Nothing to tell.
+    Silent,
+    Written(u64),
+    Finished,
+    Failed(i32),
+    Aborted,
+}
+
+/// Content on its way in.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) data: Vec<u8>,
+    pub(crate) size: u64,
+    /// Which job fails, and with what.
+    pub(crate) fails: Option<(u32, i32)>,
+    jobs: u32,
+    stopped: bool,
+    pub(crate) finished: bool,
+    pub(crate) aborting: bool,
+    pub(crate) busy_until: Duration,
+    /// Leaves the comparison of the hash out.
+    pub(crate) trusting: bool,
+}
+
+impl Sink {
+    pub(crate) fn new(size: u64, fails: Option<(u32, i32)>) -> Self {
+        Self {
+            data: Vec::new(),
+            size,
+            fails,
+            jobs: 0,
+            stopped: false,
+            finished: false,
+            aborting: false,
+            busy_until: Duration::ZERO,
+            trusting: false,
+        }
+    }
+
+    /// Does one job. A sink that has failed or been stopped does no more of them.
+    pub(crate) fn run(&mut self, job: Job) -> Done {
+        if self.stopped {
+            return Done::Silent;
+        }
+        self.jobs += 1;
+        if let Some((at, err)) = self.fails
+            && at == self.jobs
+        {
+            self.stopped = true;
+            return Done::Failed(err);
+        }
+        match job {
+            Job::Open => Done::Silent,
+            Job::Write(data) => {
+                self.data.extend_from_slice(&data);
+                Done::Written(self.data.len() as u64)
+            }
+            Job::Finish(hash) => {
+                self.stopped = true;
+                if !self.trusting && *blake3::hash(&self.data).as_bytes() != hash {
+                    return Done::Failed(crvideo_proto::code::ERR_DATA);
+                }
+                self.finished = true;
+                Done::Finished
+            }
+        }
+    }
+
+    /// No job that has not begun does anything any more.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        self.aborting = true;
+        self.data = Vec::new();
+    }
+}

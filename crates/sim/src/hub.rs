@@ -1,0 +1,215 @@
+//! The relay's shell: what `crvideo-relay` does with sockets and tokio, done with pipes and virtual time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crvideo_proto::frame::{FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
+use crvideo_proto::out::OutQueue;
+use crvideo_relay::core::{ConnectionId, Core, Epochs, Now, Output, Tenant};
+
+use crate::defect::Defect;
+use crate::pipe::Got;
+use crate::world::{Happening, PROJECT, SECRET, START_MICROS, Way, World};
+
+/// After the last word, a client has this long to close its side.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A connection as the relay's shell sees it.
+#[derive(Debug)]
+struct Socket {
+    link: u64,
+    reader: FrameReader,
+    out: OutQueue,
+    logged_in: bool,
+    lingers: bool,
+}
+
+/// The relay, while it runs.
+pub(crate) struct Hub {
+    pub(crate) core: Core,
+    started: Duration,
+    sockets: BTreeMap<ConnectionId, Socket>,
+}
+
+impl Hub {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sockets.is_empty()
+    }
+}
+
+impl World {
+    fn hub_now(&self) -> Now {
+        let started = self.hub.as_ref().map_or(self.now, |hub| hub.started);
+        Now { at: self.now - started, unix_micros: START_MICROS + self.now.as_micros() as u64 }
+    }
+
+    /// When the relay's core must be called.
+    pub(crate) fn hub_deadline(&self) -> Option<Duration> {
+        let hub = self.hub.as_ref()?;
+        hub.core.next_deadline().map(|at| hub.started + at)
+    }
+
+    /// The relay starts, again or for the first time.
+    pub(crate) fn start_hub(&mut self) {
+        if self.hub.is_some() {
+            return;
+        }
+        self.trace.note(1, 0, 0, || "the relay starts".to_owned());
+        let unix = START_MICROS + self.now.as_micros() as u64;
+        let epochs = match self.plan.keeps_epochs && self.last_epoch > 0 {
+            true => Epochs::after(self.last_epoch, unix, u64::MAX),
+            false => Epochs::by_clock(unix),
+        };
+        let mut rng = self.rng.clone();
+        self.rng.next();
+        let tenant = Tenant { id: PROJECT, secrets: vec![SECRET.to_owned()], max_file: 0 };
+        let random = Box::new(move || Some(rng.bytes()));
+        let core = Core::new(self.plan.settings.clone(), vec![tenant], epochs, random);
+        self.hub = Some(Hub { core, started: self.now, sockets: BTreeMap::new() });
+    }
+
+    /// The relay says good-bye; its shell gives it a moment.
+    pub(crate) fn stop_hub(&mut self) {
+        let now = self.hub_now();
+        let Some(hub) = &mut self.hub else { return };
+        hub.core.stop(now);
+        self.trace.note(2, 0, 0, || "the relay stops".to_owned());
+        self.tend_hub();
+    }
+
+    /// The relay is no more; what is on its way may be lost.
+    pub(crate) fn kill_hub(&mut self) {
+        let Some(mut hub) = self.hub.take() else { return };
+        self.trace.note(3, 0, 0, || "the relay is gone".to_owned());
+        self.last_epoch = hub.core.epochs().last();
+        for socket in hub.sockets.into_values() {
+            self.close_at_hub(socket.link, true);
+        }
+    }
+
+    pub(crate) fn tick_hub(&mut self) {
+        let now = self.hub_now();
+        if let Some(hub) = &mut self.hub {
+            hub.core.tick(now);
+        }
+        self.tend_hub();
+    }
+
+    /// A client's connection has come; whether the relay takes it.
+    pub(crate) fn accept(&mut self, link: u64) -> Option<ConnectionId> {
+        let now = self.hub_now();
+        let hub = self.hub.as_mut()?;
+        let id = hub.core.opened(now).ok()?;
+        let (reader, out) = (FrameReader::new(PRE_LOGIN_LIMIT), OutQueue::default());
+        hub.sockets.insert(id, Socket { link, reader, out, logged_in: false, lingers: false });
+        Some(id)
+    }
+
+    /// There may be something to read from a client.
+    pub(crate) fn hub_reads(&mut self, link: u64) {
+        let now = self.hub_now();
+        let Some(line) = self.links.get_mut(&link) else { return };
+        let (Some(id), Some(hub)) = (line.hub, self.hub.as_mut()) else { return };
+        let got = line.up.read(self.now);
+        let Some(socket) = hub.sockets.get_mut(&id) else { return };
+        match got {
+            Got::Nothing => return,
+            Got::Bytes(_) if socket.lingers => {}
+            Got::Bytes(bytes) => {
+                self.trace.mark(4, id, bytes.len() as u64);
+                socket.reader.feed(&bytes);
+                let deaf = self.defect == Some(Defect::DeafRelay) && self.now > Duration::from_secs(5);
+                if !take_frames(&mut hub.core, socket, id, now, deaf) {
+                    self.drop_socket(id);
+                }
+            }
+            Got::End => {
+                self.trace.note(5, id, 0, || format!("the relay sees the end of connection {id}"));
+                self.drop_socket(id);
+            }
+        }
+        self.tend_hub();
+        self.room_made(link, Way::Up);
+    }
+
+    /// The connection's task in the relay ends.
+    pub(crate) fn drop_socket(&mut self, id: ConnectionId) {
+        let now = self.hub_now();
+        let Some(hub) = &mut self.hub else { return };
+        let Some(socket) = hub.sockets.remove(&id) else { return };
+        hub.core.lost(id, now);
+        self.close_at_hub(socket.link, !socket.lingers);
+    }
+
+    /// The client has taken bytes, so there may be room for more.
+    pub(crate) fn hub_may_write(&mut self, id: ConnectionId) {
+        self.write_socket(id);
+        self.tend_hub();
+    }
+
+    /// Looks after all connections that the core has something for.
+    pub(crate) fn tend_hub(&mut self) {
+        loop {
+            let Some(hub) = &mut self.hub else { return };
+            let mut woken = hub.core.take_woken();
+            if woken.is_empty() {
+                return;
+            }
+            // The order in which tasks run is nobody's promise.
+            woken.sort_unstable();
+            for id in woken {
+                self.write_socket(id);
+            }
+        }
+    }
+
+    fn write_socket(&mut self, id: ConnectionId) {
+        let now = self.hub_now();
+        let mut written = 0;
+        loop {
+            let Some(hub) = &mut self.hub else { return };
+            let Some(socket) = hub.sockets.get_mut(&id).filter(|socket| !socket.lingers) else { return };
+            if socket.out.is_empty() {
+                match hub.core.flush(id, written, now) {
+                    Output::Write(out) => socket.out = out,
+                    Output::Wait => return,
+                    Output::Close => {
+                        socket.lingers = true;
+                        self.shut_down_at_hub(socket.link);
+                        return self.later(LINGER, Happening::LingerOver(id));
+                    }
+                    Output::Gone => return self.drop_socket(id),
+                }
+                written = 0;
+            }
+            let Some(line) = self.links.get_mut(&socket.link) else { return };
+            let count = line.down.write(&mut socket.out, self.now);
+            if count == 0 {
+                if matches!(hub.core.flush(id, written, now), Output::Gone) {
+                    self.drop_socket(id);
+                }
+                return;
+            }
+            written += count;
+            let link = socket.link;
+            self.look_later(link, Way::Down);
+        }
+    }
+}
+
+/// Hands the frames that are here to the core; `false` when the connection is over.
+fn take_frames(core: &mut Core, socket: &mut Socket, id: ConnectionId, now: Now, deaf: bool) -> bool {
+    core.heard(id, now);
+    loop {
+        match socket.reader.next_frame() {
+            Ok(Some(frame)) if deaf && frame.method() == "crcmd" => {}
+            Ok(Some(frame)) => core.frame(id, &frame, now),
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+        if !socket.logged_in && core.logged_in(id) {
+            socket.logged_in = true;
+            socket.reader.set_limit(SESSION_LIMIT);
+        }
+    }
+}

@@ -1,0 +1,516 @@
+//! The book of all that was asked for and all that happened, and the rules that it must obey.
+//! It knows the contract and nothing of how the code under test goes about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use crvideo_proto::code;
+use crvideo_proto::id::TaskId;
+use crvideo_proto::session::{Event, Kind};
+
+/// How late a result may be.
+const LATE: Duration = Duration::from_secs(2);
+/// Progress is told no more often than this.
+const PROGRESS_EVERY: Duration = Duration::from_millis(50);
+
+/// What is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum What {
+    Command,
+    Transfer(Kind),
+}
+
+/// One accepted call to send.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    pub(crate) party: usize,
+    pub(crate) user: &'static str,
+    pub(crate) target: &'static str,
+    pub(crate) what: What,
+    pub(crate) task: TaskId,
+    pub(crate) name: String,
+    pub(crate) content: Bytes,
+    pub(crate) cookie: usize,
+    pub(crate) at: Duration,
+    pub(crate) timeout: Duration,
+    /// The earlier call whose outcome this one must repeat.
+    pub(crate) repeats: Option<usize>,
+    /// It must succeed.
+    pub(crate) probe: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    call: Call,
+    /// Progress told last, and when.
+    told: Option<(u64, Duration)>,
+    /// Progress told last that had to keep its distance from the one before.
+    paced: Option<Duration>,
+    /// `CancelRslt` has promised that it ends as cancelled.
+    cancelled: bool,
+    cancel_asked: bool,
+    ended: Option<(i32, Duration)>,
+}
+
+#[derive(Debug)]
+struct Cancel {
+    party: usize,
+    task: TaskId,
+    answered: bool,
+}
+
+/// A transfer as its receiver sees it.
+#[derive(Debug, Default)]
+struct Incoming {
+    heard: bool,
+    offered: bool,
+    received: u64,
+    ended: bool,
+}
+
+/// How a run may end.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) calls: u64,
+    pub(crate) delivered: u64,
+    pub(crate) unknown: u64,
+    pub(crate) failed: u64,
+    pub(crate) repeated: u64,
+    pub(crate) cancels: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    entries: Vec<Entry>,
+    calls_by_task: BTreeMap<TaskId, Vec<usize>>,
+    entry_by_cookie: BTreeMap<usize, usize>,
+    cancels: BTreeMap<usize, Cancel>,
+    /// Calls that must be answered exactly once, by party and cookie.
+    questions: BTreeSet<(usize, &'static str, usize)>,
+    deliveries: BTreeMap<TaskId, Vec<usize>>,
+    /// The last command that came from one party to another, as its place in `entries`.
+    last_command: BTreeMap<(usize, usize), usize>,
+    incoming: BTreeMap<(usize, Arc<str>, TaskId), Incoming>,
+    open_sinks: BTreeSet<(usize, u64)>,
+    open_sources: BTreeSet<(usize, TaskId)>,
+    line_off: BTreeMap<usize, bool>,
+    /// Nothing is broken on purpose: outcomes that only faults explain are wrong.
+    pub(crate) calm: bool,
+    pub(crate) counts: Counts,
+    pub(crate) violation: Option<String>,
+}
+
+impl Ledger {
+    pub(crate) fn violated(&mut self, what: impl Into<String>) {
+        self.violation.get_or_insert(what.into());
+    }
+
+    // ---- what was asked for -------------------------------------------------------------------------------
+
+    pub(crate) fn called(&mut self, call: Call) {
+        let at = self.entries.len();
+        self.counts.calls += 1;
+        self.counts.repeated += u64::from(call.repeats.is_some());
+        self.calls_by_task.entry(call.task).or_default().push(at);
+        self.entry_by_cookie.insert(call.cookie, at);
+        if call.what != What::Command {
+            self.open_sources.insert((call.party, call.task));
+        }
+        let entry = Entry { call, told: None, paced: None, cancelled: false, cancel_asked: false, ended: None };
+        self.entries.push(entry);
+    }
+
+    pub(crate) fn cancel_called(&mut self, party: usize, task: TaskId, cookie: usize) {
+        self.counts.cancels += 1;
+        self.cancels.insert(cookie, Cancel { party, task, answered: false });
+        for at in self.calls_by_task.get(&task).cloned().unwrap_or_default() {
+            let entry = &mut self.entries[at];
+            entry.cancel_asked |= entry.call.party == party;
+        }
+    }
+
+    pub(crate) fn asked(&mut self, party: usize, what: &'static str, cookie: usize) {
+        self.questions.insert((party, what, cookie));
+    }
+
+    fn answered(&mut self, party: usize, what: &'static str, cookie: usize) {
+        if !self.questions.remove(&(party, what, cookie)) {
+            self.violated(format!("I1: a {what} result to party {party} that nobody waits for"));
+        }
+    }
+
+    /// Tasks of a party that run.
+    pub(crate) fn running(&self, party: usize) -> Vec<TaskId> {
+        let of = |entry: &&Entry| entry.call.party == party && entry.ended.is_none();
+        self.entries.iter().filter(of).map(|entry| entry.call.task).collect()
+    }
+
+    /// Calls of a party that have ended and whose outcome the party's session remembers.
+    pub(crate) fn repeatable(&self, party: usize) -> Vec<usize> {
+        let ended = |entry: &Entry| entry.ended.is_some_and(|(err, _)| err != code::NOT_LOGIN);
+        let of = |entry: &Entry| entry.call.party == party && entry.call.repeats.is_none();
+        (0..self.entries.len()).filter(|at| of(&self.entries[*at]) && ended(&self.entries[*at])).collect()
+    }
+
+    pub(crate) fn call(&self, at: usize) -> &Call {
+        &self.entries[at].call
+    }
+
+    /// Transfers that a party's application has heard of and that go on.
+    pub(crate) fn coming_in(&self, party: usize) -> Vec<(Arc<str>, TaskId)> {
+        let goes_on = self.incoming.iter().filter(|((of, ..), it)| *of == party && it.heard && !it.ended);
+        goes_on.map(|((_, source, task), _)| (source.clone(), *task)).collect()
+    }
+
+    pub(crate) fn all_ended(&self) -> bool {
+        self.entries.iter().all(|entry| entry.ended.is_some())
+            && self.cancels.values().all(|cancel| cancel.answered)
+            && self.questions.is_empty()
+    }
+
+    // ---- what happened ------------------------------------------------------------------------------------
+
+    /// A session has told its application something. `content` is what a finished sink holds.
+    pub(crate) fn heard(&mut self, party: usize, user: &str, event: &Event, content: Option<Bytes>, now: Duration) {
+        match event {
+            Event::LoginRslt { cookie, .. } => self.answered(party, "login", *cookie),
+            Event::LogoutRslt { cookie, .. } => self.answered(party, "logout", *cookie),
+            Event::UsersRslt { cookie, .. } => self.answered(party, "users", *cookie),
+            Event::WatchRslt { cookie, .. } => self.answered(party, "watch", *cookie),
+            Event::CommandRslt { task, err, cookie, size, .. } => {
+                if let Some(at) = self.task_of(party, *task, *cookie) {
+                    if *size != self.entries[at].call.content.len() {
+                        self.violated(format!("a result of {size} bytes for another command"));
+                    }
+                    self.ended(at, What::Command, *err, now);
+                }
+            }
+            Event::TransferRslt { task, kind, err, cookie } => {
+                if let Some(at) = self.task_of(party, *task, *cookie) {
+                    self.ended(at, What::Transfer(*kind), *err, now);
+                }
+            }
+            Event::Progress { task, sent, total, cookie } => {
+                if let Some(at) = self.task_of(party, *task, *cookie) {
+                    self.progress(at, *sent, *total, now);
+                }
+            }
+            Event::CancelRslt { task, err, cookie } => self.cancel_answered(party, *task, *err, *cookie),
+            Event::Command { source, task, data, .. } => {
+                self.delivered(party, user, source, *task, What::Command, data, None);
+            }
+            Event::Buffer { source, task, .. } => {
+                self.delivered_transfer(party, user, source, *task, Kind::Buffer, content, None);
+            }
+            Event::File { source, task, name, .. } => {
+                self.delivered_transfer(party, user, source, *task, Kind::File, content, Some(name));
+            }
+            Event::Offer { source, task, .. } => {
+                let incoming = self.incoming.entry((party, source.clone(), *task)).or_default();
+                let again = std::mem::replace(&mut incoming.offered, true);
+                incoming.heard = true;
+                if again {
+                    self.violated(format!("task {task:?} was offered twice to party {party}"));
+                }
+            }
+            Event::ReceiveProgress { source, task, received, total } => {
+                self.receive_progress(party, source, *task, *received, *total);
+            }
+            Event::TransferEnded { source, task, err } => self.transfer_ended(party, source, *task, *err),
+            Event::LineOff { .. } => {
+                self.line_off.insert(party, true);
+            }
+            Event::LineOn => {
+                if self.line_off.insert(party, false) != Some(true) {
+                    self.violated(format!("party {party}: LineOn without LineOff"));
+                }
+            }
+            Event::TokenWillExpire | Event::UserStatus { .. } => {}
+        }
+    }
+
+    fn task_of(&mut self, party: usize, task: TaskId, cookie: usize) -> Option<usize> {
+        let found = self.entry_by_cookie.get(&cookie).copied();
+        let fits = |at: &usize| self.entries[*at].call.party == party && self.entries[*at].call.task == task;
+        let found = found.filter(fits);
+        if found.is_none() {
+            self.violated(format!("an event of party {party} for a call never made: task {task:?}, cookie {cookie}"));
+        }
+        found
+    }
+
+    fn ended(&mut self, at: usize, what: What, err: i32, now: Duration) {
+        let entry = &mut self.entries[at];
+        let call = entry.call.clone();
+        let task = call.task;
+        if let Some((before, _)) = entry.ended.replace((err, now)) {
+            return self.violated(format!("I1: task {task:?} ended twice, with {before} and {err}"));
+        }
+        let (told, cancelled, cancel_asked) = (entry.told, entry.cancelled, entry.cancel_asked);
+        if what != call.what {
+            self.violated(format!("task {task:?} is {:?} and ended as {what:?}", call.what));
+        }
+        if !code::ALL.contains(&err) {
+            self.violated(format!("task {task:?} ended with {err}, which is no code of the contract"));
+        }
+        match err {
+            code::NOERR => self.counts.delivered += 1,
+            code::SEND_OUTCOME_UNKNOWN => self.counts.unknown += 1,
+            _ => self.counts.failed += 1,
+        }
+        self.check_outcome(task, err);
+        if let Some(first) = call.repeats {
+            let expected = self.entries[first].ended.map(|(err, _)| err);
+            if err != code::NOT_LOGIN && Some(err) != expected {
+                self.violated(format!("task {task:?} was repeated and ended with {err} instead of {expected:?}"));
+            }
+        }
+        let total = call.content.len() as u64;
+        if what != What::Command && err == code::NOERR && told.map(|(sent, _)| sent) != Some(total) {
+            self.violated(format!("I6: task {task:?} succeeded with progress {told:?} of {total}"));
+        }
+        if what != What::Command && err != code::NOERR && total > 0 && told.is_some_and(|(sent, _)| sent == total) {
+            self.violated(format!("I6: task {task:?} failed with {err} after full progress"));
+        }
+        if cancelled && err != code::SEND_CANCELLED {
+            self.violated(format!("I7: task {task:?} ended with {err} though its cancelling had succeeded"));
+        }
+        if call.repeats.is_none() && err == code::SEND_CANCELLED && !(cancelled && cancel_asked) {
+            self.violated(format!("I7: task {task:?} ended as cancelled, and no CancelRslt said so before"));
+        }
+        if call.probe && err != code::NOERR {
+            self.violated(format!("I12: {:?} to {} ended with {err} after everything was healed", call.what, call.target));
+        }
+        let only_by_faults = [
+            code::SEND_OUTCOME_UNKNOWN,
+            code::SOCKETTIMEOUT,
+            code::CONNECTIONLOST,
+            code::SENDDATA_TARGETINVALID,
+            code::NOT_LOGIN,
+            code::KICKOUT_BY_RELOGIN,
+            code::ERR_DATA,
+            code::INNER_ERR,
+        ];
+        if self.calm && only_by_faults.contains(&err) {
+            self.violated(format!("task {task:?} ({what:?}) ended with {err} although nothing was broken"));
+        }
+    }
+
+    /// NOERR: it is there, once. 1107: anything up to once. All else: it is not there.
+    fn check_outcome(&mut self, task: TaskId, err: i32) {
+        let delivered = self.deliveries.get(&task).map_or(0, Vec::len);
+        let wrong = match err {
+            code::NOERR => delivered != 1,
+            code::SEND_OUTCOME_UNKNOWN => delivered > 1,
+            _ => delivered != 0,
+        };
+        // A repeated call may also fail before it comes to asking for the stored outcome.
+        let repeat = self.calls_by_task.get(&task).is_some_and(|calls| calls.len() > 1);
+        if wrong && !(repeat && err == code::NOT_LOGIN) {
+            self.violated(format!("I2: task {task:?} ended with {err}, delivered {delivered} times"));
+        }
+    }
+
+    fn progress(&mut self, at: usize, sent: u64, total: u64, now: Duration) {
+        let entry = &mut self.entries[at];
+        let task = entry.call.task;
+        let size = entry.call.content.len() as u64;
+        let before = entry.told.replace((sent, now));
+        let wrong = match before {
+            _ if entry.ended.is_some() => Some("after the end"),
+            _ if total != size || sent > total => Some("beyond the size"),
+            None if sent != 0 => Some("not from 0"),
+            Some((before, _)) if sent < before => Some("backwards"),
+            _ => None,
+        };
+        let too_often = sent != total && entry.paced.is_some_and(|last| now < last + PROGRESS_EVERY);
+        entry.paced = Some(now);
+        if let Some(wrong) = wrong {
+            self.violated(format!("I6: progress of task {task:?} {wrong}: {sent} of {total} after {before:?}"));
+        } else if too_often {
+            self.violated(format!("progress of task {task:?} is told too often"));
+        }
+    }
+
+    fn cancel_answered(&mut self, party: usize, task: TaskId, err: i32, cookie: usize) {
+        let Some(cancel) = self.cancels.get_mut(&cookie).filter(|it| it.party == party && it.task == task) else {
+            return self.violated(format!("I7: a cancel result for a cancel never called: task {task:?}"));
+        };
+        if std::mem::replace(&mut cancel.answered, true) {
+            return self.violated(format!("I7: two cancel results for task {task:?}"));
+        }
+        if err != code::NOERR {
+            return;
+        }
+        for at in self.calls_by_task.get(&task).cloned().unwrap_or_default() {
+            let entry = &mut self.entries[at];
+            if entry.ended.is_none() && entry.call.party == party {
+                entry.cancelled = true;
+                return;
+            }
+        }
+        self.violated(format!("I7: cancelling task {task:?} succeeded, and there is no such task"));
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn delivered(
+        &mut self,
+        party: usize,
+        user: &str,
+        source: &str,
+        task: TaskId,
+        what: What,
+        data: &[u8],
+        name: Option<&str>,
+    ) {
+        let Some(at) = self.calls_by_task.get(&task).and_then(|calls| calls.first()).copied() else {
+            return self.violated(format!("I2: party {party} received task {task:?}, which nobody sent"));
+        };
+        let call = self.entries[at].call.clone();
+        if call.target != user || call.user != source || call.what != what {
+            self.violated(format!("I11: task {task:?} came to {user} from {source} as {what:?}"));
+        }
+        if call.content != data {
+            self.violated(format!("I3: task {task:?} came with other content ({} bytes)", data.len()));
+        }
+        if name.is_some_and(|name| name != call.name) {
+            self.violated(format!("I3: task {task:?} came under another name: {name:?}"));
+        }
+        let deliveries = self.deliveries.entry(task).or_default();
+        deliveries.push(party);
+        if deliveries.len() > 1 {
+            let parties = deliveries.clone();
+            return self.violated(format!("I2: task {task:?} was delivered more than once, to {parties:?}"));
+        }
+        let calls = self.calls_by_task.get(&task).cloned().unwrap_or_default();
+        let ends: Vec<i32> = calls.iter().filter_map(|at| self.entries[*at].ended).map(|(err, _)| err).collect();
+        if !ends.is_empty() && !ends.contains(&code::SEND_OUTCOME_UNKNOWN) {
+            self.violated(format!("I2: task {task:?} was delivered after it had ended with {ends:?}"));
+        }
+        if what == What::Command && let Some(last) = self.last_command.insert((call.party, party), at)
+            && last > at
+        {
+            self.violated(format!("I4: task {task:?} from party {} to {party} came out of order", call.party));
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn delivered_transfer(
+        &mut self,
+        party: usize,
+        user: &str,
+        source: &Arc<str>,
+        task: TaskId,
+        kind: Kind,
+        content: Option<Bytes>,
+        name: Option<&str>,
+    ) {
+        let Some(content) = content else {
+            return self.violated(format!("I2: task {task:?} was told to party {party} before it was complete"));
+        };
+        let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
+        if std::mem::replace(&mut incoming.ended, true) {
+            self.violated(format!("task {task:?} ended twice at party {party}"));
+        }
+        self.delivered(party, user, source, task, What::Transfer(kind), &content, name);
+    }
+
+    fn receive_progress(&mut self, party: usize, source: &Arc<str>, task: TaskId, received: u64, total: u64) {
+        let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
+        let wrong = incoming.ended || received < incoming.received || received > total;
+        incoming.heard = true;
+        incoming.received = received;
+        if wrong {
+            self.violated(format!("I6: receive progress {received} of {total} of task {task:?} at party {party}"));
+        }
+    }
+
+    fn transfer_ended(&mut self, party: usize, source: &Arc<str>, task: TaskId, err: i32) {
+        let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
+        let (heard, ended) = (incoming.heard, std::mem::replace(&mut incoming.ended, true));
+        if !heard || ended || err == code::NOERR {
+            self.violated(format!(
+                "party {party} hears that task {task:?} ended with {err} (heard of it: {heard}, ended before: {ended})"
+            ));
+        }
+    }
+
+    // ---- files --------------------------------------------------------------------------------------------
+
+    pub(crate) fn source_read(&mut self, party: usize, task: TaskId) {
+        if !self.open_sources.contains(&(party, task)) {
+            self.violated(format!("I9: the source of task {task:?} is read after it was let go"));
+        }
+    }
+
+    pub(crate) fn source_closed(&mut self, party: usize, task: TaskId) {
+        if !self.open_sources.remove(&(party, task)) {
+            self.violated(format!("I9: the source of task {task:?} is let go twice"));
+        }
+    }
+
+    pub(crate) fn sink_opened(&mut self, party: usize, id: u64) {
+        if !self.open_sinks.insert((party, id)) {
+            self.violated(format!("I9: sink {id} of party {party} is opened twice"));
+        }
+    }
+
+    pub(crate) fn sink_used(&mut self, party: usize, id: u64) {
+        if !self.open_sinks.contains(&(party, id)) {
+            self.violated(format!("I9: sink {id} of party {party} is used and not open"));
+        }
+    }
+
+    pub(crate) fn sink_closed(&mut self, party: usize, id: u64) {
+        if !self.open_sinks.remove(&(party, id)) {
+            self.violated(format!("I9: sink {id} of party {party} is closed and not open"));
+        }
+    }
+
+    // ---- the end ------------------------------------------------------------------------------------------
+
+    /// What must be true when nothing moves any more.
+    pub(crate) fn settle(&mut self, now: Duration) {
+        for at in 0..self.entries.len() {
+            self.must_have_ended(at, now);
+        }
+        let unanswered = self.cancels.values().find(|cancel| !cancel.answered).map(|cancel| cancel.task);
+        if let Some(task) = unanswered {
+            self.violated(format!("I7: no cancel result for task {task:?}"));
+        }
+        if let Some((party, what, _)) = self.questions.first().copied() {
+            self.violated(format!("I1: no {what} result for party {party}"));
+        }
+        let dangling = self.incoming.iter().find(|(_, it)| it.heard && !it.ended);
+        if let Some(((party, _, task), _)) = dangling {
+            self.violated(format!("party {party} has heard of task {task:?} and never of its end"));
+        }
+        if let Some((party, id)) = self.open_sinks.first().copied() {
+            self.violated(format!("I9: sink {id} of party {party} is still open"));
+        }
+        if let Some((party, task)) = self.open_sources.first().copied() {
+            self.violated(format!("I9: the source of task {task:?} of party {party} is still open"));
+        }
+    }
+
+    fn must_have_ended(&mut self, at: usize, now: Duration) {
+        let Entry { call, told, ended, .. } = &self.entries[at];
+        let (task, what) = (call.task, call.what);
+        let Some((err, ended)) = *ended else {
+            return self.violated(format!("I1: task {task:?} ({what:?}) of party {} has not ended", call.party));
+        };
+        let by = match (what, told) {
+            (What::Command, _) => call.at + call.timeout,
+            // After the last progress that is told, others may count that are held back: those within a moment, and
+            // the one that completes the content.
+            (_, Some((_, last))) if err != code::NOERR => *last + PROGRESS_EVERY + call.timeout * 2,
+            (_, Some(_)) => now,
+            (_, None) => call.at + call.timeout,
+        };
+        if ended > by + LATE {
+            self.violated(format!("I1: task {task:?} ({what:?}) ended with {err} at {ended:?}, due by {by:?}"));
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! A session with all that a shell has around it: its place in the world, its files, its application.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crvideo_proto::id::TaskId;
+use crvideo_proto::session::{COMMAND_OVERHEAD, Config, Event, Kind, Receipt, Session};
+
+use crate::files::{Sink, Source};
+
+/// What the calls of the application may assume, as in the library.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Out,
+    Entering,
+    In,
+    Leaving,
+}
+
+/// A connection as the session's shell sees it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wired {
+    pub(crate) link: u64,
+    pub(crate) open: bool,
+    /// The session has given it up; it is closed before the turn ends.
+    pub(crate) given_up: bool,
+}
+
+/// What waits for the application.
+#[derive(Debug)]
+pub(crate) enum Letter {
+    Handle { charge: u64, receipt: Option<Receipt> },
+    Offer { source: Arc<str>, task: TaskId },
+}
+
+/// What an application does about offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manners {
+    Accepts,
+    Refuses,
+    Ignores,
+    AnyOfThese,
+}
+
+#[derive(Debug)]
+pub(crate) struct Party {
+    pub(crate) user: &'static str,
+    pub(crate) device: usize,
+    pub(crate) session: Session,
+    pub(crate) stage: Stage,
+    pub(crate) wired: [Option<Wired>; 2],
+    pub(crate) sources: BTreeMap<TaskId, Source>,
+    pub(crate) sinks: BTreeMap<u64, Sink>,
+    pub(crate) letters: VecDeque<Letter>,
+    /// Bytes of commands handled, in all.
+    pub(crate) handled: u64,
+    pub(crate) asleep_until: Duration,
+    pub(crate) reading: bool,
+    pub(crate) manners: Manners,
+    /// Its turn has been scheduled.
+    pub(crate) turn: bool,
+    pub(crate) destroyed: bool,
+    pub(crate) wants_offers: bool,
+}
+
+impl Party {
+    pub(crate) fn new(user: &'static str, device: usize, config: Config, name: [u8; 16], seed: u64) -> Self {
+        Self {
+            user,
+            device,
+            session: Session::new(config, name, seed),
+            stage: Stage::Out,
+            wired: [None, None],
+            sources: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+            letters: VecDeque::new(),
+            handled: 0,
+            asleep_until: Duration::ZERO,
+            reading: false,
+            manners: Manners::Accepts,
+            turn: false,
+            destroyed: false,
+            wants_offers: false,
+        }
+    }
+
+    /// Notes what an event means for the shell; the content of a finished sink comes back.
+    pub(crate) fn note(&mut self, event: &Event) -> Option<Sink> {
+        match event {
+            Event::LoginRslt { err, .. } => self.stage = if *err == 0 { Stage::In } else { Stage::Out },
+            Event::LogoutRslt { .. } => self.stage = Stage::Out,
+            Event::LineOff { .. } if !self.session.is_logged_in() => self.stage = Stage::Out,
+            Event::TransferRslt { task, .. } => {
+                self.sources.remove(task);
+            }
+            Event::Command { data, receipt, .. } => {
+                let charge = data.len() as u64 + COMMAND_OVERHEAD;
+                self.letters.push_back(Letter::Handle { charge, receipt: receipt.clone() });
+            }
+            Event::Buffer { id, receipt, .. } => {
+                self.letters.push_back(Letter::Handle { charge: 0, receipt: Some(receipt.clone()) });
+                return self.sinks.remove(id);
+            }
+            Event::File { id, .. } => {
+                self.letters.push_back(Letter::Handle { charge: 0, receipt: None });
+                return self.sinks.remove(id);
+            }
+            Event::Offer { source, task, kind: Kind::Buffer | Kind::File, .. } => {
+                self.letters.push_back(Letter::Offer { source: source.clone(), task: *task });
+            }
+            _ => {}
+        }
+        None
+    }
+}

@@ -1,0 +1,142 @@
+//! One direction of a connection: bytes that take time, wait, stop, or get lost.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::time::Duration;
+
+use bytes::Bytes;
+use crvideo_proto::out::OutQueue;
+
+/// How a direction behaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner {
+    /// Bytes that fit between writer and reader.
+    pub(crate) capacity: usize,
+    pub(crate) latency: Duration,
+    /// Bytes that the reader gets at once.
+    pub(crate) portion: usize,
+    /// Time between two portions.
+    pub(crate) pause: Duration,
+}
+
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    pub(crate) manner: Manner,
+    parts: VecDeque<(Duration, Bytes)>,
+    held: usize,
+    /// Nothing comes out before this time.
+    frozen_until: Duration,
+    /// Nothing ever comes out again, and nobody is told.
+    black_hole: bool,
+    /// The writer has closed: the end follows the bytes. Since when the end may be seen.
+    ended: Option<Duration>,
+    /// When the reader will look next, if it is to look at all.
+    pub(crate) look_at: Option<Duration>,
+}
+
+/// What a reader gets.
+#[derive(Debug)]
+pub(crate) enum Got {
+    Nothing,
+    Bytes(Bytes),
+    End,
+}
+
+impl Pipe {
+    pub(crate) fn new(manner: Manner) -> Self {
+        Self {
+            manner,
+            parts: VecDeque::new(),
+            held: 0,
+            frozen_until: Duration::ZERO,
+            black_hole: false,
+            ended: None,
+            look_at: None,
+        }
+    }
+
+    /// Takes what there is room for out of a queue; returns how much.
+    pub(crate) fn write(&mut self, out: &mut OutQueue, now: Duration) -> usize {
+        let room = self.manner.capacity.saturating_sub(self.held).min(out.len());
+        if room == 0 || self.ended.is_some() {
+            return 0;
+        }
+        let mut slices = [IoSlice::new(&[]); 64];
+        let count = out.slices(&mut slices);
+        let mut taken = Vec::with_capacity(room);
+        for slice in &slices[..count] {
+            let rest = room - taken.len();
+            taken.extend_from_slice(&slice[..slice.len().min(rest)]);
+        }
+        out.advance(taken.len());
+        self.held += taken.len();
+        let count = taken.len();
+        self.parts.push_back((now + self.manner.latency, taken.into()));
+        count
+    }
+
+    /// What has come by now.
+    pub(crate) fn read(&mut self, now: Duration) -> Got {
+        if self.black_hole || self.frozen_until > now {
+            return Got::Nothing;
+        }
+        match self.parts.front_mut() {
+            Some((at, bytes)) if *at <= now => {
+                let portion = bytes.split_to(bytes.len().min(self.manner.portion));
+                if bytes.is_empty() {
+                    self.parts.pop_front();
+                }
+                self.held -= portion.len();
+                Got::Bytes(portion)
+            }
+            Some(_) => Got::Nothing,
+            None if self.ended.is_some_and(|at| at <= now) => Got::End,
+            None => Got::Nothing,
+        }
+    }
+
+    /// When there may be something to read.
+    pub(crate) fn ready_at(&self) -> Option<Duration> {
+        if self.black_hole {
+            return None;
+        }
+        let at = match self.parts.front() {
+            Some((at, _)) => *at,
+            None => self.ended?,
+        };
+        Some(at.max(self.frozen_until))
+    }
+
+    pub(crate) fn freeze(&mut self, until: Duration) {
+        self.frozen_until = self.frozen_until.max(until);
+    }
+
+    pub(crate) fn thaw(&mut self) {
+        self.frozen_until = Duration::ZERO;
+    }
+
+    pub(crate) fn swallow(&mut self) {
+        self.black_hole = true;
+    }
+
+    /// The end comes behind the first `keep` bytes that are on their way; the rest is lost.
+    pub(crate) fn end(&mut self, keep: usize, at: Duration) {
+        let mut left = keep;
+        self.parts.retain_mut(|(_, bytes)| {
+            bytes.truncate(left);
+            left -= bytes.len();
+            !bytes.is_empty()
+        });
+        self.held = self.parts.iter().map(|(_, bytes)| bytes.len()).sum();
+        self.ended = Some(self.ended.unwrap_or(at));
+    }
+
+    /// Bytes on their way.
+    pub(crate) fn held(&self) -> usize {
+        self.held
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+}

@@ -1,0 +1,133 @@
+//! What a seed draws before anything happens: who there is, how patient everybody is, what may go wrong.
+
+use std::time::Duration;
+
+use crvideo_proto::session::Config;
+use crvideo_relay::core::Settings;
+
+use crate::pipe::Manner;
+use crate::rng::Rng;
+
+/// The users.
+pub(crate) const USERS: [&str; 3] = ["alice", "bob", "carol"];
+
+/// How often something is drawn, relative to all else.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Weights {
+    pub(crate) command: u64,
+    pub(crate) transfer: u64,
+    pub(crate) cancel: u64,
+    pub(crate) repeat: u64,
+    pub(crate) receiver: u64,
+    pub(crate) mood: u64,
+    pub(crate) ask: u64,
+    pub(crate) login: u64,
+    pub(crate) logout: u64,
+    pub(crate) destroy: u64,
+    pub(crate) cut: u64,
+    pub(crate) freeze: u64,
+    pub(crate) relay: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Plan {
+    /// Nothing is broken on purpose.
+    pub(crate) calm: bool,
+    pub(crate) config: Config,
+    pub(crate) settings: Settings,
+    pub(crate) users: usize,
+    /// Devices of each user; logging in on one ends the session on the other.
+    pub(crate) devices: usize,
+    pub(crate) rounds: usize,
+    pub(crate) steps: usize,
+    /// Longest time between two steps.
+    pub(crate) step: Duration,
+    pub(crate) weights: Weights,
+    /// Out of a hundred transfers, so many have a source or a sink that fails.
+    pub(crate) bad_files: u64,
+    /// A relay that starts again knows the epochs that it has given.
+    pub(crate) keeps_epochs: bool,
+    /// How fast applications handle their events at most, in milliseconds each.
+    pub(crate) slowness: u64,
+    /// The largest command in most bursts.
+    pub(crate) command_size: usize,
+    /// Relay and clients use small buffers everywhere.
+    pub(crate) narrow: bool,
+}
+
+impl Plan {
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let calm = rng.percent(15);
+        let narrow = rng.percent(25);
+        let heartbeat = rng.millis(1_000, 20_000);
+        let seconds = |rng: &mut Rng, low, high| rng.millis(low * 1_000, high * 1_000);
+        let resume_window = rng.pick(&[5, 20, 60]);
+        let grace = rng.pick(&[0, 3, 10]).min(resume_window);
+        let settings = Settings {
+            max_connections: 1_000,
+            max_before_login: 100,
+            login_deadline: Duration::from_secs(10),
+            heartbeat,
+            resume_window: Duration::from_secs(resume_window),
+            startup_grace: Duration::from_secs(grace),
+            stall_timeout: Duration::from_secs(30),
+            command_queue: if narrow { rng.pick(&[64, 128]) * 1_024 } else { 1_024 * 1_024 },
+            bulk_queue: if narrow { rng.pick(&[64, 300]) * 1_024 } else { 4 * 1_024 * 1_024 },
+        };
+        let short = rng.percent(50) && !calm;
+        let config = Config {
+            command_timeout: if short { seconds(rng, 1, 10) } else { Duration::from_secs(30) },
+            transfer_timeout: if short { seconds(rng, 2, 20) } else { Duration::from_secs(60) },
+            offer_timeout: if short { seconds(rng, 1, 5) } else { Duration::from_secs(20) },
+            buffer_limit: 1_280 * 1_024,
+            inbound_limit: rng.pick(&[2, 8, 8, 256]) * 1_024 * 1_024,
+            agent: "simulation",
+        };
+        let weights = Weights {
+            command: rng.between(2, 20),
+            transfer: rng.between(0, 10),
+            cancel: rng.between(0, 5),
+            repeat: rng.between(0, 3),
+            receiver: rng.between(0, 3),
+            mood: rng.between(0, 4),
+            ask: rng.between(0, 2),
+            login: if calm { 0 } else { rng.between(0, 4) },
+            logout: if calm { 0 } else { rng.between(0, 3) },
+            destroy: if calm { 0 } else { rng.between(0, 1) },
+            cut: if calm { 0 } else { rng.between(0, 8) },
+            freeze: if calm { 0 } else { rng.between(0, 4) },
+            relay: if calm { 0 } else { rng.between(0, 2) },
+        };
+        Self {
+            calm,
+            config,
+            settings,
+            users: if rng.percent(80) { 2 + rng.below(2) } else { 1 },
+            devices: if calm { 1 } else { 1 + rng.below(2) },
+            rounds: 1 + rng.below(2),
+            steps: rng.between(5, 50) as usize,
+            step: rng.pick(&[3, 30, 300, 3_000].map(Duration::from_millis)),
+            weights,
+            bad_files: if rng.percent(30) { 10 } else { 0 },
+            keeps_epochs: rng.percent(50),
+            slowness: rng.pick(&[1, 10, 100]),
+            command_size: rng.pick(&[100, 100, 2_000, 65_536]),
+            narrow,
+        }
+    }
+
+    /// How a new connection behaves in one direction.
+    pub(crate) fn manner(&self, rng: &mut Rng, bulk: bool) -> Manner {
+        let slow = rng.percent(20);
+        Manner {
+            capacity: if self.narrow { rng.pick(&[3_000, 30_000]) } else { rng.pick(&[64 * 1_024, 1_024 * 1_024]) },
+            latency: if slow { rng.millis(10, 200) } else { rng.millis(0, 3) },
+            portion: match (slow, bulk) {
+                (true, true) => 20_000,
+                (true, false) => rng.pick(&[7, 100, 2_000]),
+                (false, _) => rng.pick(&[1_448, 64 * 1_024, 1_024 * 1_024]),
+            },
+            pause: if slow { rng.millis(0, 3) } else { Duration::from_micros(20) },
+        }
+    }
+}

@@ -1,0 +1,732 @@
+//! Time, and everything that moves in it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use crvideo_proto::code;
+use crvideo_proto::id::TaskId;
+use crvideo_proto::session::{Conn, Event, Now, Output};
+use crvideo_relay::core::ConnectionId;
+
+use crate::defect::Defect;
+use crate::files::{Done, Job, Sink};
+use crate::hub::Hub;
+use crate::ledger::Ledger;
+use crate::party::{Letter, Manners, Party, Wired};
+use crate::pipe::{Got, Pipe};
+use crate::plan::{Plan, USERS};
+use crate::rng::Rng;
+use crate::trace::Trace;
+
+pub(crate) const PROJECT: i64 = 1;
+pub(crate) const SECRET: &str = "secret";
+/// The start of every run, in microseconds since 1970.
+pub(crate) const START_MICROS: u64 = 1_000_000_000_000_000;
+/// All content is cut out of this much.
+const MATERIAL: usize = 4 * 1_024 * 1_024;
+/// So many steps without any time passing are a hang.
+const MAX_STEPS_AT_ONCE: u32 = 100_000;
+
+/// The two directions of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// From client to relay.
+    Up,
+    Down,
+}
+
+/// A connection between a session and the relay.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) party: usize,
+    pub(crate) conn: Conn,
+    /// The client has not closed its end.
+    pub(crate) client: bool,
+    /// The relay's end, as long as it is open.
+    pub(crate) hub: Option<ConnectionId>,
+    pub(crate) up: Pipe,
+    pub(crate) down: Pipe,
+}
+
+impl Link {
+    pub(crate) fn pipe(&mut self, way: Way) -> &mut Pipe {
+        match way {
+            Way::Up => &mut self.up,
+            Way::Down => &mut self.down,
+        }
+    }
+}
+
+/// What happens at a time that is known beforehand.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    /// A connection is made, or not.
+    Connect(u64),
+    /// Somebody looks at the end of a pipe.
+    Look(u64, Way),
+    /// The relay's patience with a client that does not close its side ends.
+    LingerOver(ConnectionId),
+    /// A party's shell carries out what its session wants.
+    Turn(usize),
+    /// A piece of a source has been read.
+    SourceRead { party: usize, task: TaskId, offset: u64, len: usize, generation: u32 },
+    /// A sink does a job.
+    SinkJob { party: usize, id: u64, job: Job, report_at: Duration },
+    /// A sink's report reaches the session.
+    SinkDone { party: usize, id: u64, done: Done },
+    /// An application looks at its letters.
+    Read(usize),
+    /// An application answers an offer.
+    Decide { party: usize, source: Arc<str>, task: TaskId, accept: bool },
+    /// An event that was held back on purpose.
+    Tell(usize, Event),
+    StopHub,
+    KillHub,
+    StartHub,
+}
+
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) rng: Rng,
+    pub(crate) now: Duration,
+    queue: BTreeMap<(Duration, u64), Happening>,
+    happened: u64,
+    pub(crate) parties: Vec<Party>,
+    pub(crate) links: BTreeMap<u64, Link>,
+    pub(crate) hub: Option<Hub>,
+    pub(crate) last_epoch: u64,
+    pub(crate) ledger: Ledger,
+    pub(crate) trace: Trace,
+    pub(crate) defect: Option<Defect>,
+    /// How often the planted defect has struck.
+    pub(crate) struck: u64,
+    held_back: Option<(usize, Event)>,
+    pub(crate) material: Bytes,
+    pub(crate) healed: bool,
+    still: u32,
+    next: u64,
+}
+
+pub(crate) const CONNS: [Conn; 2] = [Conn::Command, Conn::Bulk];
+
+pub(crate) fn index(conn: Conn) -> usize {
+    match conn {
+        Conn::Command => 0,
+        Conn::Bulk => 1,
+    }
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, defect: Option<Defect>, with_lines: bool) -> Self {
+        let mut rng = Rng::new(seed);
+        let plan = Plan::draw(&mut rng);
+        let mut material = Vec::with_capacity(MATERIAL);
+        let mut pattern = Rng::new(seed ^ 1);
+        while material.len() < MATERIAL {
+            // Long stretches repeat, and every sixteen bytes still say where they are from.
+            let at = material.len() as u64;
+            material.extend_from_slice(&pattern.next().to_le_bytes());
+            material.extend_from_slice(&at.to_le_bytes());
+        }
+        let ledger = Ledger { calm: plan.calm, ..Ledger::default() };
+        let mut world = Self {
+            plan,
+            rng,
+            now: Duration::ZERO,
+            queue: BTreeMap::new(),
+            happened: 0,
+            parties: Vec::new(),
+            links: BTreeMap::new(),
+            hub: None,
+            last_epoch: 0,
+            ledger,
+            trace: Trace::new(with_lines),
+            defect,
+            struck: 0,
+            held_back: None,
+            material: material.into(),
+            healed: false,
+            still: 0,
+            next: 1,
+        };
+        world.trace.note(0, seed, 0, || String::new());
+        world.start_hub();
+        for user in &USERS[..world.plan.users] {
+            for device in 0..world.plan.devices {
+                world.add_party(user, device);
+            }
+        }
+        world
+    }
+
+    pub(crate) fn add_party(&mut self, user: &'static str, device: usize) -> usize {
+        let (name, seed) = (self.rng.bytes(), self.rng.next());
+        let mut party = Party::new(user, device, self.plan.config.clone(), name, seed);
+        party.wants_offers = self.rng.percent(40);
+        party.manners = self.rng.pick(&[Manners::Accepts, Manners::Accepts, Manners::AnyOfThese]);
+        party.session.set_wants(party.wants_offers, self.rng.percent(50));
+        self.parties.push(party);
+        self.parties.len() - 1
+    }
+
+    /// A number that is never given twice.
+    pub(crate) fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    pub(crate) fn now_of_session(&self) -> Now {
+        Now { mono: self.now, unix: START_MICROS / 1_000_000 + self.now.as_secs() }
+    }
+
+    // ---- time ---------------------------------------------------------------------------------------------
+
+    pub(crate) fn at(&mut self, at: Duration, what: Happening) {
+        self.happened += 1;
+        self.queue.insert((at.max(self.now), self.happened), what);
+    }
+
+    pub(crate) fn later(&mut self, after: Duration, what: Happening) {
+        self.at(self.now + after, what);
+    }
+
+    /// Lets time pass until `end`.
+    pub(crate) fn run_until(&mut self, end: Duration) {
+        while self.ledger.violation.is_none() && self.step(end) {}
+    }
+
+    /// Does what comes next; `false` when nothing does before `end`.
+    fn step(&mut self, end: Duration) -> bool {
+        let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let parties = self.parties.iter().enumerate();
+        let timer = parties.filter_map(|(at, party)| Some((party.session.deadline()?, at))).min();
+        let hub = self.hub_deadline();
+        let Some(next) = [queued, timer.map(|(at, _)| at), hub].into_iter().flatten().min().filter(|at| *at <= end)
+        else {
+            self.set_time(end);
+            return false;
+        };
+        self.still = if next > self.now { 0 } else { self.still + 1 };
+        if self.still > MAX_STEPS_AT_ONCE {
+            self.ledger.violated(format!("I10: a hang (queue {queued:?}, timer {timer:?}, relay {hub:?})"));
+            return false;
+        }
+        self.set_time(next);
+        if queued.is_some_and(|at| at <= next) {
+            if let Some((_, what)) = self.queue.pop_first() {
+                self.happen(what);
+            }
+        } else if let Some((_, party)) = timer.filter(|(at, _)| *at <= next) {
+            self.trace.mark(6, party as u64, 0);
+            let now = self.now_of_session();
+            self.parties[party].session.timeout(now);
+            self.touch(party);
+        } else {
+            self.tick_hub();
+        }
+        true
+    }
+
+    fn set_time(&mut self, at: Duration) {
+        self.now = self.now.max(at);
+        self.trace.now = self.now;
+    }
+
+    fn happen(&mut self, what: Happening) {
+        let now = self.now_of_session();
+        match what {
+            Happening::Connect(link) => self.connect_now(link),
+            Happening::Look(link, way) => {
+                let Some(line) = self.links.get_mut(&link) else { return };
+                line.pipe(way).look_at = None;
+                match way {
+                    Way::Up => self.hub_reads(link),
+                    Way::Down => self.client_reads(link),
+                }
+                self.look_after_pause(link, way);
+            }
+            Happening::LingerOver(id) => {
+                self.drop_socket(id);
+                self.tend_hub();
+            }
+            Happening::Turn(party) => self.turn(party),
+            Happening::SourceRead { party, task, offset, len, generation } => {
+                let Some(source) = self.parties[party].sources.get_mut(&task) else { return };
+                match source.read(offset, len) {
+                    Some((data, hash)) => self.parties[party].session.source_read(task, generation, data, hash, now),
+                    None => self.parties[party].session.source_failed(task, code::SENDFILE_FILEINERROR, now),
+                }
+                self.touch(party);
+            }
+            Happening::SinkJob { party, id, job, report_at } => {
+                let Some(sink) = self.parties[party].sinks.get_mut(&id) else { return };
+                let done = sink.run(job);
+                if done != Done::Silent {
+                    self.at(report_at, Happening::SinkDone { party, id, done });
+                }
+            }
+            Happening::SinkDone { party, id, done } => self.sink_done(party, id, done),
+            Happening::Read(party) => self.application_reads(party),
+            Happening::Decide { party, source, task, accept } => {
+                let session = &mut self.parties[party].session;
+                let heard = if accept { session.accept(&source, task, now) } else { session.refuse(&source, task, now) };
+                self.trace.note(7, party as u64, u64::from(heard), || format!("party {party} decides: {accept}"));
+                self.touch(party);
+            }
+            Happening::Tell(party, event) => self.record(party, &event, None),
+            Happening::StopHub => self.stop_hub(),
+            Happening::KillHub => self.kill_hub(),
+            Happening::StartHub => self.start_hub(),
+        }
+    }
+
+    // ---- connections --------------------------------------------------------------------------------------
+
+    fn connect(&mut self, party: usize, conn: Conn) {
+        self.hang_up(party, conn, false);
+        let link = self.number();
+        let bulk = conn == Conn::Bulk;
+        let (up, down) = (self.plan.manner(&mut self.rng, bulk), self.plan.manner(&mut self.rng, bulk));
+        let (up, down) = (Pipe::new(up), Pipe::new(down));
+        self.links.insert(link, Link { party, conn, client: true, hub: None, up, down });
+        self.parties[party].wired[index(conn)] = Some(Wired { link, open: false, given_up: false });
+        let patience = if self.healed || self.plan.calm || self.rng.percent(95) {
+            self.rng.millis(0, 20)
+        } else {
+            self.rng.millis(100, 12_000)
+        };
+        self.later(patience, Happening::Connect(link));
+    }
+
+    fn connect_now(&mut self, link: u64) {
+        let Some(line) = self.links.get(&link) else { return };
+        let (party, conn) = (line.party, line.conn);
+        if !line.client {
+            self.links.remove(&link);
+            return;
+        }
+        let now = self.now_of_session();
+        let accepted = self.accept(link);
+        self.trace.note(8, party as u64, link, || format!("party {party} {conn:?} connects: {accepted:?}"));
+        if accepted.is_none() {
+            self.links.remove(&link);
+            self.parties[party].wired[index(conn)] = None;
+            self.parties[party].session.connect_failed(conn, code::CREATE_CONN_FAILED, now);
+            return self.touch(party);
+        }
+        if let Some(line) = self.links.get_mut(&link) {
+            line.hub = accepted;
+        }
+        if let Some(wired) = &mut self.parties[party].wired[index(conn)] {
+            wired.open = true;
+        }
+        self.parties[party].session.connected(conn, now);
+        self.touch(party);
+    }
+
+    /// Makes sure that somebody looks when the pipe has something to give.
+    pub(crate) fn look_later(&mut self, link: u64, way: Way) {
+        let Some(line) = self.links.get_mut(&link) else { return };
+        let pipe = line.pipe(way);
+        let Some(at) = pipe.ready_at().map(|at| at.max(self.now)) else { return };
+        if pipe.look_at.is_none_or(|before| before > at) {
+            pipe.look_at = Some(at);
+            self.at(at, Happening::Look(link, way));
+        }
+    }
+
+    fn look_after_pause(&mut self, link: u64, way: Way) {
+        let Some(line) = self.links.get_mut(&link) else { return };
+        let pipe = line.pipe(way);
+        if pipe.look_at.is_some() {
+            return;
+        }
+        let Some(at) = pipe.ready_at() else { return };
+        let at = at.max(self.now + pipe.manner.pause);
+        pipe.look_at = Some(at);
+        self.at(at, Happening::Look(link, way));
+    }
+
+    /// A reader has taken bytes: the writer may go on.
+    pub(crate) fn room_made(&mut self, link: u64, way: Way) {
+        let Some(line) = self.links.get(&link) else { return };
+        match (way, line.hub) {
+            (Way::Up, _) if line.client => {
+                let party = line.party;
+                self.touch(party);
+            }
+            (Way::Down, Some(id)) => self.hub_may_write(id),
+            _ => {}
+        }
+    }
+
+    fn client_reads(&mut self, link: u64) {
+        let Some(line) = self.links.get_mut(&link) else { return };
+        let (party, conn) = (line.party, line.conn);
+        let wired = self.parties[party].wired[index(conn)];
+        if !line.client || wired.is_none_or(|wired| wired.link != link || wired.given_up || !wired.open) {
+            return;
+        }
+        let now = self.now_of_session();
+        let got = self.links.get_mut(&link).map_or(Got::Nothing, |line| line.down.read(self.now));
+        let session = &mut self.parties[party].session;
+        match got {
+            Got::Nothing => return,
+            Got::Bytes(bytes) => {
+                self.trace.mark(9, link, bytes.len() as u64);
+                let generation = session.generation(conn);
+                session.reader(conn).feed(&bytes);
+                session.handled_in_all(self.parties[party].handled);
+                let session = &mut self.parties[party].session;
+                session.received(conn, now);
+                if session.generation(conn) != generation {
+                    self.give_up(party, conn);
+                }
+            }
+            Got::End => {
+                self.trace.note(10, party as u64, link, || format!("party {party} sees the end of {conn:?}"));
+                self.give_up(party, conn);
+                let err = self.rng.pick(&[code::FORCEDCLOSECONNECTION, code::SOCKETEXCEPTION]);
+                self.parties[party].session.closed(conn, err, now);
+            }
+        }
+        self.touch(party);
+        self.room_made(link, Way::Down);
+    }
+
+    fn give_up(&mut self, party: usize, conn: Conn) {
+        if let Some(wired) = &mut self.parties[party].wired[index(conn)] {
+            wired.given_up = true;
+        }
+    }
+
+    /// The client's shell closes a connection, after one attempt to write what is queued.
+    fn hang_up(&mut self, party: usize, conn: Conn, flush: bool) {
+        if flush {
+            self.write(party, conn);
+        }
+        let Some(wired) = self.parties[party].wired[index(conn)].take() else { return };
+        let Some(line) = self.links.get_mut(&wired.link) else { return };
+        line.client = false;
+        // Unread bytes make the kernel reset the connection, and a reset can destroy what is on its way.
+        let reset = line.down.held() > 0 && self.rng.percent(50);
+        let keep = if reset { self.rng.below(line.up.held() + 1) } else { usize::MAX };
+        line.up.end(keep, self.now + line.up.manner.latency);
+        if wired.open && line.hub.is_none() {
+            self.links.remove(&wired.link);
+        } else {
+            self.look_later(wired.link, Way::Up);
+        }
+    }
+
+    /// The relay's end of a connection is closed: what is on its way to the client may be lost.
+    pub(crate) fn close_at_hub(&mut self, link: u64, hard: bool) {
+        let Some(line) = self.links.get_mut(&link) else { return };
+        line.hub = None;
+        if !line.client {
+            self.links.remove(&link);
+            return;
+        }
+        let keep = if hard && self.rng.percent(50) { self.rng.below(line.down.held() + 1) } else { usize::MAX };
+        line.down.end(keep, self.now + line.down.manner.latency);
+        self.look_later(link, Way::Down);
+    }
+
+    /// The relay will write no more on a connection.
+    pub(crate) fn shut_down_at_hub(&mut self, link: u64) {
+        let Some(line) = self.links.get_mut(&link) else { return };
+        line.down.end(usize::MAX, self.now + line.down.manner.latency);
+        self.look_later(link, Way::Down);
+    }
+
+    fn write(&mut self, party: usize, conn: Conn) {
+        let Some(wired) = self.parties[party].wired[index(conn)].filter(|it| it.open && !it.given_up) else { return };
+        let now = self.now_of_session();
+        let Some(line) = self.links.get_mut(&wired.link) else { return };
+        let session = &mut self.parties[party].session;
+        let mut wrote = false;
+        while !session.out(conn).is_empty() && line.up.write(session.out(conn), self.now) > 0 {
+            session.written(conn, now);
+            wrote = true;
+        }
+        if line.hub.is_none() {
+            // The other end is closed: what is written goes nowhere.
+            session.out(conn).take();
+        } else if wrote {
+            self.look_later(wired.link, Way::Up);
+        }
+    }
+
+    // ---- sessions -----------------------------------------------------------------------------------------
+
+    /// A session has been given something: its shell's turn comes soon.
+    pub(crate) fn touch(&mut self, party: usize) {
+        if std::mem::replace(&mut self.parties[party].turn, true) {
+            return;
+        }
+        let after = if self.rng.percent(80) { Duration::ZERO } else { self.rng.millis(0, 2) };
+        self.later(after, Happening::Turn(party));
+    }
+
+    fn turn(&mut self, party: usize) {
+        self.parties[party].turn = false;
+        loop {
+            let mut moved = false;
+            while let Some(output) = self.parties[party].session.poll_output() {
+                self.output(party, output);
+                moved = true;
+            }
+            for conn in CONNS {
+                if self.parties[party].wired[index(conn)].is_some_and(|wired| wired.given_up) {
+                    self.hang_up(party, conn, false);
+                }
+                self.write(party, conn);
+            }
+            if !moved {
+                break;
+            }
+        }
+    }
+
+    fn output(&mut self, party: usize, output: Output) {
+        match output {
+            Output::Connect { conn, .. } => self.connect(party, conn),
+            Output::Close { conn } => self.hang_up(party, conn, true),
+            Output::Event(event) => self.told(party, event),
+            Output::Read { task, offset, len, generation } => {
+                self.ledger.source_read(party, task);
+                let slow = self.rng.millis(0, 3);
+                let Some(source) = self.parties[party].sources.get_mut(&task) else { return };
+                source.busy_until = source.busy_until.max(self.now) + slow;
+                let at = source.busy_until;
+                self.at(at, Happening::SourceRead { party, task, offset, len, generation });
+            }
+            Output::CloseSource { task } => self.ledger.source_closed(party, task),
+            Output::OpenSink { id, size, .. } => {
+                self.ledger.sink_opened(party, id);
+                let bad = self.rng.percent(self.plan.bad_files) && !self.healed;
+                let fails = bad.then(|| (self.rng.between(1, 4) as u32, code::FILE_WRITE_ERR));
+                let mut sink = Sink::new(size, fails);
+                sink.trusting = self.defect == Some(Defect::FlipChunkByte);
+                self.parties[party].sinks.insert(id, sink);
+                self.sink_job(party, id, Job::Open);
+            }
+            Output::Write { id, mut data } => {
+                self.ledger.sink_used(party, id);
+                if self.defect == Some(Defect::FlipChunkByte) && !data.is_empty() && self.strikes() {
+                    let mut bytes = data.to_vec();
+                    bytes[0] ^= 1;
+                    data = bytes.into();
+                }
+                self.sink_job(party, id, Job::Write(data));
+            }
+            Output::FinishSink { id, hash } => {
+                self.ledger.sink_used(party, id);
+                self.sink_job(party, id, Job::Finish(hash));
+            }
+            Output::AbortSink { id } => {
+                self.ledger.sink_used(party, id);
+                if let Some(sink) = self.parties[party].sinks.get_mut(&id) {
+                    sink.stop();
+                }
+                let after = self.rng.millis(0, 5);
+                self.later(after, Happening::SinkDone { party, id, done: Done::Aborted });
+            }
+        }
+    }
+
+    /// Jobs of one sink are done in order; their reports may take a while.
+    fn sink_job(&mut self, party: usize, id: u64, job: Job) {
+        let slowest = if self.rng.percent(5) { 50 } else { 3 };
+        let (work, report) = (self.rng.millis(0, slowest), self.rng.millis(0, 1));
+        let Some(sink) = self.parties[party].sinks.get_mut(&id) else { return };
+        let at = sink.busy_until.max(self.now) + work;
+        let report_at = at + report;
+        sink.busy_until = report_at;
+        self.at(at, Happening::SinkJob { party, id, job, report_at });
+    }
+
+    fn sink_done(&mut self, party: usize, id: u64, done: Done) {
+        let now = self.now_of_session();
+        self.trace.note(11, party as u64, id, || format!("party {party} sink {id}: {done:?}"));
+        if done == Done::Aborted {
+            if self.defect == Some(Defect::KeepSink) && self.strikes() {
+                return;
+            }
+            self.parties[party].sinks.remove(&id);
+            self.ledger.sink_closed(party, id);
+        }
+        let session = &mut self.parties[party].session;
+        match done {
+            Done::Silent => {}
+            Done::Written(written) => session.sink_written(id, written, now),
+            Done::Finished => session.sink_finished(id, now),
+            Done::Failed(err) => session.sink_failed(id, err, now),
+            Done::Aborted => session.sink_aborted(id, now),
+        }
+        self.touch(party);
+    }
+
+    // ---- applications -------------------------------------------------------------------------------------
+
+    /// Whether the planted defect strikes now.
+    fn strikes(&mut self) -> bool {
+        let strikes = self.rng.percent(20);
+        self.struck += u64::from(strikes);
+        strikes
+    }
+
+    /// A session tells its application something; a planted defect may see to it that it hears something else.
+    fn told(&mut self, party: usize, mut event: Event) {
+        let here = match (self.defect, &event) {
+            (Some(Defect::DeliverTwice | Defect::SwallowCommand | Defect::SwapCommands), Event::Command { .. })
+            | (Some(Defect::SwallowResult | Defect::RepeatResult | Defect::DelayResult), Event::CommandRslt { .. })
+            | (Some(Defect::SwallowResult | Defect::RepeatResult), Event::TransferRslt { .. })
+            | (Some(Defect::SwallowCancelResult), Event::CancelRslt { .. })
+            | (Some(Defect::SwallowTransferEnded), Event::TransferEnded { .. }) => true,
+            (Some(Defect::FlipCommandByte), Event::Command { data, .. }) => !data.is_empty(),
+            (Some(Defect::ClaimSuccess), Event::CommandRslt { err, .. }) => *err != code::NOERR,
+            (Some(Defect::ClaimFailure), Event::CommandRslt { err, .. }) => *err == code::SEND_OUTCOME_UNKNOWN,
+            (Some(Defect::ProgressBack), Event::Progress { sent, total, .. }) => *sent > 0 && sent < total,
+            (Some(Defect::SwallowFirstProgress), Event::Progress { sent, total, .. }) => *sent == 0 && *total > 0,
+            _ => false,
+        };
+        let held_back = self.held_back.take_if(|(of, _)| *of == party);
+        if here && self.strikes() {
+            match self.defect {
+                Some(Defect::DeliverTwice | Defect::RepeatResult) => self.record(party, &event, None),
+                Some(Defect::SwapCommands) => {
+                    self.held_back = Some((party, event));
+                    return;
+                }
+                Some(Defect::DelayResult) => {
+                    let much = self.plan.config.command_timeout + Duration::from_secs(5);
+                    return self.later(much, Happening::Tell(party, event));
+                }
+                _ => match &mut event {
+                    Event::Command { data, .. } if self.defect == Some(Defect::FlipCommandByte) => {
+                        let mut bytes = data.to_vec();
+                        bytes[0] ^= 1;
+                        *data = bytes.into();
+                    }
+                    Event::CommandRslt { err, .. } if self.defect == Some(Defect::ClaimSuccess) => *err = code::NOERR,
+                    Event::CommandRslt { err, .. } if self.defect == Some(Defect::ClaimFailure) => {
+                        *err = code::CONNECTIONLOST;
+                    }
+                    Event::Progress { sent, .. } if self.defect == Some(Defect::ProgressBack) => *sent = 0,
+                    _ => {
+                        self.parties[party].note(&event);
+                        return;
+                    }
+                },
+            }
+        }
+        let finished = self.parties[party].note(&event);
+        let content = finished.map(|sink| self.content_of(party, &event, sink));
+        self.record(party, &event, content);
+        if let Some((_, late)) = held_back {
+            self.parties[party].note(&late);
+            self.record(party, &late, None);
+        }
+        if !self.parties[party].letters.is_empty() {
+            self.application_turn(party);
+        }
+    }
+
+    fn record(&mut self, party: usize, event: &Event, content: Option<Bytes>) {
+        let now = self.now;
+        self.trace.note(12, party as u64, weight(event), || format!("party {party} hears {}", brief(event)));
+        self.ledger.heard(party, self.parties[party].user, event, content, now);
+    }
+
+    fn content_of(&mut self, party: usize, event: &Event, mut sink: Sink) -> Bytes {
+        if let Event::Buffer { id, .. } | Event::File { id, .. } = event {
+            self.ledger.sink_closed(party, *id);
+        }
+        if !sink.finished || sink.aborting {
+            self.ledger.violated(format!("party {party} hears of a transfer whose sink is not complete"));
+        }
+        if self.defect == Some(Defect::CutContent) && sink.size > 0 && self.strikes() {
+            sink.data.pop();
+        }
+        sink.data.into()
+    }
+
+    fn application_turn(&mut self, party: usize) {
+        let rng = &mut self.rng;
+        let it = &mut self.parties[party];
+        if std::mem::replace(&mut it.reading, true) {
+            return;
+        }
+        let pause = if self.healed { Duration::ZERO } else { rng.millis(0, self.plan.slowness) };
+        let at = it.asleep_until.max(self.now + pause);
+        self.at(at, Happening::Read(party));
+    }
+
+    fn application_reads(&mut self, party: usize) {
+        let now = self.now_of_session();
+        self.parties[party].reading = false;
+        if self.parties[party].asleep_until > self.now {
+            return self.application_turn(party);
+        }
+        let at_once = if self.healed { usize::MAX } else { 1 + self.rng.below(4) };
+        for _ in 0..at_once {
+            let Some(letter) = self.parties[party].letters.pop_front() else { break };
+            match letter {
+                Letter::Handle { charge, receipt } => {
+                    let lost = self.defect == Some(Defect::LoseReceipt) && charge > 0 && self.strikes();
+                    let it = &mut self.parties[party];
+                    it.handled += if lost { 0 } else { charge };
+                    if let Some(receipt) = receipt {
+                        it.session.handled_in_all(it.handled);
+                        it.session.receipt(receipt, now);
+                        self.touch(party);
+                    }
+                }
+                Letter::Offer { source, task } => self.decide(party, source, task),
+            }
+        }
+        if !self.parties[party].letters.is_empty() {
+            self.application_turn(party);
+        }
+    }
+
+    fn decide(&mut self, party: usize, source: Arc<str>, task: TaskId) {
+        let manners = match self.parties[party].manners {
+            _ if self.healed => Manners::Accepts,
+            Manners::AnyOfThese => self.rng.pick(&[Manners::Accepts, Manners::Refuses, Manners::Ignores]),
+            manners => manners,
+        };
+        if manners == Manners::Ignores {
+            return;
+        }
+        let after = if self.healed || self.rng.percent(50) { Duration::ZERO } else { self.rng.millis(0, 8_000) };
+        self.later(after, Happening::Decide { party, source, task, accept: manners == Manners::Accepts });
+    }
+}
+
+/// What of an event goes into the hash of a run.
+fn weight(event: &Event) -> u64 {
+    let id = |task: &TaskId| u64::from_le_bytes(task.as_bytes()[..8].try_into().unwrap_or_default());
+    match event {
+        Event::CommandRslt { task, err, .. } | Event::TransferRslt { task, err, .. } => id(task) ^ *err as u64,
+        Event::Progress { task, sent, .. } => id(task) ^ sent << 1,
+        Event::Command { task, .. } | Event::Buffer { task, .. } | Event::File { task, .. } => id(task) ^ 1 << 40,
+        _ => 1,
+    }
+}
+
+/// An event without its content.
+fn brief(event: &Event) -> String {
+    match event {
+        Event::Command { source, task, data, .. } => format!("Command {task} of {} bytes from {source}", data.len()),
+        Event::CommandRslt { task, err, .. } => format!("CommandRslt {task}: {err}"),
+        Event::TransferRslt { task, err, .. } => format!("TransferRslt {task}: {err}"),
+        Event::Buffer { source, task, .. } | Event::File { source, task, .. } => {
+            format!("content of {task} from {source}")
+        }
+        other => format!("{other:?}"),
+    }
+}
