@@ -124,8 +124,13 @@ pub fn create_session(config: SessionConfig, handler: Arc<dyn EventHandler>) -> 
 pub fn change_handler(session: u64, change: impl FnOnce(&dyn Any)) -> Result<(), Code> {
     let shared = SESSIONS.get(session)?;
     let handler: &dyn EventHandler = &**shared.handler();
+    let wants = || (handler.wants_offers(), handler.wants_receive_progress());
+    let before = wants();
     change(handler);
-    give(Order::Wants(session, handler.wants_offers(), handler.wants_receive_progress()));
+    let (offers, progress) = wants();
+    if before != (offers, progress) {
+        shared.give(Order::Wants(session, offers, progress))?;
+    }
     shared.queue().wait_for_callback(session);
     Ok(())
 }
@@ -135,7 +140,6 @@ pub fn change_handler(session: u64, change: impl FnOnce(&dyn Any)) -> Result<(),
 pub fn destroy_session(session: u64) -> Result<(), Code> {
     let shared = SESSIONS.remove(session)?;
     shared.destroy();
-    give(Order::Destroy(session));
     if !queue::inside_callback() {
         shared.queue().finish(&shared);
     }
@@ -154,23 +158,21 @@ pub fn login(session: u64, info: LoginInfo, cookie: usize) -> Result<(), Code> {
         Credential::Secret(secret) => proto::Credential::Secret(secret),
     };
     let identity = Identity { servers: info.servers.len(), project: info.project, user: info.user, credential };
-    give(Order::Login(session, identity, info.servers, cookie));
-    Ok(())
+    shared.give(Order::Login(session, identity, info.servers, cookie))
 }
 
 /// Logs out; `Event::LogoutRslt` follows.
 pub fn logout(session: u64, cookie: usize) -> Result<(), Code> {
     let shared = SESSIONS.get(session)?;
     shared.enter(&[Stage::In, Stage::Entering], Stage::Leaving, code::NOT_LOGIN)?;
-    give(Order::Logout(session, cookie));
-    Ok(())
+    shared.give(Order::Logout(session, cookie))
 }
 
 /// Replaces the session's token.
 pub fn update_token(session: u64, token: &str) -> Result<(), Code> {
-    SESSIONS.get(session)?.must_be_in()?;
-    give(Order::Token(session, token.to_owned()));
-    Ok(())
+    let shared = SESSIONS.get(session)?;
+    shared.must_be_in()?;
+    shared.give(Order::Token(session, token.to_owned()))
 }
 
 // ---- sending --------------------------------------------------------------------------------------------------
@@ -210,7 +212,7 @@ pub fn send_cmd(session: u64, target: &str, data: &[u8], options: SendOptions, c
     };
     let call = accept().inspect_err(|_| shared.release(data.len() as u64))?;
     let task = call.task;
-    give(Order::Command(session, call));
+    shared.give(Order::Command(session, call))?;
     Ok(task)
 }
 
@@ -272,7 +274,7 @@ fn send_transfer(
     let (source, task) = accept().inspect_err(|_| shared.release(charge))?;
     let size = source.size();
     let call = TransferCall { target: target.into(), task, kind, name, size, timeout: options.timeout, cookie };
-    give(Order::Transfer(session, call, source, path));
+    shared.give(Order::Transfer(session, call, source, path))?;
     Ok(task)
 }
 
@@ -281,8 +283,7 @@ pub fn cancel_send(session: u64, task: TaskId, cookie: usize) -> Result<(), Code
     let shared = SESSIONS.get(session)?;
     shared.must_be_in()?;
     shared.reserve(0)?;
-    give(Order::Cancel(session, task, cookie));
-    Ok(())
+    shared.give(Order::Cancel(session, task, cookie))
 }
 
 // ---- receiving ------------------------------------------------------------------------------------------------
@@ -291,24 +292,21 @@ pub fn cancel_send(session: u64, task: TaskId, cookie: usize) -> Result<(), Code
 pub fn accept_transfer(session: u64, source: &str, task: TaskId, path: Option<PathBuf>) -> Result<(), Code> {
     let (shared, source) = (SESSIONS.get(session)?, Arc::from(source));
     shared.decide(&source, task)?;
-    give(Order::Accept(session, source, task, path));
-    Ok(())
+    shared.give(Order::Accept(session, source, task, path))
 }
 
 /// Refuses an offer. 1104 when no such offer is open.
 pub fn refuse_transfer(session: u64, source: &str, task: TaskId) -> Result<(), Code> {
     let (shared, source) = (SESSIONS.get(session)?, Arc::from(source));
     shared.decide(&source, task)?;
-    give(Order::Refuse(session, source, task));
-    Ok(())
+    shared.give(Order::Refuse(session, source, task))
 }
 
 /// Cancels a transfer that is coming in. 1104 when there is none that the application has heard of.
 pub fn cancel_receive(session: u64, source: &str, task: TaskId) -> Result<(), Code> {
     let (shared, source) = (SESSIONS.get(session)?, Arc::from(source));
     shared.must_be_incoming(&source, task)?;
-    give(Order::CancelReceive(session, source, task));
-    Ok(())
+    shared.give(Order::CancelReceive(session, source, task))
 }
 
 // ---- presence and log -----------------------------------------------------------------------------------------
@@ -318,8 +316,7 @@ pub fn get_user_status(session: u64, user: Option<&str>, cookie: usize) -> Resul
     let shared = SESSIONS.get(session)?;
     shared.must_be_in()?;
     shared.reserve(0)?;
-    give(Order::Users(session, user.map(str::to_owned), cookie));
-    Ok(())
+    shared.give(Order::Users(session, user.map(str::to_owned), cookie))
 }
 
 /// Switches `Event::UserStatus` on or off; `Event::StatusPushRslt` follows.
@@ -327,8 +324,7 @@ pub fn set_status_push(session: u64, on: bool, cookie: usize) -> Result<(), Code
     let shared = SESSIONS.get(session)?;
     shared.must_be_in()?;
     shared.reserve(0)?;
-    give(Order::Watch(session, on, cookie));
-    Ok(())
+    shared.give(Order::Watch(session, on, cookie))
 }
 
 /// Sends log lines up to `level` (1 error … 5 trace, 0 off) to `sink`, called where `queue`'s events are handled.

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
@@ -82,6 +82,8 @@ pub struct Shared {
     queue: Arc<EventQueue>,
     handler: Arc<dyn EventHandler>,
     stage: Mutex<Stage>,
+    /// Whether calls are accepted.
+    gate: RwLock<bool>,
     destroyed: AtomicBool,
     over: AtomicBool,
     tasks: AtomicU32,
@@ -108,6 +110,7 @@ impl Shared {
             queue,
             handler,
             stage: Mutex::new(Stage::Out),
+            gate: RwLock::new(true),
             destroyed: AtomicBool::new(false),
             over: AtomicBool::new(false),
             tasks: AtomicU32::new(0),
@@ -161,9 +164,23 @@ impl Shared {
         if *lock(&self.stage) == Stage::In { Ok(()) } else { Err(code::NOT_LOGIN) }
     }
 
-    /// Marks the session as destroyed: from now on only terminal events are delivered.
+    /// Gives the io thread an order of the application's; 11 once the session is destroyed. Whatever was given before
+    /// stands before the order to end the session, so no accepted call is left without its event.
+    pub fn give(&self, order: Order) -> Result<(), Code> {
+        let open = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        if !*open {
+            return Err(code::NOT_INIT);
+        }
+        io::give(order);
+        Ok(())
+    }
+
+    /// Ends the session: from now on nothing is accepted, and only terminal events are delivered.
     pub fn destroy(&self) {
+        let mut open = self.gate.write().unwrap_or_else(PoisonError::into_inner);
+        *open = false;
         self.destroyed.store(true, Ordering::SeqCst);
+        io::give(Order::Destroy(self.handle));
     }
 
     /// Every event of the destroyed session has been handled.

@@ -242,3 +242,112 @@ fn a_thousand_sessions_share_one_queue_and_all_talk() {
         assert_eq!(err, code::NOERR);
     }
 }
+
+#[test]
+fn calls_that_race_with_destroy_are_either_refused_or_ended() {
+    let world = World::new();
+    let bob = world.user("bob");
+    for _ in 0..20 {
+        let alice = world.user_with("alice", |config| config.task_limit = 1_000);
+        let session = alice.session;
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    let mut accepted = Vec::new();
+                    loop {
+                        match send(session, b"x") {
+                            Ok(task) => accepted.push(task),
+                            Err(code::SEND_QUEUE_FULL) => {}
+                            Err(code::NOT_INIT) => return accepted,
+                            Err(err) => panic!("{err}"),
+                        }
+                    }
+                })
+            })
+            .collect();
+        alice.wait(|event| matches!(event, Event::SendCmdRlst { .. }).then_some(()));
+        client::destroy_session(session).unwrap();
+        let ended: std::collections::HashSet<_> = alice
+            .events
+            .try_iter()
+            .filter_map(|event| match event {
+                Event::SendCmdRlst { task, .. } => Some(task),
+                _ => None,
+            })
+            .collect();
+        let accepted: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(accepted.iter().filter(|task| !ended.contains(task)).count(), 1, "the one awaited above");
+    }
+    drop(bob);
+}
+
+#[test]
+fn a_session_may_be_destroyed_inside_its_own_callback_and_inside_another_sessions() {
+    struct Bomb {
+        victim: std::sync::Mutex<Option<u64>>,
+        events: Sender<(u64, Event)>,
+        released: Sender<u64>,
+        name: u64,
+    }
+    impl EventHandler for Bomb {
+        fn handle(&self, session: u64, event: &Event) {
+            let _ = self.events.send((session, event.clone()));
+            if matches!(event, Event::NotifyCmdData { .. })
+                && let Some(victim) = self.victim.lock().unwrap().take()
+            {
+                client::destroy_session(victim).unwrap();
+            }
+        }
+        fn wants_offers(&self) -> bool {
+            false
+        }
+        fn wants_receive_progress(&self) -> bool {
+            false
+        }
+        fn released(&self) {
+            let _ = self.released.send(self.name);
+        }
+    }
+    let world = World::new();
+    let alice = world.user("alice");
+    for polled in [false, true] {
+        let queue = if polled { client::create_queue().unwrap() } else { 0 };
+        let (events, heard) = crossbeam_channel::unbounded();
+        let (released, releases) = crossbeam_channel::unbounded();
+        let make = |name: u64| {
+            let bomb = Bomb { victim: None.into(), events: events.clone(), released: released.clone(), name };
+            let bomb = Arc::new(bomb);
+            let config = SessionConfig { queue, ..SessionConfig::default() };
+            (client::create_session(config, bomb.clone()).unwrap(), bomb)
+        };
+        let (own, own_bomb) = make(1);
+        let (other, _) = make(2);
+        let poller = polled.then(|| Poller::new(queue));
+        for (session, name) in [(own, "own"), (other, "other")] {
+            client::login(session, world.info(name, world.address()), 0).unwrap();
+            assert!(matches!(heard.recv_timeout(PATIENCE), Ok((_, Event::LoginRslt { err: 0, .. }))));
+        }
+        for (victim, tasks) in [(other, 3), (own, 3)] {
+            *own_bomb.victim.lock().unwrap() = Some(victim);
+            for _ in 0..tasks {
+                client::send_buffer(victim, "alice", &content(40_000_000), SendOptions::default(), 0).unwrap();
+            }
+            alice.send_cmd("own", b"fire");
+            let mut ended = 0;
+            while ended < tasks {
+                match heard.recv_timeout(PATIENCE).unwrap() {
+                    (session, Event::SendBufferRlst { .. }) if session == victim => ended += 1,
+                    _ => {}
+                }
+            }
+            let name = if victim == own { 1 } else { 2 };
+            assert_eq!(releases.recv_timeout(PATIENCE), Ok(name));
+            let late = heard.try_iter().filter(|(session, _)| *session == victim).count();
+            assert_eq!(late, 0, "nothing follows the release");
+        }
+        drop(poller);
+        if polled {
+            client::destroy_queue(queue).unwrap();
+        }
+    }
+}

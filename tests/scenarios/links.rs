@@ -259,3 +259,39 @@ fn a_transfer_without_progress_ends_by_its_deadline_and_leaves_nothing() {
     });
     assert_eq!(ended, Some(code::SOCKETTIMEOUT));
 }
+
+#[test]
+fn a_session_whose_epoch_has_ended_says_so_and_goes_on_with_a_new_one() {
+    let world = World::with(|config| config.resume_window = Duration::from_millis(300));
+    let proxy = Proxy::new(world.relay.address());
+    let alice = world.user_via("alice", proxy.address(), |_| {});
+    let bob = world.user("bob");
+    bob.ask_for_offers();
+    let open = alice.send_buffer("bob", &content(1_000_000));
+    bob.wait(|event| matches!(event, Event::TransferOffer { .. }).then_some(()));
+    proxy.refuse(true);
+    proxy.cut();
+    line_off(&alice);
+    // Bob hears that Alice's incarnation has ended, and so does she when she is back.
+    bob.wait(|event| matches!(event, Event::NotifyCancelSend { err: code::CONNECTIONLOST, .. }).then_some(()));
+    proxy.refuse(false);
+    assert_eq!(alice.result(open), code::CONNECTIONLOST);
+    assert_eq!(alice.result(alice.send_cmd("bob", b"new")), code::NOERR);
+    assert_eq!(bob.command().2, b"new");
+}
+
+#[test]
+fn commands_overtake_a_transfer() {
+    let world = World::new();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    let file = alice.send_file("bob", &world.file("large.bin", 300_000_000));
+    alice.wait(|event| matches!(event, Event::SendProgress { sent: 1.., .. }).then_some(()));
+    let command = alice.send_cmd("bob", b"overtakes");
+    let first = alice.wait(|event| match event {
+        Event::SendCmdRlst { task, .. } | Event::SendFileRlst { task, .. } => Some(task),
+        _ => None,
+    });
+    assert_eq!(first, command);
+    assert_eq!(alice.result(file), code::NOERR);
+    drop(bob);
+}

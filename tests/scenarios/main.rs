@@ -6,5 +6,6 @@ mod limits;
 mod links;
 mod logins;
 mod proxy;
+mod stopped;
 mod transfers;
 mod world;

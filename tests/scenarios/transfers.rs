@@ -317,3 +317,22 @@ fn a_full_disk_at_the_receiver_is_a_write_error() {
     drop(bob);
     assert!(std::process::Command::new("umount").arg(&small).status().unwrap().success());
 }
+
+#[test]
+fn a_cancel_without_a_link_is_answered_at_once_and_kept() {
+    let world = World::new();
+    let proxy = crate::proxy::Proxy::new(world.relay.address());
+    let alice = world.user_via("alice", proxy.address(), |_| {});
+    let bob = world.user("bob");
+    bob.ask_for_offers();
+    let task = alice.send_file("bob", &world.file("a.bin", 2_000_000));
+    offer(&bob);
+    proxy.refuse(true);
+    proxy.cut();
+    alice.wait(|event| matches!(event, Event::LineOff { .. }).then_some(()));
+    client::cancel_send(alice.session, task, 9).unwrap();
+    assert_eq!(cancel_result(&alice), code::CONNECTIONLOST);
+    proxy.refuse(false);
+    assert_eq!(alice.result(task), code::SEND_CANCELLED);
+    assert_eq!(ended(&bob), (task, code::SEND_CANCELLED));
+}

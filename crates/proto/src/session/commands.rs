@@ -353,8 +353,8 @@ impl Session {
         let charge = end - at;
         let key = (name.clone(), message.task);
         let repeated = message.chosen && self.received_outcomes.get(&key).is_some();
-        let full = self.held() + charge > self.config.inbound_limit;
-        let tight = self.held() > self.config.inbound_limit / 2;
+        let full = self.inbound() + charge > self.config.inbound_limit;
+        let tight = self.inbound() > self.config.inbound_limit / 2;
         let Some(source) = self.source_by_user.get_mut(name) else { return };
         if full && !repeated {
             if source.refuse(at, end) {
@@ -384,12 +384,12 @@ impl Session {
     }
 
     /// Bytes of commands and buffers that wait for the application.
-    pub(super) fn held(&self) -> u64 {
+    pub(super) fn inbound(&self) -> u64 {
         self.held_buffers + (self.delivered - self.handled)
     }
 
     fn command_window(&self) -> u64 {
-        if self.held() > self.config.inbound_limit / 2 { SMALL_WINDOW } else { WINDOW }
+        if self.inbound() > self.config.inbound_limit / 2 { SMALL_WINDOW } else { WINDOW }
     }
 
     /// The application has handled a source's commands up to `delivered` bytes in all.

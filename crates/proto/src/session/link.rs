@@ -162,15 +162,14 @@ impl Session {
 
     /// Starts the logout; one `LogoutRslt` follows, after the terminal events of all tasks.
     pub fn logout(&mut self, cookie: usize, now: Now) {
-        if let Mode::LoggingIn { cookie: login } = self.mode {
-            self.event(Event::LoginRslt { err: code::NOT_LOGIN, cookie: login });
-        }
+        // A login that is given up leaves nothing behind that the relay would have to hear of.
+        let missed = if self.mode == Mode::Kept { code::CONNECTIONLOST } else { code::NOERR };
         let reachable = self.leave(now);
         self.mode = Mode::LoggingOut { cookie };
         if reachable {
             self.line = Line::Leaving { until: now.mono + LOGOUT_DEADLINE };
         } else {
-            self.logged_out(code::CONNECTIONLOST);
+            self.logged_out(missed);
         }
     }
 
@@ -415,7 +414,6 @@ impl Session {
     fn login_failed(&mut self, err: i32) {
         let Mode::LoggingIn { cookie } = self.mode else { return };
         self.mode = Mode::Idle;
-        self.line = Line::Down;
         self.event(Event::LoginRslt { err, cookie });
     }
 
@@ -442,6 +440,11 @@ impl Session {
 
     /// Ends all tasks and says farewell; whether the relay can hear it.
     pub(super) fn leave(&mut self, _now: Now) -> bool {
+        match self.mode {
+            Mode::LoggingIn { .. } => self.login_failed(code::NOT_LOGIN),
+            Mode::LoggingOut { .. } => self.logged_out(code::CONNECTIONLOST),
+            Mode::Idle | Mode::Kept => {}
+        }
         self.mark_handed_commands();
         self.end_everything(code::NOT_LOGIN);
         let open = std::mem::take(&mut self.wire.pending_by_seq);

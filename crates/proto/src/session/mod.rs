@@ -205,6 +205,13 @@ impl Session {
             && self.path_by_target.values().all(Path::is_idle)
     }
 
+    /// Bytes of content and of frames that this session holds: what waits for the application, what has been read
+    /// ahead, what waits to be written. 0 when nothing is under way.
+    pub fn held(&self) -> u64 {
+        let queued = self.wire.out.len() + self.bulk_wire.out.len();
+        self.inbound() + (self.read_ahead + queued) as u64
+    }
+
     /// What the application wants to hear of transfers that come in.
     pub fn set_wants(&mut self, offers: bool, receive_progress: bool) {
         self.wants_offers = offers;

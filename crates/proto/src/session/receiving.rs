@@ -128,7 +128,9 @@ impl Session {
         }
         match kind {
             Kind::Buffer if size > self.config.buffer_limit => Some(code::PEER_REFUSE),
-            Kind::Buffer if self.held().saturating_add(size) > self.config.inbound_limit => Some(code::SEND_QUEUE_FULL),
+            Kind::Buffer if self.inbound().saturating_add(size) > self.config.inbound_limit => {
+                Some(code::SEND_QUEUE_FULL)
+            }
             _ => None,
         }
     }

@@ -1,0 +1,88 @@
+//! Rule 3 against a receiver whose process stands still: success means that the target has it, not that the relay does.
+
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use crvideo::client::{Event, ServerAddress};
+use crvideo_proto::code;
+
+use crate::world::{PATIENCE, World, content};
+
+/// The child's part: it receives for ever. Without the environment of its parent this test has nothing to do.
+#[test]
+fn receives_for_ever_when_started_as_a_child() {
+    let Ok(relay) = std::env::var("CRVIDEO_TEST_CHILD") else { return };
+    let [port, project, secret] = relay.split('|').collect::<Vec<_>>().try_into().unwrap();
+    let user = crate::world::User::new(Default::default());
+    let info = crvideo::client::LoginInfo {
+        servers: vec![ServerAddress { host: "127.0.0.1".to_owned(), port: port.parse().unwrap() }],
+        project: project.parse().unwrap(),
+        user: "bob".to_owned(),
+        credential: crvideo::client::Credential::Secret(secret.to_owned()),
+    };
+    assert_eq!(user.login(info), code::NOERR);
+    while let Ok(event) = user.events.recv() {
+        if let Event::NotifyFileData { path, .. } = event {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+struct Bob(Child);
+
+impl Bob {
+    fn new(world: &World) -> Self {
+        let relay = format!("{}|{}|{}", world.relay.address().port(), world.relay.project(), world.relay.secret());
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "stopped::receives_for_ever_when_started_as_a_child"])
+            .env("CRVIDEO_TEST_CHILD", relay)
+            .env("TMPDIR", world.dir.path())
+            .spawn();
+        Self(child.unwrap())
+    }
+
+    fn signal(&self, signal: &str) {
+        assert!(Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap().success());
+    }
+}
+
+impl Drop for Bob {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_stopped_receiver_never_counts_as_having_received() {
+    let world = World::new();
+    let bob = Bob::new(&world);
+    let alice = world.user("alice");
+    let until = std::time::Instant::now() + PATIENCE;
+    while alice.result(alice.send_cmd("bob", b"are you there?")) != code::NOERR {
+        assert!(std::time::Instant::now() < until);
+    }
+    bob.signal("-STOP");
+    let sent = [
+        alice.send_cmd("bob", b"x"),
+        alice.send_buffer("bob", b""),
+        alice.send_buffer("bob", &content(100_000)),
+        alice.send_file("bob", &world.file("a.bin", 3_000_000)),
+    ];
+    let result = |patience| {
+        alice.wait_for(patience, |event| match event {
+            Event::SendCmdRlst { task, err, .. }
+            | Event::SendBufferRlst { task, err, .. }
+            | Event::SendFileRlst { task, err, .. } => Some((task, err)),
+            _ => None,
+        })
+    };
+    assert_eq!(result(Duration::from_secs(3)), None, "nothing is decided while Bob stands still");
+    bob.signal("-CONT");
+    let mut ended: Vec<_> = sent.iter().map(|_| result(PATIENCE).unwrap()).collect();
+    assert!(ended.iter().all(|(_, err)| *err == code::NOERR), "{ended:?}");
+    ended.sort();
+    let mut sent = sent.to_vec();
+    sent.sort();
+    assert_eq!(ended.into_iter().map(|(task, _)| task).collect::<Vec<_>>(), sent);
+}
