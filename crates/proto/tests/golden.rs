@@ -150,7 +150,7 @@ fn comment(vector: &mut Vector, line: &str) {
     }
 }
 
-/// Passes over random lengths the same way in every run (SplitMix64).
+/// Random numbers that are the same in every run (SplitMix64).
 struct Dice(u64);
 
 impl Dice {

@@ -736,7 +736,8 @@ fn the_address_of_a_routed_message_stands_first_and_in_order() {
     let address = Address::to(&payload).unwrap();
     assert_eq!((address.user, address.epoch, address.pairs), ("bob", 5, 3));
     assert_eq!(&payload[address.rest..], b"\xa1x\xc0");
-    let wrong: [(&[(&str, Vec<u8>)], PackError); 9] = [
+    type Pairs<'a> = &'a [(&'static str, Vec<u8>)];
+    let wrong: [(Pairs<'_>, PackError); 9] = [
         (&[], PackError::Missing("to")),
         (&good[..1], PackError::Missing("to")),
         (&[good[1].clone(), good[0].clone()], PackError::Missing("to")),

@@ -7,13 +7,13 @@ mod common;
 use core::fmt::Debug;
 use std::collections::BTreeSet;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use common::{frames, hex};
 use crvideo_proto::frame::{Frame, FrameReader, Kind, SESSION_LIMIT};
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::*;
 use crvideo_proto::out::OutQueue;
-use crvideo_proto::pack::{PackError, validate};
+use crvideo_proto::pack::{PackError, Writer, validate};
 
 const SESSION: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 const TICKET: [u8; 16] = *b"\xa0\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8\xa9\xaa\xab\xac\xad\xae\xaf";
@@ -895,4 +895,80 @@ fn an_error_answer_has_status_one_code_and_text() {
     assert_eq!(read_answer::<Empty>(&frame), Ok(Err(error.clone())));
     assert_eq!(read_answer::<LoginAnswer>(&frame), Ok(Err(error)));
     cut_short(&bytes, &frame.payload, ErrorAnswer::read);
+}
+
+/// Source: the table of formats in the msgpack specification.
+#[test]
+fn heads_take_the_shortest_form_that_holds_the_length() {
+    let head_of = |len: usize, write: fn(&mut Writer<'_>, usize)| {
+        let mut buffer = BytesMut::new();
+        write(&mut Writer::new(&mut buffer), len);
+        let content = buffer.iter().rev().take_while(|byte| **byte == b'~').count();
+        assert!(content == 0 || content == len);
+        buffer.truncate(buffer.len() - content);
+        buffer.to_vec()
+    };
+    let text = |len| head_of(len, |writer, len| writer.str(&"~".repeat(len)));
+    let bytes = |len| head_of(len, |writer, len| writer.bin(&vec![b'~'; len]));
+    for (len, str_head, bin_head, array_head, map_head) in [
+        (0, "a0", "c400", "90", "80"),
+        (15, "af", "c40f", "9f", "8f"),
+        (16, "b0", "c410", "dc0010", "de0010"),
+        (31, "bf", "c41f", "dc001f", "de001f"),
+        (32, "d920", "c420", "dc0020", "de0020"),
+        (255, "d9ff", "c4ff", "dc00ff", "de00ff"),
+        (256, "da0100", "c50100", "dc0100", "de0100"),
+        (65_535, "daffff", "c5ffff", "dcffff", "deffff"),
+        (65_536, "db00010000", "c600010000", "dd00010000", "df00010000"),
+        (1_048_576, "db00100000", "c600100000", "dd00100000", "df00100000"),
+    ] {
+        assert_eq!(text(len), hex(str_head), "text of {len} bytes");
+        assert_eq!(bytes(len), hex(bin_head), "{len} bytes");
+        assert_eq!(head_of(len, |writer, len| writer.array(len)), hex(array_head), "an array of {len}");
+        assert_eq!(head_of(len, |writer, len| writer.map(len)), hex(map_head), "a map of {len}");
+    }
+}
+
+#[test]
+fn integers_stand_as_the_specification_says() {
+    let uint = |value| {
+        let mut buffer = BytesMut::new();
+        Writer::new(&mut buffer).uint(value);
+        buffer.to_vec()
+    };
+    let int = |value| {
+        let mut buffer = BytesMut::new();
+        Writer::new(&mut buffer).int(value);
+        buffer.to_vec()
+    };
+    for (value, bytes) in [
+        (0, "00"),
+        (127, "7f"),
+        (128, "cc80"),
+        (255, "ccff"),
+        (256, "cd0100"),
+        (65_535, "cdffff"),
+        (65_536, "ce00010000"),
+        (4_294_967_295, "ceffffffff"),
+        (4_294_967_296, "cf0000000100000000"),
+        (9_223_372_036_854_775_807, "cf7fffffffffffffff"),
+    ] {
+        assert_eq!(uint(value), hex(bytes), "{value}");
+        assert_eq!(int(value as i64), hex(bytes), "{value}, signed");
+    }
+    assert_eq!(uint(u64::MAX), hex("cfffffffffffffffff"));
+    for (value, bytes) in [
+        (-1, "ff"),
+        (-32, "e0"),
+        (-33, "d0df"),
+        (-128, "d080"),
+        (-129, "d1ff7f"),
+        (-32_768, "d18000"),
+        (-32_769, "d2ffff7fff"),
+        (-2_147_483_648, "d280000000"),
+        (-2_147_483_649, "d3ffffffff7fffffff"),
+        (i64::MIN, "d38000000000000000"),
+    ] {
+        assert_eq!(int(value), hex(bytes), "{value}");
+    }
 }

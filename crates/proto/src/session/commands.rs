@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::link::Line;
 use super::types::*;
 use super::{Mode, Session};
 use crate::code;
@@ -44,9 +45,14 @@ impl Outgoing {
         self.data.len() as u64 + COMMAND_OVERHEAD
     }
 
-    /// Whether the target may have seen it.
+    /// Whether the target may have seen it, if the present connection's queue goes no further than `written`.
     fn may_have_arrived(&self, written: u64) -> bool {
         self.handed || self.start.is_some_and(|start| start < written)
+    }
+
+    /// Whether the target may have seen it or may still see it: the queue goes on.
+    fn may_arrive(&self) -> bool {
+        self.handed || self.start.is_some()
     }
 }
 
@@ -155,6 +161,10 @@ impl Session {
             let charge = command.charge();
             let position = command.position.unwrap_or(path.next_position);
             if position + charge > path.limit {
+                if path.sent == 0 && path.next_position > 0 && !path.probed {
+                    path.probed = true;
+                    self.probe(target);
+                }
                 break;
             }
             if self.wire.out.len() >= QUEUE_AHEAD {
@@ -178,6 +188,17 @@ impl Session {
             end_of_previous = position + charge;
             path.sent += 1;
         }
+    }
+
+    /// Asks a target that has acknowledged everything for its limit, because news of it can be lost with a
+    /// connection: an empty command at a place that is decided already is only acknowledged again.
+    fn probe(&mut self, target: &Arc<str>) {
+        let Some(path) = self.path_by_target.get(target) else { return };
+        let decided = path.next_position - 1;
+        let task = TaskId::from_bytes([0; 16]);
+        let (settled, data) = (path.next_position, Bytes::new());
+        let message = Command { position: decided, base: decided, settled, task, chosen: false, data };
+        self.wire.out.routed(target, path.epoch, &message);
     }
 
     /// The command connection has room again.
@@ -267,12 +288,11 @@ impl Session {
         }
     }
 
-    /// The session ends with `reason`.
+    /// The session ends with `reason`. What is still queued may go out before the farewell.
     pub(super) fn end_commands(&mut self, reason: i32) {
-        let written = self.wire.out.written();
         let paths: Vec<_> = self.path_by_target.values_mut().map(|path| std::mem::take(&mut path.commands)).collect();
         for command in paths.into_iter().flatten() {
-            let certain = !command.may_have_arrived(written);
+            let certain = !command.may_arrive();
             self.command_ended(command, Self::ended_code(certain, reason));
         }
     }
@@ -280,7 +300,6 @@ impl Session {
     /// Ends the commands whose deadline has passed.
     pub(super) fn scan_commands(&mut self, now: Now) {
         self.scan_paths(now);
-        let written = self.wire.out.written();
         let late = self.late_code();
         let mut ended = Vec::new();
         let mut next: Option<Duration> = None;
@@ -292,7 +311,7 @@ impl Session {
                     at += 1;
                     continue;
                 }
-                let err = Self::ended_code(!command.may_have_arrived(written), late);
+                let err = Self::ended_code(!command.may_arrive(), late);
                 ended.extend(path.commands.remove(at).map(|command| (command, err)));
                 path.sent -= usize::from(at < path.sent);
             }
@@ -396,7 +415,8 @@ impl Session {
     pub(super) fn commands_handled(&mut self, name: &Arc<str>, epoch: u64, delivered: u64) {
         let window = self.command_window();
         let Some(source) = self.source_by_user.get_mut(name).filter(|source| source.epoch == epoch) else { return };
-        source.handled = source.handled.max(delivered);
+        // A receipt can be of an earlier epoch of ours, and so of more than has come in this one.
+        source.handled = source.handled.max(delivered.min(source.delivered));
         if source.is_done() {
             self.source_by_user.remove(name);
             return;
@@ -416,6 +436,9 @@ impl Session {
             self.acks.clear();
             return;
         }
+        if !matches!(self.line, Line::Up { .. }) {
+            return;
+        }
         let window = self.command_window();
         for name in std::mem::take(&mut self.acks) {
             let Some(source) = self.source_by_user.get_mut(&name).filter(|source| source.ack_due) else { continue };
@@ -426,9 +449,9 @@ impl Session {
         }
     }
 
-    /// A sender's epoch has ended.
+    /// A sender's epoch has ended; 0 stands for whichever it had.
     pub(super) fn source_gone(&mut self, user: &Arc<str>, epoch: u64) {
-        if let Some(source) = self.source_by_user.get_mut(user).filter(|source| source.epoch == epoch) {
+        if let Some(source) = self.source_by_user.get_mut(user).filter(|source| [source.epoch, 0].contains(&epoch)) {
             source.gone = true;
             if source.is_done() {
                 self.source_by_user.remove(user);

@@ -1,6 +1,6 @@
 //! The session's two connections: connecting, login, resuming, heart-beats, tokens, the way out.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub const PROTOCOL_VERSION: u32 = 1;
 const LOGIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the relay may take to confirm a logout.
 const LOGOUT_DEADLINE: Duration = Duration::from_secs(5);
+/// The same, when the session is dropped and nobody waits for the outcome itself.
+const FAREWELL_DEADLINE: Duration = Duration::from_secs(1);
 /// First pause before reconnecting; doubled each time.
 const BACKOFF_FIRST_MS: u64 = 200;
 /// Longest pause before reconnecting.
@@ -41,6 +43,8 @@ pub(super) enum Mode {
     Kept,
     /// The relay is being told.
     LoggingOut { cookie: usize },
+    /// The session is being dropped, and the relay is being told.
+    Ending,
 }
 
 /// Where the command connection stands.
@@ -102,7 +106,7 @@ pub(super) enum Pending {
 pub(super) struct Wire {
     pub out: OutQueue,
     pub reader: FrameReader,
-    pub pending_by_seq: HashMap<u32, Pending>,
+    pub pending_by_seq: BTreeMap<u32, Pending>,
     pub next_seq: u32,
     /// Counts connections, so that what was queued on an earlier one is told apart.
     pub generation: u32,
@@ -113,7 +117,7 @@ impl Default for Wire {
         Self {
             out: OutQueue::default(),
             reader: FrameReader::new(SESSION_LIMIT),
-            pending_by_seq: HashMap::new(),
+            pending_by_seq: BTreeMap::new(),
             next_seq: 1,
             generation: 0,
         }
@@ -128,7 +132,7 @@ impl Wire {
         self.out.quest(seq, message);
     }
 
-    fn reset(&mut self) -> HashMap<u32, Pending> {
+    fn reset(&mut self) -> BTreeMap<u32, Pending> {
         let generation = self.generation.wrapping_add(1);
         std::mem::replace(self, Self { generation, ..Self::default() }).pending_by_seq
     }
@@ -170,6 +174,23 @@ impl Session {
             self.line = Line::Leaving { until: now.mono + LOGOUT_DEADLINE };
         } else {
             self.logged_out(missed);
+        }
+    }
+
+    /// Ends the session for good: terminal events of all tasks come out as outputs, and the relay is told where it can
+    /// be, so that others do not take a session that has left for one whose link is lost. The session is over when
+    /// [`is_quiet`](Self::is_quiet); nothing is accepted any more.
+    pub fn shut_down(&mut self, now: Now) {
+        if let Line::Leaving { until } = &mut self.line {
+            *until = (*until).min(now.mono + FAREWELL_DEADLINE);
+            return;
+        }
+        if self.leave(now) {
+            self.mode = Mode::Ending;
+            self.line = Line::Leaving { until: now.mono + FAREWELL_DEADLINE };
+        } else {
+            self.mode = Mode::Idle;
+            self.line = Line::Down;
         }
     }
 
@@ -375,7 +396,7 @@ impl Session {
         self.drop_bulk();
         let servers = self.identity.as_deref().map_or(1, |identity| identity.servers.max(1));
         match self.mode {
-            Mode::Idle | Mode::LoggingOut { .. } => {}
+            Mode::Idle | Mode::LoggingOut { .. } | Mode::Ending => {}
             Mode::LoggingIn { .. } if server + 1 < servers => {
                 log::info!("login at server {server} failed with {err}; trying the next address");
                 self.connect(server + 1, now);
@@ -433,7 +454,7 @@ impl Session {
                 self.mode = Mode::Idle;
                 self.event(Event::LineOff { err });
             }
-            Mode::LoggingOut { .. } => self.logged_out(code::NOERR),
+            Mode::LoggingOut { .. } | Mode::Ending => self.logged_out(code::NOERR),
             Mode::Idle => {}
         }
     }
@@ -442,10 +463,9 @@ impl Session {
     pub(super) fn leave(&mut self, _now: Now) -> bool {
         match self.mode {
             Mode::LoggingIn { .. } => self.login_failed(code::NOT_LOGIN),
-            Mode::LoggingOut { .. } => self.logged_out(code::CONNECTIONLOST),
+            Mode::LoggingOut { .. } | Mode::Ending => self.logged_out(code::CONNECTIONLOST),
             Mode::Idle | Mode::Kept => {}
         }
-        self.mark_handed_commands();
         self.end_everything(code::NOT_LOGIN);
         let open = std::mem::take(&mut self.wire.pending_by_seq);
         self.fail_queries(open, code::NOT_LOGIN);
@@ -462,11 +482,12 @@ impl Session {
     }
 
     fn logged_out(&mut self, err: i32) {
-        let Mode::LoggingOut { cookie } = self.mode else { return };
-        self.mode = Mode::Idle;
+        let mode = std::mem::replace(&mut self.mode, Mode::Idle);
         self.line = Line::Down;
         self.wire.reset();
-        self.event(Event::LogoutRslt { err, cookie });
+        if let Mode::LoggingOut { cookie } = mode {
+            self.event(Event::LogoutRslt { err, cookie });
+        }
     }
 
     pub(super) fn user(&self) -> &str {

@@ -17,7 +17,7 @@ mod types;
 
 pub use types::*;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,7 @@ impl<K: Hash + Eq + Clone> Outcomes<K> {
     }
 }
 
-/// The state machine.
+/// The state machine. Maps that it walks through are ordered, so that equal inputs have equal outputs.
 #[derive(Debug)]
 pub struct Session {
     config: Config,
@@ -78,7 +78,7 @@ pub struct Session {
     terms: Terms,
     epoch: u64,
     session_id: [u8; 16],
-    path_by_target: HashMap<Arc<str>, Path>,
+    path_by_target: BTreeMap<Arc<str>, Path>,
     source_by_user: HashMap<Arc<str>, Source>,
     /// Sources that want an acknowledgement sent.
     acks: Vec<Arc<str>>,
@@ -90,12 +90,12 @@ pub struct Session {
     handled: u64,
     /// Bytes of buffers that are coming in or wait for the application.
     held_buffers: u64,
-    sending_by_task: HashMap<TaskId, Sending>,
+    sending_by_task: BTreeMap<TaskId, Sending>,
     /// Whose turn it is to put a chunk on the bulk connection.
     ring: VecDeque<TaskId>,
     /// Bytes read from sources, or being read, and not yet queued for sending.
     read_ahead: usize,
-    receiving_by_id: HashMap<u64, Receiving>,
+    receiving_by_id: BTreeMap<u64, Receiving>,
     receiving_id_by_key: HashMap<(Arc<str>, TaskId), u64>,
     next_receiving: u64,
     sent_outcomes: Outcomes<TaskId>,
@@ -123,17 +123,17 @@ impl Session {
             terms: Terms::default(),
             epoch: 0,
             session_id,
-            path_by_target: HashMap::new(),
+            path_by_target: BTreeMap::new(),
             source_by_user: HashMap::new(),
             acks: Vec::new(),
             commands_wait: false,
             delivered: 0,
             handled: 0,
             held_buffers: 0,
-            sending_by_task: HashMap::new(),
+            sending_by_task: BTreeMap::new(),
             ring: VecDeque::new(),
             read_ahead: 0,
-            receiving_by_id: HashMap::new(),
+            receiving_by_id: BTreeMap::new(),
             receiving_id_by_key: HashMap::new(),
             next_receiving: 1,
             sent_outcomes: Outcomes::new(),
@@ -198,9 +198,10 @@ impl Session {
         self.mode == Mode::Kept
     }
 
-    /// Nothing is bound to this session any more: no task, no transfer, nothing on disk.
+    /// Nothing is bound to this session any more: no task, no transfer, nothing on disk, no farewell under way.
     pub fn is_quiet(&self) -> bool {
-        self.sending_by_task.is_empty()
+        !matches!(self.mode, Mode::LoggingOut { .. } | Mode::Ending)
+            && self.sending_by_task.is_empty()
             && self.receiving_by_id.is_empty()
             && self.path_by_target.values().all(Path::is_idle)
     }
@@ -231,15 +232,6 @@ impl Session {
             Receipt::Buffer { size } => self.held_buffers = self.held_buffers.saturating_sub(size),
         }
         self.settle(now);
-    }
-
-    /// Ends everything at once, without waiting for the relay: the last call before the session is dropped.
-    /// Terminal events come out as outputs; [`out`](Self::out) may still hold a farewell worth writing.
-    pub fn shut_down(&mut self, now: Now) {
-        self.leave(now);
-        self.mode = Mode::Idle;
-        self.line = Line::Down;
-        self.bulk = Bulk::Closed;
     }
 
     /// Ends everything because of a fault of the shell's: what may have arrived with 1107, all else with `err`.
@@ -301,6 +293,9 @@ impl Session {
             }
         }
         self.abort_receivings(code::CONNECTIONLOST);
+        // Senders begin again with an incarnation that has received nothing.
+        self.source_by_user.clear();
+        self.acks.clear();
     }
 
     /// A token for the next login or renewal.

@@ -1,6 +1,6 @@
 //! Where the targets are, and who is online.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +49,8 @@ pub(super) struct Path {
     pub next_position: u64,
     /// The target takes commands up to here.
     pub limit: u64,
+    /// The target has been asked for its limit since there was news of it.
+    pub probed: bool,
     /// Transfers to this target.
     pub transfers: Vec<TaskId>,
     /// Transfers that have ended here and of which the target has not yet confirmed the end.
@@ -65,6 +67,7 @@ impl Path {
             sent: 0,
             next_position: 0,
             limit: INITIAL_COMMAND_LIMIT,
+            probed: false,
             transfers: Vec::new(),
             farewells: Vec::new(),
         }
@@ -84,6 +87,7 @@ impl Path {
         self.next_position = 0;
         self.limit = INITIAL_COMMAND_LIMIT;
         self.sent = 0;
+        self.probed = false;
         self.busy = 0;
         self.farewells.clear();
     }
@@ -93,6 +97,9 @@ impl Session {
     /// The path to a target, looked up if it is new.
     pub(super) fn path(&mut self, target: &Arc<str>) -> &mut Path {
         let up = matches!(self.line, Line::Up { .. });
+        if let Some(PathState::Away { since }) = self.path_by_target.get(target).map(|path| path.state) {
+            self.scan_by(since + AWAY_PATIENCE);
+        }
         let path = self.path_by_target.entry(target.clone()).or_insert_with(Path::new);
         if path.state == PathState::Unknown && up {
             path.state = PathState::Finding;
@@ -142,12 +149,17 @@ impl Session {
             self.source_gone(&user, news.epoch);
         }
         let Some(path) = self.path_by_target.get_mut(&user) else { return Ok(()) };
-        // News of an incarnation that nothing here is bound to.
-        if path.state == PathState::Finding || (path.epoch != 0 && news.epoch != path.epoch) {
+        // Epochs grow, so a later one that is on has replaced the one that tasks are bound to.
+        let meant = match state {
+            PeerState::On => news.epoch >= path.epoch,
+            PeerState::Gone => path.epoch == 0 || [path.epoch, 0].contains(&news.epoch),
+            _ => path.epoch == 0 || news.epoch == path.epoch,
+        };
+        if path.state == PathState::Finding || !meant {
             return Ok(());
         }
         let by_class = match state {
-            PeerState::On => path.state == PathState::On,
+            PeerState::On => path.state == PathState::On && news.epoch == path.epoch,
             PeerState::Busy => true,
             _ => false,
         };
@@ -224,6 +236,7 @@ impl Session {
         if class & CLASS_COMMANDS != 0 {
             if let Some(path) = self.path_by_target.get_mut(target) {
                 path.sent = 0;
+                path.probed = false;
             }
             self.pump_commands(target);
             self.cancels_to(target);
@@ -308,7 +321,7 @@ impl Session {
     }
 
     /// Questions that the lost link leaves without an answer.
-    pub(super) fn fail_queries(&mut self, open: HashMap<u32, Pending>, err: i32) {
+    pub(super) fn fail_queries(&mut self, open: BTreeMap<u32, Pending>, err: i32) {
         for pending in open.into_values() {
             match pending {
                 Pending::Users { cookie, .. } => self.event(Event::UsersRslt { err, users: Vec::new(), cookie }),

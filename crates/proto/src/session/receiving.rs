@@ -154,6 +154,10 @@ impl Session {
             self.held_buffers += size;
         }
         self.outputs.push_back(Output::OpenSink { id, kind, size });
+        if !matches!(self.line, Line::Up { .. }) {
+            // The sender offers again when this link is back.
+            return;
+        }
         if go {
             self.wire.out.routed(&source, epoch, &Go { task, offset: 0, limit });
         } else if size > INITIAL_WINDOW {
@@ -283,10 +287,14 @@ impl Session {
             return;
         }
         receiving.written = written;
-        receiving.limit = receiving.limit.max(written + window);
+        // The sender must hear before it has used up what it was granted, however the windows have changed since.
+        let nearly_used_up = receiving.limit.saturating_sub(written) <= window / 2;
+        let confirm = nearly_used_up || written - receiving.confirmed >= CONFIRM_EVERY || written == receiving.size;
+        if confirm {
+            receiving.limit = receiving.limit.max(written + window);
+        }
         let (size, limit, task, epoch) = (receiving.size, receiving.limit, receiving.task, receiving.epoch);
         let source = receiving.source.clone();
-        let confirm = written - receiving.confirmed >= CONFIRM_EVERY.min(window / 2) || written == size;
         if confirm {
             receiving.confirmed = written;
         }
@@ -374,7 +382,8 @@ impl Session {
     pub(super) fn receivings_of_gone(&mut self, user: &Arc<str>, epoch: u64) {
         // What has arrived completely is not given up because its sender has gone.
         let of_user = |receiving: &Receiving| {
-            receiving.source == *user && receiving.epoch == epoch && receiving.phase != Phase::Finishing
+            let meant = [receiving.epoch, 0].contains(&epoch);
+            receiving.source == *user && meant && receiving.phase != Phase::Finishing
         };
         for id in self.receiving_ids(of_user) {
             self.abort(id, code::CONNECTIONLOST, false);
