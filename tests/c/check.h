@@ -93,7 +93,7 @@ static inline long counter_get(struct counter *counter)
     return value;
 }
 
-/* Whether the number reached `value` within `seconds` (of an ordinary run). */
+/* Whether the number reached `value` within `seconds` (of an ordinary run); below 0: whether it has by now. */
 static inline int counter_reaches(struct counter *counter, long value, double seconds)
 {
     struct timespec until;
@@ -101,7 +101,7 @@ static inline int counter_reaches(struct counter *counter, long value, double se
     clock_gettime(CLOCK_REALTIME, &until);
     until.tv_sec += (time_t)(seconds * check_slow()) + 1;
     pthread_mutex_lock(&counter->lock);
-    while (counter->value < value)
+    while (counter->value < value && seconds >= 0)
         if (pthread_cond_timedwait(&counter->changed, &counter->lock, &until) == ETIMEDOUT)
             break;
     reached = counter->value >= value;

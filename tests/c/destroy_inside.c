@@ -8,7 +8,7 @@
 
 #include "check.h"
 
-enum { COMMANDS = 40, BUFFERS = 3, BUFFER_SIZE = 8 * 1024 * 1024 };
+enum { COMMANDS = 40, BUFFERS = 3 };
 enum occasion { IN_PROGRESS, IN_CMD_RESULT, IN_NOTIFY_CMD, OCCASIONS };
 static const char *const occasion_names[OCCASIONS] = { "SendProgress", "SendCmdRlst", "NotifyCmdData" };
 
@@ -36,6 +36,7 @@ static struct {
 } state = { PTHREAD_MUTEX_INITIALIZER, IN_PROGRESS, NULL, NULL, 0 };
 
 static unsigned char *content;
+static size_t content_len; /* enough to be under way for a while */
 
 /* In a callback of `party`: is it time? Then destroys the victim. */
 static void maybe_destroy(struct party *party, enum occasion occasion)
@@ -139,7 +140,7 @@ static void send_all(struct party *party, const char *target)
     for (i = 0; i < COMMANDS + BUFFERS; i++) {
         struct task *task = &party->tasks[i];
         CRVideo_Err err = i < BUFFERS
-            ? CRVideo_SendBuffer(party->session, target, content, BUFFER_SIZE, NULL, task, NULL)
+            ? CRVideo_SendBuffer(party->session, target, content, content_len, NULL, task, NULL)
             : CRVideo_SendCmd(party->session, target, content, 100, NULL, task, NULL);
         if (err == CRVideo_NOERR) {
             task->accepted = 1;
@@ -158,6 +159,25 @@ static void check_tasks(const struct party *party)
         if (party->tasks[i].ended != party->tasks[i].accepted)
             FAIL("%s: send %d ended %d times", party->name, i, party->tasks[i].ended);
     pthread_mutex_unlock(&state.lock);
+}
+
+/* Waits until every send of a party has ended; both queues are polled meanwhile, if there are any. */
+static void wait_for_ends(struct party *party, CRVideo_Queue queue, CRVideo_Queue other_queue)
+{
+    double deadline = check_now() + 45.0 * check_slow();
+    int i;
+    while (!counter_reaches(&party->ended, party->accepted, -1)) {
+        if (queue == 0 ? !counter_reaches(&party->ended, party->accepted, 45) : check_now() > deadline) {
+            for (i = 0; i < COMMANDS + BUFFERS; i++)
+                if (party->tasks[i].ended < party->tasks[i].accepted)
+                    fprintf(stderr, "%s: %s %d has no end\n", party->name, i < BUFFERS ? "buffer" : "command", i);
+            FAIL("%s: %ld sends, but %ld ends", party->name, party->accepted, counter_get(&party->ended));
+        }
+        if (queue != 0)
+            CHECK_OK(CRVideo_PollEvents(queue, 10, NULL));
+        if (other_queue != queue)
+            CHECK_OK(CRVideo_PollEvents(other_queue, 10, NULL));
+    }
 }
 
 /* Everything that was put into a queue before has been handled when this returns. */
@@ -195,22 +215,9 @@ static void play(enum occasion occasion, int destroy_self, CRVideo_Queue queue, 
     carol.accepted++;
     send_all(&alice, "bob");
 
-    if (queue == 0) {
-        WAIT_FOR(alice.ended, alice.accepted);
-        WAIT_FOR(bob.ended, bob.accepted);
-        WAIT_FOR(carol.ended, carol.accepted);
-    } else {
-        double deadline = check_now() + 60.0 * check_slow();
-        while (counter_get(&alice.ended) < alice.accepted || counter_get(&bob.ended) < bob.accepted ||
-               counter_get(&carol.ended) < carol.accepted) {
-            CHECK_OK(CRVideo_PollEvents(queue, 10, NULL));
-            if (other_queue != queue)
-                CHECK_OK(CRVideo_PollEvents(other_queue, 10, NULL));
-            if (check_now() > deadline)
-                FAIL("time is up: alice %ld of %ld, bob %ld of %ld, carol %ld of %ld", counter_get(&alice.ended),
-                     alice.accepted, counter_get(&bob.ended), bob.accepted, counter_get(&carol.ended), carol.accepted);
-        }
-    }
+    wait_for_ends(&alice, queue, other_queue);
+    wait_for_ends(&bob, queue, other_queue);
+    wait_for_ends(&carol, queue, other_queue);
     CHECK(state.done);
     flush_queue(queue);
     if (other_queue != queue)
@@ -256,7 +263,8 @@ int main(int argc, char **argv)
     int self;
 
     check_begin(argc, argv);
-    content = (unsigned char *)calloc(1, BUFFER_SIZE);
+    content_len = 8 * 1024 * 1024 / (size_t)check_slow();
+    content = (unsigned char *)calloc(1, content_len);
     CHECK(content != NULL);
     CHECK_OK(CRVideo_CreateQueue(&queue));
     CHECK_OK(CRVideo_CreateQueue(&other_queue));

@@ -9,7 +9,7 @@
 
 #include "check.h"
 
-enum { SIZE = 16 * 1024 * 1024, STATUS = 42 };
+enum { SIZE = 4 * 1024 * 1024, STATUS = 42 };
 
 static struct counter progressed = COUNTER_INIT;
 static int exit_in_callback;

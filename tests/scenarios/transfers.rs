@@ -336,3 +336,25 @@ fn a_cancel_without_a_link_is_answered_at_once_and_kept() {
     assert_eq!(alice.result(task), code::SEND_CANCELLED);
     assert_eq!(ended(&bob), (task, code::SEND_CANCELLED));
 }
+
+#[test]
+fn a_sender_that_died_in_the_middle_may_send_the_same_id_again() {
+    let world = World::new();
+    let bob = world.user("bob");
+    bob.ask_for_offers();
+    let id = TaskId::random([4; 16]);
+    let send = |user: &User| {
+        let options = SendOptions { task: Some(id), ..SendOptions::default() };
+        client::send_buffer(user.session, "bob", &content(1_000_000), options, 2).unwrap();
+        assert_eq!(offer(&bob).0, id);
+    };
+    let first = world.user("alice");
+    send(&first);
+    // A new login takes the place of the one whose program has died.
+    let second = world.user("alice");
+    assert_eq!(ended(&bob), (id, code::CONNECTIONLOST));
+    send(&second);
+    client::accept_transfer(bob.session, "alice", id, None).unwrap();
+    assert_eq!(second.result(id), code::NOERR);
+    assert!(bob.buffer().2 == content(1_000_000));
+}

@@ -7,7 +7,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::artefacts::{Profile, library, relay};
-use crate::process::{self, Beside, Failure, Outcome, Scratch, cannot, output_of, root, run_within, target_dir};
+use crate::process::{
+    self, Beside, Failure, Outcome, Scratch, cannot, output_of, root, run_within, target_dir, value_in,
+};
 use crate::tools;
 
 const COMMAND: &str = "open door 4";
@@ -159,10 +161,7 @@ struct Login {
 
 impl Login {
     fn of(ready_line: &str, place: &Place) -> Outcome<Self> {
-        let value = |key: &str| {
-            let found = ready_line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-            found.map(str::to_owned).ok_or_else(|| Failure::new(format!("the relay's ready line has no {key}")))
-        };
+        let value = |key| value_in(ready_line, key);
         let (address, project, secret) = (value("listen")?, value("project")?, value("secret")?);
         let secret_file = place.file("secret", |file| file.write_all(secret.as_bytes()))?;
         Ok(Self { address, project, secret: format!("@{}", secret_file.display()) })

@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod artefacts;
+mod bench;
 mod checks;
 mod demo;
 mod process;
@@ -60,6 +61,13 @@ apt-get; elsewhere they are named and nothing runs (exit code 2).",
         run: |arguments| no_arguments(arguments).and_then(|()| checks::header()),
     },
     Command {
+        name: "bench",
+        arguments: "[FIGURE…] [OPTION…]",
+        summary: "measure memory, throughput and latency, and print a table",
+        details: bench::DETAILS,
+        run: bench::run,
+    },
+    Command {
         name: "ci",
         arguments: "",
         summary: "formatting, clippy and all tests: what must pass before a change goes in",
@@ -113,7 +121,7 @@ fn no_arguments(arguments: &[String]) -> Outcome<()> {
 fn print_overview() {
     println!("Usage: cargo xtask COMMAND\n");
     for command in COMMANDS {
-        println!("  {:14} {}", format!("{} {}", command.name, command.arguments), command.summary);
+        println!("  {:27} {}", format!("{} {}", command.name, command.arguments), command.summary);
     }
     println!("\n`cargo xtask help COMMAND` says more about one of them.");
 }

@@ -1,9 +1,9 @@
 //! Running other programs: to the end, or beside us until a guard is dropped.
 
 use std::fmt;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -117,13 +117,24 @@ impl Drop for Killed {
 pub struct Beside {
     name: &'static str,
     child: Killed,
+    /// Its standard input, when it takes one.
+    input: Option<ChildStdin>,
     lines: Receiver<String>,
 }
 
 impl Beside {
     /// Starts a program and reads its standard output.
     pub fn start(name: &'static str, command: &mut Command) -> Outcome<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        Self::begin(name, command.stdin(Stdio::null()))
+    }
+
+    /// The same for a program that `tell` gives lines to.
+    pub fn start_told(name: &'static str, command: &mut Command) -> Outcome<Self> {
+        Self::begin(name, command.stdin(Stdio::piped()))
+    }
+
+    fn begin(name: &'static str, command: &mut Command) -> Outcome<Self> {
+        command.stdout(Stdio::piped());
         let mut child = command.spawn().map(Killed).map_err(|error| cannot_start(command, &error))?;
         let (sender, lines) = channel();
         if let Some(stdout) = child.0.stdout.take() {
@@ -134,7 +145,28 @@ impl Beside {
                 }
             });
         }
-        Ok(Self { name, child, lines })
+        let input = child.0.stdin.take();
+        Ok(Self { name, child, input, lines })
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.0.id()
+    }
+
+    /// Writes a line to the program's standard input.
+    pub fn tell(&mut self, line: &str) -> Outcome<()> {
+        let written = self.input.as_mut().map(|input| writeln!(input, "{line}").and_then(|()| input.flush()));
+        match written {
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(Failure::new(format!("{} takes no more lines: {error}", self.name))),
+            None => Err(Failure::new(format!("{} takes no lines", self.name))),
+        }
+    }
+
+    /// Sends the program a signal, by name.
+    pub fn signal(&self, signal: &str) -> Outcome<()> {
+        run(Command::new("kill").arg("-s").arg(signal).arg(self.id().to_string()))
     }
 
     /// Waits for a line that `wanted` makes something of; other lines are passed over.
@@ -164,7 +196,7 @@ impl Beside {
 
     /// Asks the program to end, and waits until it has.
     pub fn stop(mut self, timeout: Duration) -> Outcome<()> {
-        run(Command::new("kill").arg("-TERM").arg(self.child.0.id().to_string()))?;
+        self.signal("TERM")?;
         self.child.wait(timeout, self.name).map(drop)
     }
 }
@@ -190,6 +222,12 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// The value of a word `key=value` in a line.
+pub fn value_in(line: &str, key: &str) -> Outcome<String> {
+    let found = line.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+    found.map(str::to_owned).ok_or_else(|| Failure::new(format!("there is no {key} in the line `{line}`")))
 }
 
 fn cannot_start(command: &Command, error: &std::io::Error) -> Failure {
@@ -223,6 +261,16 @@ mod tests {
         let beside = Beside::start("the shell", &mut shell("echo one; echo two; sleep 60")).unwrap();
         let found = beside.wait_for(Duration::from_secs(20), |line| line.strip_prefix("tw").map(str::to_owned));
         assert_eq!(found.unwrap(), "o");
+    }
+
+    #[test]
+    fn a_program_is_told_lines_and_answers() {
+        let mut told = Beside::start_told("cat", &mut Command::new("cat")).unwrap();
+        told.tell("size=12 name=x").unwrap();
+        let line = told.wait_for(Duration::from_secs(20), |line| Some(line.to_owned())).unwrap();
+        assert_eq!(value_in(&line, "name").unwrap(), "x");
+        assert!(value_in(&line, "nam").is_err());
+        assert!(Beside::start("the shell", &mut shell("exec sleep 60")).unwrap().tell("x").is_err());
     }
 
     #[test]

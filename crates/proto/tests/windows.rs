@@ -61,8 +61,8 @@ impl Bob {
         self.look();
     }
 
-    /// A message as the relay forwards it.
-    fn from_alice<M: Message>(&mut self, message: &M) {
+    /// A message of Alice's, as the relay forwards it.
+    fn hear<M: Message>(&mut self, message: &M) {
         let mut whole = OutQueue::default();
         whole.routed("bob", 9, message);
         let bytes = whole.take();
@@ -97,7 +97,7 @@ impl Bob {
     }
 
     fn offer(&mut self, number: u8) {
-        self.from_alice(&Offer { task: task(number), kind: 2, name: "f".into(), size: SIZE, repeated: false });
+        self.hear(&Offer { task: task(number), kind: 2, name: "f".into(), size: SIZE, repeated: false });
     }
 
     /// Alice sends all that she may of a task, and it is written.
@@ -105,7 +105,7 @@ impl Bob {
         while *sent < self.granted[usize::from(number)].min(SIZE) {
             let len = (self.granted[usize::from(number)].min(SIZE) - *sent).min(262_144);
             let data = Bytes::from(vec![0; usize::try_from(len).unwrap()]);
-            self.from_alice(&Data { task: task(number), offset: *sent, data });
+            self.hear(&Data { task: task(number), offset: *sent, data });
             *sent += len;
             for (id, _) in std::mem::take(&mut self.pending) {
                 self.session.sink_written(id, *sent, NOW);
@@ -127,10 +127,10 @@ fn a_sender_always_has_credit_again_when_all_that_it_sent_is_written() {
         // One piece with all the others there, then without them: the windows change under the sender's feet.
         let first = bob.granted[0].min(262_144);
         let data = Bytes::from(vec![0; usize::try_from(first).unwrap()]);
-        bob.from_alice(&Data { task: task(0), offset: 0, data });
+        bob.hear(&Data { task: task(0), offset: 0, data });
         sent += first;
         for number in 1..=beside {
-            bob.from_alice(&Cancel { task: task(number), code: 1105 });
+            bob.hear(&Cancel { task: task(number), code: 1105 });
         }
         for (id, _) in std::mem::take(&mut bob.pending) {
             bob.session.sink_written(id, sent, NOW);
@@ -154,14 +154,14 @@ fn a_sender_keeps_credit_while_others_come_and_go() {
         assert!(granted > sent, "no credit in round {round}");
         let len = (granted - sent).min(262_144);
         let data = Bytes::from(vec![0; usize::try_from(len).unwrap()]);
-        bob.from_alice(&Data { task: task(0), offset: sent, data });
+        bob.hear(&Data { task: task(0), offset: sent, data });
         sent += len;
         // Ten transfers come, and ten rounds later they go.
         for number in 1..=10 {
             if round % 20 == 0 {
                 bob.offer(number + (round / 20) * 11);
             } else if round % 20 == 10 {
-                bob.from_alice(&Cancel { task: task(number + (round / 20) * 11), code: 1105 });
+                bob.hear(&Cancel { task: task(number + (round / 20) * 11), code: 1105 });
             }
         }
         for (id, _) in std::mem::take(&mut bob.pending) {

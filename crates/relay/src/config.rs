@@ -13,8 +13,9 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 pub const MAX_SECRETS: usize = 2;
 /// The development project's id.
 pub const DEV_PROJECT: i64 = 1;
-/// Users of an earlier run are waited for no longer than this, whatever the resume window.
-pub const MAX_STARTUP_GRACE: Duration = Duration::from_secs(10);
+/// Users of an earlier run are waited for no longer than this, whatever the resume window: a client tries again at
+/// least every 12 s.
+pub const MAX_STARTUP_GRACE: Duration = Duration::from_secs(20);
 /// The time to flush last words when the relay stops.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(2);
 

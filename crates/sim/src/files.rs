@@ -27,8 +27,8 @@ impl Source {
         if self.fails_at.is_some_and(|at| end > at) || end > self.data.len() {
             return None;
         }
-        let hash = (end == self.data.len())
-            .then(|| *self.hash.get_or_insert_with(|| *blake3::hash(&self.data).as_bytes()));
+        let hash =
+            (end == self.data.len()).then(|| *self.hash.get_or_insert_with(|| *blake3::hash(&self.data).as_bytes()));
         Some((self.data.slice(start..end), hash))
     }
 }

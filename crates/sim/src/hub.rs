@@ -28,6 +28,7 @@ struct Socket {
 pub(crate) struct Hub {
     pub(crate) core: Core,
     started: Duration,
+    pub(crate) stopping: bool,
     sockets: BTreeMap<ConnectionId, Socket>,
 }
 
@@ -65,7 +66,7 @@ impl World {
         let tenant = Tenant { id: PROJECT, secrets: vec![SECRET.to_owned()], max_file: 0 };
         let random = Box::new(move || Some(rng.bytes()));
         let core = Core::new(self.plan.settings.clone(), vec![tenant], epochs, random);
-        self.hub = Some(Hub { core, started: self.now, sockets: BTreeMap::new() });
+        self.hub = Some(Hub { core, started: self.now, stopping: false, sockets: BTreeMap::new() });
     }
 
     /// The relay says good-bye; its shell gives it a moment.
@@ -73,6 +74,7 @@ impl World {
         let now = self.hub_now();
         let Some(hub) = &mut self.hub else { return };
         hub.core.stop(now);
+        hub.stopping = true;
         self.trace.note(2, 0, 0, || "the relay stops".to_owned());
         self.tend_hub();
     }
@@ -110,7 +112,7 @@ impl World {
         let now = self.hub_now();
         let Some(line) = self.links.get_mut(&link) else { return };
         let (Some(id), Some(hub)) = (line.hub, self.hub.as_mut()) else { return };
-        let got = line.up.read(self.now);
+        let got = line.up.read(self.now, &mut self.rng);
         let Some(socket) = hub.sockets.get_mut(&id) else { return };
         match got {
             Got::Nothing => return,
@@ -175,7 +177,8 @@ impl World {
                     Output::Wait => return,
                     Output::Close => {
                         socket.lingers = true;
-                        self.shut_down_at_hub(socket.link);
+                        let link = socket.link;
+                        self.shut_down_at_hub(link);
                         return self.later(LINGER, Happening::LingerOver(id));
                     }
                     Output::Gone => return self.drop_socket(id),

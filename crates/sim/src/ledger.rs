@@ -10,10 +10,12 @@ use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::session::{Event, Kind};
 
+/// So long after all faults have stopped, whatever can go on goes on.
+const RECOVERY: Duration = Duration::from_secs(20);
 /// How late a result may be.
 const LATE: Duration = Duration::from_secs(2);
-/// Progress is told no more often than this.
-const PROGRESS_EVERY: Duration = Duration::from_millis(50);
+/// Progress is told every 50 ms at most; the shell may pass it on with a delay that varies by a little.
+const PROGRESS_EVERY: Duration = Duration::from_millis(45);
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub(crate) struct Call {
     pub(crate) repeats: Option<usize>,
     /// It must succeed.
     pub(crate) probe: bool,
+    /// The application chose the id.
+    pub(crate) chosen: bool,
 }
 
 #[derive(Debug)]
@@ -50,7 +54,8 @@ struct Entry {
     paced: Option<Duration>,
     /// `CancelRslt` has promised that it ends as cancelled.
     cancelled: bool,
-    cancel_asked: bool,
+    /// `CancelRslt` has said that the task's own end will tell.
+    left_open: bool,
     ended: Option<(i32, Duration)>,
 }
 
@@ -70,17 +75,6 @@ struct Incoming {
     ended: bool,
 }
 
-/// How a run may end.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Counts {
-    pub(crate) calls: u64,
-    pub(crate) delivered: u64,
-    pub(crate) unknown: u64,
-    pub(crate) failed: u64,
-    pub(crate) repeated: u64,
-    pub(crate) cancels: u64,
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     entries: Vec<Entry>,
@@ -96,9 +90,12 @@ pub(crate) struct Ledger {
     open_sinks: BTreeSet<(usize, u64)>,
     open_sources: BTreeSet<(usize, TaskId)>,
     line_off: BTreeMap<usize, bool>,
+    /// Since when nothing is broken any more.
+    pub(crate) healed_at: Option<Duration>,
     /// Nothing is broken on purpose: outcomes that only faults explain are wrong.
     pub(crate) calm: bool,
-    pub(crate) counts: Counts,
+    /// How often what has happened.
+    pub(crate) sights: BTreeMap<String, u64>,
     pub(crate) violation: Option<String>,
 }
 
@@ -107,28 +104,29 @@ impl Ledger {
         self.violation.get_or_insert(what.into());
     }
 
+    pub(crate) fn saw(&mut self, what: impl Into<String>) {
+        *self.sights.entry(what.into()).or_default() += 1;
+    }
+
     // ---- what was asked for -------------------------------------------------------------------------------
 
     pub(crate) fn called(&mut self, call: Call) {
         let at = self.entries.len();
-        self.counts.calls += 1;
-        self.counts.repeated += u64::from(call.repeats.is_some());
+        self.saw("calls");
+        if call.repeats.is_some() {
+            self.saw("repeated calls");
+        }
         self.calls_by_task.entry(call.task).or_default().push(at);
         self.entry_by_cookie.insert(call.cookie, at);
         if call.what != What::Command {
             self.open_sources.insert((call.party, call.task));
         }
-        let entry = Entry { call, told: None, paced: None, cancelled: false, cancel_asked: false, ended: None };
+        let entry = Entry { call, told: None, paced: None, cancelled: false, left_open: false, ended: None };
         self.entries.push(entry);
     }
 
     pub(crate) fn cancel_called(&mut self, party: usize, task: TaskId, cookie: usize) {
-        self.counts.cancels += 1;
         self.cancels.insert(cookie, Cancel { party, task, answered: false });
-        for at in self.calls_by_task.get(&task).cloned().unwrap_or_default() {
-            let entry = &mut self.entries[at];
-            entry.cancel_asked |= entry.call.party == party;
-        }
     }
 
     pub(crate) fn asked(&mut self, party: usize, what: &'static str, cookie: usize) {
@@ -164,6 +162,10 @@ impl Ledger {
         goes_on.map(|((_, source, task), _)| (source.clone(), *task)).collect()
     }
 
+    pub(crate) fn is_line_off(&self, party: usize) -> bool {
+        self.line_off.get(&party).copied().unwrap_or(false)
+    }
+
     pub(crate) fn all_ended(&self) -> bool {
         self.entries.iter().all(|entry| entry.ended.is_some())
             && self.cancels.values().all(|cancel| cancel.answered)
@@ -175,7 +177,10 @@ impl Ledger {
     /// A session has told its application something. `content` is what a finished sink holds.
     pub(crate) fn heard(&mut self, party: usize, user: &str, event: &Event, content: Option<Bytes>, now: Duration) {
         match event {
-            Event::LoginRslt { cookie, .. } => self.answered(party, "login", *cookie),
+            Event::LoginRslt { cookie, .. } => {
+                self.line_off.remove(&party);
+                self.answered(party, "login", *cookie);
+            }
             Event::LogoutRslt { cookie, .. } => self.answered(party, "logout", *cookie),
             Event::UsersRslt { cookie, .. } => self.answered(party, "users", *cookie),
             Event::WatchRslt { cookie, .. } => self.answered(party, "watch", *cookie),
@@ -219,7 +224,8 @@ impl Ledger {
                 self.receive_progress(party, source, *task, *received, *total);
             }
             Event::TransferEnded { source, task, err } => self.transfer_ended(party, source, *task, *err),
-            Event::LineOff { .. } => {
+            Event::LineOff { err } => {
+                self.saw(format!("lines lost with {err}"));
                 self.line_off.insert(party, true);
             }
             Event::LineOn => {
@@ -248,18 +254,14 @@ impl Ledger {
         if let Some((before, _)) = entry.ended.replace((err, now)) {
             return self.violated(format!("I1: task {task:?} ended twice, with {before} and {err}"));
         }
-        let (told, cancelled, cancel_asked) = (entry.told, entry.cancelled, entry.cancel_asked);
+        let (told, cancelled, left_open) = (entry.told, entry.cancelled, entry.left_open);
         if what != call.what {
             self.violated(format!("task {task:?} is {:?} and ended as {what:?}", call.what));
         }
         if !code::ALL.contains(&err) {
             self.violated(format!("task {task:?} ended with {err}, which is no code of the contract"));
         }
-        match err {
-            code::NOERR => self.counts.delivered += 1,
-            code::SEND_OUTCOME_UNKNOWN => self.counts.unknown += 1,
-            _ => self.counts.failed += 1,
-        }
+        self.saw(format!("{} with {err}", if what == What::Command { "commands" } else { "transfers" }));
         self.check_outcome(task, err);
         if let Some(first) = call.repeats {
             let expected = self.entries[first].ended.map(|(err, _)| err);
@@ -277,11 +279,18 @@ impl Ledger {
         if cancelled && err != code::SEND_CANCELLED {
             self.violated(format!("I7: task {task:?} ended with {err} though its cancelling had succeeded"));
         }
-        if call.repeats.is_none() && err == code::SEND_CANCELLED && !(cancelled && cancel_asked) {
+        if call.repeats.is_none() && err == code::SEND_CANCELLED && !cancelled && !left_open {
             self.violated(format!("I7: task {task:?} ended as cancelled, and no CancelRslt said so before"));
         }
         if call.probe && err != code::NOERR {
-            self.violated(format!("I12: {:?} to {} ended with {err} after everything was healed", call.what, call.target));
+            self.violated(format!(
+                "I12: {:?} to {} ended with {err} after everything was healed",
+                call.what, call.target
+            ));
+        }
+        let stuck = [code::SEND_OUTCOME_UNKNOWN, code::SOCKETTIMEOUT, code::CONNECTIONLOST].contains(&err);
+        if stuck && self.healed_at.is_some_and(|at| now >= at + RECOVERY) {
+            self.violated(format!("I12: task {task:?} ({what:?}) was stuck long after everything was healed: {err}"));
         }
         let only_by_faults = [
             code::SEND_OUTCOME_UNKNOWN,
@@ -341,17 +350,17 @@ impl Ledger {
         if std::mem::replace(&mut cancel.answered, true) {
             return self.violated(format!("I7: two cancel results for task {task:?}"));
         }
-        if err != code::NOERR {
-            return;
-        }
-        for at in self.calls_by_task.get(&task).cloned().unwrap_or_default() {
-            let entry = &mut self.entries[at];
-            if entry.ended.is_none() && entry.call.party == party {
-                entry.cancelled = true;
-                return;
+        self.saw(format!("cancels with {err}"));
+        let calls = self.calls_by_task.get(&task).cloned().unwrap_or_default();
+        let runs = |at: &&usize| self.entries[**at].ended.is_none() && self.entries[**at].call.party == party;
+        match (err, calls.iter().find(runs)) {
+            (code::NOERR, Some(at)) => self.entries[*at].cancelled = true,
+            (code::CONNECTIONLOST, Some(at)) => self.entries[*at].left_open = true,
+            (code::NOERR | code::CONNECTIONLOST, None) => {
+                self.violated(format!("I7: cancelling task {task:?} gave {err}, and there is no such task"));
             }
+            _ => {}
         }
-        self.violated(format!("I7: cancelling task {task:?} succeeded, and there is no such task"));
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -389,7 +398,8 @@ impl Ledger {
         if !ends.is_empty() && !ends.contains(&code::SEND_OUTCOME_UNKNOWN) {
             self.violated(format!("I2: task {task:?} was delivered after it had ended with {ends:?}"));
         }
-        if what == What::Command && let Some(last) = self.last_command.insert((call.party, party), at)
+        if what == What::Command
+            && let Some(last) = self.last_command.insert((call.party, party), at)
             && last > at
         {
             self.violated(format!("I4: task {task:?} from party {} to {party} came out of order", call.party));
@@ -430,6 +440,7 @@ impl Ledger {
     fn transfer_ended(&mut self, party: usize, source: &Arc<str>, task: TaskId, err: i32) {
         let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
         let (heard, ended) = (incoming.heard, std::mem::replace(&mut incoming.ended, true));
+        self.saw(format!("transfers ended at the receiver with {err}"));
         if !heard || ended || err == code::NOERR {
             self.violated(format!(
                 "party {party} hears that task {task:?} ended with {err} (heard of it: {heard}, ended before: {ended})"

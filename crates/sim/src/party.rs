@@ -60,6 +60,8 @@ pub(crate) struct Party {
     pub(crate) manners: Manners,
     /// Its turn has been scheduled.
     pub(crate) turn: bool,
+    /// When the session must be called.
+    pub(crate) deadline: Option<Duration>,
     pub(crate) destroyed: bool,
     pub(crate) wants_offers: bool,
 }
@@ -80,6 +82,7 @@ impl Party {
             reading: false,
             manners: Manners::Accepts,
             turn: false,
+            deadline: None,
             destroyed: false,
             wants_offers: false,
         }

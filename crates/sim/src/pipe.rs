@@ -7,16 +7,25 @@ use std::time::Duration;
 use bytes::Bytes;
 use crvideo_proto::out::OutQueue;
 
+use crate::rng::Rng;
+
 /// How a direction behaves.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manner {
     /// Bytes that fit between writer and reader.
     pub(crate) capacity: usize,
     pub(crate) latency: Duration,
-    /// Bytes that the reader gets at once.
+    /// Bytes that the reader gets at once, at most.
     pub(crate) portion: usize,
     /// Time between two portions.
     pub(crate) pause: Duration,
+}
+
+impl Manner {
+    /// Mostly all that may come at once, at times a part that splits frames anywhere.
+    fn portion(&self, rng: &mut Rng) -> usize {
+        if rng.percent(80) { self.portion } else { 1 + rng.below(self.portion) }
+    }
 }
 
 #[derive(Debug)]
@@ -76,13 +85,13 @@ impl Pipe {
     }
 
     /// What has come by now.
-    pub(crate) fn read(&mut self, now: Duration) -> Got {
+    pub(crate) fn read(&mut self, now: Duration, rng: &mut Rng) -> Got {
         if self.black_hole || self.frozen_until > now {
             return Got::Nothing;
         }
         match self.parts.front_mut() {
             Some((at, bytes)) if *at <= now => {
-                let portion = bytes.split_to(bytes.len().min(self.manner.portion));
+                let portion = bytes.split_to(bytes.len().min(self.manner.portion(rng)));
                 if bytes.is_empty() {
                     self.parts.pop_front();
                 }
@@ -119,6 +128,19 @@ impl Pipe {
         self.black_hole = true;
     }
 
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    pub(crate) fn swallows(&self) -> bool {
+        self.black_hole
+    }
+
+    /// What was swallowed is lost for good, and the end can be seen.
+    pub(crate) fn surface(&mut self) {
+        self.black_hole = false;
+    }
+
     /// The end comes behind the first `keep` bytes that are on their way; the rest is lost.
     pub(crate) fn end(&mut self, keep: usize, at: Duration) {
         let mut left = keep;
@@ -134,9 +156,5 @@ impl Pipe {
     /// Bytes on their way.
     pub(crate) fn held(&self) -> usize {
         self.held
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        self.ended.is_some()
     }
 }

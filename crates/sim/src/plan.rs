@@ -49,6 +49,10 @@ pub(crate) struct Plan {
     pub(crate) keeps_epochs: bool,
     /// How fast applications handle their events at most, in milliseconds each.
     pub(crate) slowness: u64,
+    /// How long a source or a sink takes at most for a piece, in milliseconds.
+    pub(crate) disk: u64,
+    /// Out of a hundred connections, so many are slow.
+    pub(crate) slow: u64,
     /// The largest command in most bursts.
     pub(crate) command_size: usize,
     /// Relay and clients use small buffers everywhere.
@@ -60,7 +64,7 @@ impl Plan {
         let calm = rng.percent(15);
         let narrow = rng.percent(25);
         let heartbeat = rng.millis(1_000, 20_000);
-        let seconds = |rng: &mut Rng, low, high| rng.millis(low * 1_000, high * 1_000);
+        let seconds = |rng: &mut Rng, low: u64, high: u64| rng.millis(low * 1_000, high * 1_000);
         let resume_window = rng.pick(&[5, 20, 60]);
         let grace = rng.pick(&[0, 3, 10]).min(resume_window);
         let settings = Settings {
@@ -72,7 +76,7 @@ impl Plan {
             startup_grace: Duration::from_secs(grace),
             stall_timeout: Duration::from_secs(30),
             command_queue: if narrow { rng.pick(&[64, 128]) * 1_024 } else { 1_024 * 1_024 },
-            bulk_queue: if narrow { rng.pick(&[64, 300]) * 1_024 } else { 4 * 1_024 * 1_024 },
+            bulk_queue: if narrow { rng.pick(&[512, 1_024]) * 1_024 } else { 4 * 1_024 * 1_024 },
         };
         let short = rng.percent(50) && !calm;
         let config = Config {
@@ -80,7 +84,7 @@ impl Plan {
             transfer_timeout: if short { seconds(rng, 2, 20) } else { Duration::from_secs(60) },
             offer_timeout: if short { seconds(rng, 1, 5) } else { Duration::from_secs(20) },
             buffer_limit: 1_280 * 1_024,
-            inbound_limit: rng.pick(&[2, 8, 8, 256]) * 1_024 * 1_024,
+            inbound_limit: rng.pick(&[512, 768, 2_048, 8_192, 262_144]) * 1_024,
             agent: "simulation",
         };
         let weights = Weights {
@@ -110,21 +114,38 @@ impl Plan {
             weights,
             bad_files: if rng.percent(30) { 10 } else { 0 },
             keeps_epochs: rng.percent(50),
-            slowness: rng.pick(&[1, 10, 100]),
-            command_size: rng.pick(&[100, 100, 2_000, 65_536]),
+            slowness: rng.pick(&[1, 10, 100, 400]),
+            disk: rng.pick(&[3, 3, 50, if calm { 50 } else { 500 }]),
+            slow: rng.pick(&[0, 10, 20, 60]),
+            command_size: rng.pick(&[100, 100, 2_000, 65_536, 65_536]),
             narrow,
         }
     }
 
+    /// How connections behave when all is well.
+    pub(crate) fn good_manner() -> Manner {
+        let capacity = 1_024 * 1_024;
+        Manner { capacity, latency: Duration::from_millis(1), portion: capacity, pause: Duration::from_micros(20) }
+    }
+
     /// How a new connection behaves in one direction.
     pub(crate) fn manner(&self, rng: &mut Rng, bulk: bool) -> Manner {
-        let slow = rng.percent(20);
+        let slow = rng.percent(self.slow);
+        if self.calm && slow {
+            // Slow, but not so slow that anybody's patience ends.
+            let (latency, pause) = (rng.millis(1, 30), Duration::from_micros(100));
+            return Manner { capacity: 64 * 1_024, latency, portion: 2_000, pause };
+        }
         Manner {
-            capacity: if self.narrow { rng.pick(&[3_000, 30_000]) } else { rng.pick(&[64 * 1_024, 1_024 * 1_024]) },
+            capacity: if self.narrow && !self.calm {
+                rng.pick(&[5_000, 30_000])
+            } else {
+                rng.pick(&[64 * 1_024, 1_024 * 1_024])
+            },
             latency: if slow { rng.millis(10, 200) } else { rng.millis(0, 3) },
             portion: match (slow, bulk) {
                 (true, true) => 20_000,
-                (true, false) => rng.pick(&[7, 100, 2_000]),
+                (true, false) => rng.pick(&[100, 2_000]),
                 (false, _) => rng.pick(&[1_448, 64 * 1_024, 1_024 * 1_024]),
             },
             pause: if slow { rng.millis(0, 3) } else { Duration::from_micros(20) },

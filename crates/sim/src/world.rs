@@ -1,7 +1,7 @@
 //! Time, and everything that moves in it.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -71,18 +71,37 @@ pub(crate) enum Happening {
     /// A party's shell carries out what its session wants.
     Turn(usize),
     /// A piece of a source has been read.
-    SourceRead { party: usize, task: TaskId, offset: u64, len: usize, generation: u32 },
+    SourceRead {
+        party: usize,
+        task: TaskId,
+        offset: u64,
+        len: usize,
+        generation: u32,
+    },
     /// A sink does a job.
-    SinkJob { party: usize, id: u64, job: Job, report_at: Duration },
+    SinkJob {
+        party: usize,
+        id: u64,
+        job: Job,
+        report_at: Duration,
+    },
     /// A sink's report reaches the session.
-    SinkDone { party: usize, id: u64, done: Done },
+    SinkDone {
+        party: usize,
+        id: u64,
+        done: Done,
+    },
     /// An application looks at its letters.
     Read(usize),
     /// An application answers an offer.
-    Decide { party: usize, source: Arc<str>, task: TaskId, accept: bool },
+    Decide {
+        party: usize,
+        source: Arc<str>,
+        task: TaskId,
+        accept: bool,
+    },
     /// An event that was held back on purpose.
     Tell(usize, Event),
-    StopHub,
     KillHub,
     StartHub,
 }
@@ -122,15 +141,8 @@ impl World {
     pub(crate) fn new(seed: u64, defect: Option<Defect>, with_lines: bool) -> Self {
         let mut rng = Rng::new(seed);
         let plan = Plan::draw(&mut rng);
-        let mut material = Vec::with_capacity(MATERIAL);
-        let mut pattern = Rng::new(seed ^ 1);
-        while material.len() < MATERIAL {
-            // Long stretches repeat, and every sixteen bytes still say where they are from.
-            let at = material.len() as u64;
-            material.extend_from_slice(&pattern.next().to_le_bytes());
-            material.extend_from_slice(&at.to_le_bytes());
-        }
-        let ledger = Ledger { calm: plan.calm, ..Ledger::default() };
+        let mut ledger = Ledger::default();
+        ledger.calm = plan.calm;
         let mut world = Self {
             plan,
             rng,
@@ -146,7 +158,7 @@ impl World {
             defect,
             struck: 0,
             held_back: None,
-            material: material.into(),
+            material: material(),
             healed: false,
             still: 0,
             next: 1,
@@ -201,7 +213,7 @@ impl World {
     fn step(&mut self, end: Duration) -> bool {
         let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
         let parties = self.parties.iter().enumerate();
-        let timer = parties.filter_map(|(at, party)| Some((party.session.deadline()?, at))).min();
+        let timer = parties.filter_map(|(at, party)| Some((party.deadline?, at))).min();
         let hub = self.hub_deadline();
         let Some(next) = [queued, timer.map(|(at, _)| at), hub].into_iter().flatten().min().filter(|at| *at <= end)
         else {
@@ -271,12 +283,12 @@ impl World {
             Happening::Read(party) => self.application_reads(party),
             Happening::Decide { party, source, task, accept } => {
                 let session = &mut self.parties[party].session;
-                let heard = if accept { session.accept(&source, task, now) } else { session.refuse(&source, task, now) };
+                let heard =
+                    if accept { session.accept(&source, task, now) } else { session.refuse(&source, task, now) };
                 self.trace.note(7, party as u64, u64::from(heard), || format!("party {party} decides: {accept}"));
                 self.touch(party);
             }
             Happening::Tell(party, event) => self.record(party, &event, None),
-            Happening::StopHub => self.stop_hub(),
             Happening::KillHub => self.kill_hub(),
             Happening::StartHub => self.start_hub(),
         }
@@ -289,6 +301,7 @@ impl World {
         let link = self.number();
         let bulk = conn == Conn::Bulk;
         let (up, down) = (self.plan.manner(&mut self.rng, bulk), self.plan.manner(&mut self.rng, bulk));
+        let (up, down) = if self.healed { (Plan::good_manner(), Plan::good_manner()) } else { (up, down) };
         let (up, down) = (Pipe::new(up), Pipe::new(down));
         self.links.insert(link, Link { party, conn, client: true, hub: None, up, down });
         self.parties[party].wired[index(conn)] = Some(Wired { link, open: false, given_up: false });
@@ -339,8 +352,13 @@ impl World {
 
     fn look_after_pause(&mut self, link: u64, way: Way) {
         let Some(line) = self.links.get_mut(&link) else { return };
+        let wired = self.parties[line.party].wired[index(line.conn)];
+        let read = match way {
+            Way::Up => line.hub.is_some(),
+            Way::Down => wired.is_some_and(|wired| wired.link == link && !wired.given_up),
+        };
         let pipe = line.pipe(way);
-        if pipe.look_at.is_some() {
+        if pipe.look_at.is_some() || !read {
             return;
         }
         let Some(at) = pipe.ready_at() else { return };
@@ -370,7 +388,9 @@ impl World {
             return;
         }
         let now = self.now_of_session();
-        let got = self.links.get_mut(&link).map_or(Got::Nothing, |line| line.down.read(self.now));
+        let Some(line) = self.links.get_mut(&link) else { return };
+        let got = line.down.read(self.now, &mut self.rng);
+        let handled = self.parties[party].handled;
         let session = &mut self.parties[party].session;
         match got {
             Got::Nothing => return,
@@ -378,8 +398,7 @@ impl World {
                 self.trace.mark(9, link, bytes.len() as u64);
                 let generation = session.generation(conn);
                 session.reader(conn).feed(&bytes);
-                session.handled_in_all(self.parties[party].handled);
-                let session = &mut self.parties[party].session;
+                session.handled_in_all(handled);
                 session.received(conn, now);
                 if session.generation(conn) != generation {
                     self.give_up(party, conn);
@@ -463,11 +482,25 @@ impl World {
 
     /// A session has been given something: its shell's turn comes soon.
     pub(crate) fn touch(&mut self, party: usize) {
+        self.parties[party].deadline = self.parties[party].session.deadline();
         if std::mem::replace(&mut self.parties[party].turn, true) {
             return;
         }
         let after = if self.rng.percent(80) { Duration::ZERO } else { self.rng.millis(0, 2) };
         self.later(after, Happening::Turn(party));
+    }
+
+    /// A destroyed session's last outputs are carried out, and its connections closed.
+    pub(crate) fn finish_destroyed(&mut self, party: usize) {
+        self.turn(party);
+        for conn in CONNS {
+            self.hang_up(party, conn, true);
+        }
+    }
+
+    /// What was going to break does not.
+    pub(crate) fn forget_faults(&mut self) {
+        self.queue.retain(|_, what| !matches!(what, Happening::KillHub));
     }
 
     fn turn(&mut self, party: usize) {
@@ -488,6 +521,7 @@ impl World {
                 break;
             }
         }
+        self.parties[party].deadline = self.parties[party].session.deadline();
     }
 
     fn output(&mut self, party: usize, output: Output) {
@@ -497,7 +531,7 @@ impl World {
             Output::Event(event) => self.told(party, event),
             Output::Read { task, offset, len, generation } => {
                 self.ledger.source_read(party, task);
-                let slow = self.rng.millis(0, 3);
+                let slow = self.rng.millis(0, if self.healed { 3 } else { self.plan.disk });
                 let Some(source) = self.parties[party].sources.get_mut(&task) else { return };
                 source.busy_until = source.busy_until.max(self.now) + slow;
                 let at = source.busy_until;
@@ -527,6 +561,7 @@ impl World {
                 self.sink_job(party, id, Job::Finish(hash));
             }
             Output::AbortSink { id } => {
+                self.ledger.saw("sinks aborted");
                 self.ledger.sink_used(party, id);
                 if let Some(sink) = self.parties[party].sinks.get_mut(&id) {
                     sink.stop();
@@ -539,7 +574,7 @@ impl World {
 
     /// Jobs of one sink are done in order; their reports may take a while.
     fn sink_job(&mut self, party: usize, id: u64, job: Job) {
-        let slowest = if self.rng.percent(5) { 50 } else { 3 };
+        let slowest = if self.healed { 3 } else { self.plan.disk };
         let (work, report) = (self.rng.millis(0, slowest), self.rng.millis(0, 1));
         let Some(sink) = self.parties[party].sinks.get_mut(&id) else { return };
         let at = sink.busy_until.max(self.now) + work;
@@ -597,6 +632,12 @@ impl World {
         if here && self.strikes() {
             match self.defect {
                 Some(Defect::DeliverTwice | Defect::RepeatResult) => self.record(party, &event, None),
+                Some(Defect::ProgressBack) => {
+                    self.record(party, &event, None);
+                    if let Event::Progress { sent, .. } = &mut event {
+                        *sent -= 1;
+                    }
+                }
                 Some(Defect::SwapCommands) => {
                     self.held_back = Some((party, event));
                     return;
@@ -615,7 +656,6 @@ impl World {
                     Event::CommandRslt { err, .. } if self.defect == Some(Defect::ClaimFailure) => {
                         *err = code::CONNECTIONLOST;
                     }
-                    Event::Progress { sent, .. } if self.defect == Some(Defect::ProgressBack) => *sent = 0,
                     _ => {
                         self.parties[party].note(&event);
                         return;
@@ -705,6 +745,20 @@ impl World {
         let after = if self.healed || self.rng.percent(50) { Duration::ZERO } else { self.rng.millis(0, 8_000) };
         self.later(after, Happening::Decide { party, source, task, accept: manners == Manners::Accepts });
     }
+}
+
+/// What all runs cut their content out of.
+fn material() -> Bytes {
+    static MADE: OnceLock<Bytes> = OnceLock::new();
+    let made = MADE.get_or_init(|| {
+        let mut rng = Rng::new(0);
+        let mut bytes = Vec::with_capacity(MATERIAL);
+        while bytes.len() < MATERIAL {
+            bytes.extend_from_slice(&rng.bytes());
+        }
+        bytes.into()
+    });
+    made.clone()
 }
 
 /// What of an event goes into the hash of a run.

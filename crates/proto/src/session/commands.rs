@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::link::Line;
 use super::types::*;
-use super::{Mode, Session};
+use super::{Ended, Mode, Session};
 use crate::code;
 use crate::id::TaskId;
 use crate::message::{CLASS_COMMANDS, Command, CommandAck, Routed};
@@ -21,6 +21,8 @@ const MAX_WAITING: usize = 65_536;
 const WINDOW: u64 = 1024 * 1024;
 /// The same, while the session as a whole is short of room.
 const SMALL_WINDOW: u64 = INITIAL_COMMAND_LIMIT;
+/// Sources that are remembered after their epoch has ended.
+const MAX_GONE: usize = 1_024;
 /// Refused stretches of one source's sequence that are remembered.
 const MAX_REFUSED: usize = 1_024;
 
@@ -36,7 +38,7 @@ pub(super) struct Outgoing {
     position: Option<u64>,
     /// Bytes of it may have been handed to an earlier connection.
     handed: bool,
-    /// Where it begins in the present connection's stream, if it is queued there.
+    /// Where it begins in the present connection's stream, the first time that it is queued there.
     start: Option<u64>,
 }
 
@@ -73,7 +75,7 @@ pub(super) struct Source {
     /// Stretches of the sequence that were refused, ascending, as far as the sender may not know of them.
     refused: Vec<(u64, u64)>,
     ack_due: bool,
-    /// The sender's epoch has ended; forget it once the application has handled everything.
+    /// The sender's epoch is said to have ended.
     gone: bool,
 }
 
@@ -106,10 +108,6 @@ impl Source {
             _ => self.refused.push((from, to)),
         }
         true
-    }
-
-    fn is_done(&self) -> bool {
-        self.gone && self.handled >= self.receipted
     }
 }
 
@@ -175,7 +173,7 @@ impl Session {
                 command.position = Some(position);
                 path.next_position = position + charge;
             }
-            command.start = Some(self.wire.out.position());
+            command.start.get_or_insert(self.wire.out.position());
             let message = Command {
                 position,
                 base: end_of_previous,
@@ -359,6 +357,7 @@ impl Session {
             *source = Source::new(epoch);
         }
         let Some(end) = message.position.checked_add(message.data.len() as u64 + COMMAND_OVERHEAD) else { return };
+        source.gone = false;
         source.ack_due = true;
         source.refused.retain(|(_, to)| *to > message.settled);
         if (message.base..=message.position).contains(&source.expected) {
@@ -371,7 +370,7 @@ impl Session {
         let at = message.position;
         let charge = end - at;
         let key = (name.clone(), message.task);
-        let repeated = message.chosen && self.received_outcomes.get(&key).is_some();
+        let repeated = message.chosen && self.received_outcomes.get(&key).is_some_and(|ended| ended.err == code::NOERR);
         let full = self.inbound() + charge > self.config.inbound_limit;
         let tight = self.inbound() > self.config.inbound_limit / 2;
         let Some(source) = self.source_by_user.get_mut(name) else { return };
@@ -389,6 +388,7 @@ impl Session {
         if repeated {
             return;
         }
+        let source_epoch = source.epoch;
         source.delivered += charge;
         let ask = tight || source.delivered - source.receipted >= WINDOW / 4;
         let receipt = ask.then(|| {
@@ -397,7 +397,7 @@ impl Session {
         });
         self.delivered += charge;
         if message.chosen {
-            self.received_outcomes.insert(key, code::NOERR);
+            self.received_outcomes.insert(key, Ended { err: code::NOERR, epoch: source_epoch });
         }
         self.event(Event::Command { source: name.clone(), task: message.task, data: message.data, receipt });
     }
@@ -417,13 +417,12 @@ impl Session {
         let Some(source) = self.source_by_user.get_mut(name).filter(|source| source.epoch == epoch) else { return };
         // A receipt can be of an earlier epoch of ours, and so of more than has come in this one.
         source.handled = source.handled.max(delivered.min(source.delivered));
-        if source.is_done() {
-            self.source_by_user.remove(name);
+        if source.gone {
             return;
         }
         // Tell a sender that is out of credit, or nearly so; others hear it with their next acknowledgement.
         let fresh = source.fresh_limit(window);
-        let blocked = source.limit - source.expected < MAX_COMMAND as u64 + COMMAND_OVERHEAD;
+        let blocked = source.limit.saturating_sub(source.expected) < MAX_COMMAND as u64 + COMMAND_OVERHEAD;
         if (fresh >= source.limit + WINDOW / 4 || (blocked && fresh > source.limit)) && !source.ack_due {
             source.ack_due = true;
             self.acks.push(name.clone());
@@ -449,13 +448,26 @@ impl Session {
         }
     }
 
-    /// A sender's epoch has ended; 0 stands for whichever it had.
+    /// Our own epoch has ended: what comes is for another incarnation.
+    pub(super) fn forget_sources(&mut self) {
+        self.source_by_user.clear();
+        self.gone_sources.clear();
+        self.acks.clear();
+    }
+
+    /// A sender's epoch has ended; 0 stands for whichever it had. It is remembered for a while, because a relay that
+    /// has restarted may let it come back, and what it repeats then must not be taken twice.
     pub(super) fn source_gone(&mut self, user: &Arc<str>, epoch: u64) {
-        if let Some(source) = self.source_by_user.get_mut(user).filter(|source| [source.epoch, 0].contains(&epoch)) {
+        let meant = |source: &&mut Source| [source.epoch, 0].contains(&epoch) && !source.gone;
+        if let Some(source) = self.source_by_user.get_mut(user).filter(meant) {
             source.gone = true;
-            if source.is_done() {
-                self.source_by_user.remove(user);
-            }
+            self.gone_sources.push_back(user.clone());
+        }
+        if self.gone_sources.len() > MAX_GONE
+            && let Some(oldest) = self.gone_sources.pop_front()
+            && self.source_by_user.get(&oldest).is_some_and(|source| source.gone)
+        {
+            self.source_by_user.remove(&oldest);
         }
         self.receivings_of_gone(user, epoch);
     }

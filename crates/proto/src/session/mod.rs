@@ -39,29 +39,44 @@ const EXPIRY_NOTICE: Duration = Duration::from_secs(30);
 
 /// Outcomes by key, the oldest forgotten first.
 #[derive(Debug)]
-struct Outcomes<K> {
-    code_by_key: HashMap<K, i32>,
+struct Outcomes<K, V> {
+    outcome_by_key: HashMap<K, V>,
     order: VecDeque<K>,
 }
 
-impl<K: Hash + Eq + Clone> Outcomes<K> {
+impl<K: Hash + Eq + Clone, V: Copy> Outcomes<K, V> {
     fn new() -> Self {
-        Self { code_by_key: HashMap::new(), order: VecDeque::new() }
+        Self { outcome_by_key: HashMap::new(), order: VecDeque::new() }
     }
 
-    fn get(&self, key: &K) -> Option<i32> {
-        self.code_by_key.get(key).copied()
+    fn get(&self, key: &K) -> Option<V> {
+        self.outcome_by_key.get(key).copied()
     }
 
-    fn insert(&mut self, key: K, code: i32) {
-        if self.code_by_key.insert(key.clone(), code).is_none() {
+    fn insert(&mut self, key: K, outcome: V) {
+        if self.outcome_by_key.insert(key.clone(), outcome).is_none() {
             self.order.push_back(key);
         }
         if self.order.len() > REMEMBERED
             && let Some(oldest) = self.order.pop_front()
         {
-            self.code_by_key.remove(&oldest);
+            self.outcome_by_key.remove(&oldest);
         }
+    }
+}
+
+/// How a task that came in ended, and in which epoch of its sender.
+#[derive(Debug, Clone, Copy)]
+struct Ended {
+    err: i32,
+    epoch: u64,
+}
+
+impl Ended {
+    /// What a sender of this epoch is told. What has been delivered stays delivered; what has not been may be sent
+    /// again by a newer incarnation, which does so knowing that the older one's attempt is dead.
+    fn answer(self, epoch: u64) -> Option<i32> {
+        (self.err == code::NOERR || epoch <= self.epoch).then_some(self.err)
     }
 }
 
@@ -79,7 +94,11 @@ pub struct Session {
     epoch: u64,
     session_id: [u8; 16],
     path_by_target: BTreeMap<Arc<str>, Path>,
+    /// Where the command sequence of a new path begins: behind those of all that were forgotten.
+    floor: u64,
     source_by_user: HashMap<Arc<str>, Source>,
+    /// Sources whose epoch is said to have ended, the first first.
+    gone_sources: VecDeque<Arc<str>>,
     /// Sources that want an acknowledgement sent.
     acks: Vec<Arc<str>>,
     /// Commands wait for room on the connection.
@@ -98,8 +117,8 @@ pub struct Session {
     receiving_by_id: BTreeMap<u64, Receiving>,
     receiving_id_by_key: HashMap<(Arc<str>, TaskId), u64>,
     next_receiving: u64,
-    sent_outcomes: Outcomes<TaskId>,
-    received_outcomes: Outcomes<(Arc<str>, TaskId)>,
+    sent_outcomes: Outcomes<TaskId, i32>,
+    received_outcomes: Outcomes<(Arc<str>, TaskId), Ended>,
     wants_offers: bool,
     wants_receive_progress: bool,
     watching: bool,
@@ -124,7 +143,9 @@ impl Session {
             epoch: 0,
             session_id,
             path_by_target: BTreeMap::new(),
+            floor: 0,
             source_by_user: HashMap::new(),
+            gone_sources: VecDeque::new(),
             acks: Vec::new(),
             commands_wait: false,
             delivered: 0,
@@ -275,8 +296,7 @@ impl Session {
         self.end_sendings(reason);
         self.abort_receivings(reason);
         self.path_by_target.clear();
-        self.source_by_user.clear();
-        self.acks.clear();
+        self.forget_sources();
         self.scan_at = None;
     }
 
@@ -287,15 +307,12 @@ impl Session {
             self.commands_lost(target, code::CONNECTIONLOST, false);
             self.sendings_lost(target, code::CONNECTIONLOST, false);
             if let Some(path) = self.path_by_target.get_mut(target) {
-                path.epoch = 0;
-                path.next_position = 0;
-                path.limit = INITIAL_COMMAND_LIMIT;
+                path.bind(0);
             }
         }
         self.abort_receivings(code::CONNECTIONLOST);
         // Senders begin again with an incarnation that has received nothing.
-        self.source_by_user.clear();
-        self.acks.clear();
+        self.forget_sources();
     }
 
     /// A token for the next login or renewal.

@@ -58,15 +58,15 @@ pub(super) struct Path {
 }
 
 impl Path {
-    fn new() -> Self {
+    fn new(floor: u64) -> Self {
         Self {
             state: PathState::Unknown,
             epoch: 0,
             busy: 0,
             commands: VecDeque::new(),
             sent: 0,
-            next_position: 0,
-            limit: INITIAL_COMMAND_LIMIT,
+            next_position: floor,
+            limit: floor + INITIAL_COMMAND_LIMIT,
             probed: false,
             transfers: Vec::new(),
             farewells: Vec::new(),
@@ -81,11 +81,11 @@ impl Path {
         self.state == PathState::On && self.busy & class == 0
     }
 
-    /// A new incarnation begins: nothing has been sent to it.
-    fn bind(&mut self, epoch: u64) {
+    /// Tasks are bound to another incarnation, or (0) to none. Positions go on, because a relay that has restarted may
+    /// let an incarnation come back that was said to be gone, and it knows what it took before.
+    pub fn bind(&mut self, epoch: u64) {
         self.epoch = epoch;
-        self.next_position = 0;
-        self.limit = INITIAL_COMMAND_LIMIT;
+        self.limit = self.next_position + INITIAL_COMMAND_LIMIT;
         self.sent = 0;
         self.probed = false;
         self.busy = 0;
@@ -100,7 +100,8 @@ impl Session {
         if let Some(PathState::Away { since }) = self.path_by_target.get(target).map(|path| path.state) {
             self.scan_by(since + AWAY_PATIENCE);
         }
-        let path = self.path_by_target.entry(target.clone()).or_insert_with(Path::new);
+        let floor = self.floor;
+        let path = self.path_by_target.entry(target.clone()).or_insert_with(|| Path::new(floor));
         if path.state == PathState::Unknown && up {
             path.state = PathState::Finding;
             self.wire.quest(&Find { user: target.to_string() }, Pending::Find(target.clone()));
@@ -119,7 +120,15 @@ impl Session {
     /// Our link is back: look up the targets of open tasks.
     pub(super) fn find_again(&mut self, _now: Now) {
         // Idle paths stay: as long as both epochs last, their command sequence goes on where it was.
-        self.path_by_target.retain(|_, path| path.epoch != 0 || !path.is_idle());
+        let unused: Vec<Arc<str>> = self
+            .path_by_target
+            .iter()
+            .filter(|(_, path)| path.epoch == 0 && path.is_idle())
+            .map(|(target, _)| target.clone())
+            .collect();
+        for target in &unused {
+            self.forget_path(target);
+        }
         let needs = |path: &Path| !path.is_idle() || !path.farewells.is_empty();
         let open: Vec<Arc<str>> =
             self.path_by_target.iter().filter(|(_, path)| needs(path)).map(|(target, _)| target.clone()).collect();
@@ -176,17 +185,12 @@ impl Session {
 
     /// What the relay says about a target's whereabouts.
     fn peer_is(&mut self, target: &Arc<str>, epoch: u64, state: PeerState, now: Now) {
+        if matches!(state, PeerState::On | PeerState::Busy | PeerState::Away) && epoch != 0 {
+            self.bind(target, epoch);
+        }
         let Some(path) = self.path_by_target.get_mut(target) else { return };
         match state {
             PeerState::On | PeerState::Busy => {
-                if path.epoch != 0 && path.epoch != epoch {
-                    // Another incarnation: what was sent to the old one is settled first.
-                    self.target_lost(target, code::SENDDATA_TARGETINVALID, false);
-                }
-                let Some(path) = self.path_by_target.get_mut(target) else { return };
-                if path.epoch != epoch {
-                    path.bind(epoch);
-                }
                 path.state = PathState::On;
                 path.busy = 0;
                 self.send_again(target, CLASS_COMMANDS | CLASS_BULK, now);
@@ -202,6 +206,17 @@ impl Session {
         }
     }
 
+    /// Open tasks are for this incarnation of a target. What was sent to another one is settled first.
+    fn bind(&mut self, target: &Arc<str>, epoch: u64) {
+        let bound = self.path_by_target.get(target).map_or(0, |path| path.epoch);
+        if bound != 0 && bound != epoch {
+            self.target_lost(target, code::SENDDATA_TARGETINVALID, false);
+        }
+        if let Some(path) = self.path_by_target.get_mut(target).filter(|path| path.epoch != epoch) {
+            path.bind(epoch);
+        }
+    }
+
     fn peer_gone(&mut self, target: &Arc<str>, state: PeerState, now: Now) {
         let Some(path) = self.path_by_target.get_mut(target) else { return };
         let looked_up = path.state == PathState::Finding || path.epoch == 0;
@@ -214,10 +229,17 @@ impl Session {
         path.bind(0);
         path.state = PathState::Unknown;
         if path.is_idle() {
-            self.path_by_target.remove(target);
+            self.forget_path(target);
         } else {
             // Tasks of which no byte was sent may go to a newer incarnation.
             self.path(target);
+        }
+    }
+
+    /// Forgets a path. A later one to the same target begins where no earlier one has been.
+    fn forget_path(&mut self, target: &Arc<str>) {
+        if let Some(path) = self.path_by_target.remove(target) {
+            self.floor = self.floor.max(path.next_position);
         }
     }
 

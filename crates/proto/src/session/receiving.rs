@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::link::{Line, known_code};
 use super::types::*;
-use super::{Mode, Session};
+use super::{Ended, Mode, Session};
 use crate::code;
 use crate::id::TaskId;
 use crate::message::{Cancel, Confirm, Data, Done, End, Go, Offer, Routed};
@@ -69,7 +69,7 @@ impl Session {
         let source: Arc<str> = offer.from.into();
         let (epoch, offer) = (offer.epoch, offer.message);
         let key = (source.clone(), offer.task);
-        if let Some(err) = self.received_outcomes.get(&key) {
+        if let Some(err) = self.received_outcomes.get(&key).and_then(|ended| ended.answer(epoch)) {
             return self.tell_done(&source, epoch, offer.task, err);
         }
         if let Some(id) = self.receiving_id_by_key.get(&key).copied() {
@@ -137,7 +137,7 @@ impl Session {
 
     fn refuse_offer(&mut self, key: (Arc<str>, TaskId), epoch: u64, err: i32) {
         self.tell_done(&key.0, epoch, key.1, err);
-        self.received_outcomes.insert(key, err);
+        self.received_outcomes.insert(key, Ended { err, epoch });
     }
 
     /// Begins to take a transfer. `go`: the sender waits to be told where to start.
@@ -212,7 +212,7 @@ impl Session {
             Some(id) => self.abort(id, err, true),
             None => {
                 // Never heard of: whatever of it is still on its way comes too late.
-                let err = self.received_outcomes.get(&key).unwrap_or(err);
+                let err = self.received_outcomes.get(&key).and_then(|ended| ended.answer(epoch)).unwrap_or(err);
                 self.refuse_offer(key, epoch, err);
             }
         }
@@ -317,7 +317,7 @@ impl Session {
         let finishing = self.receiving_by_id.get(&id).is_some_and(|receiving| receiving.phase == Phase::Finishing);
         if finishing && let Some(receiving) = self.forget(id) {
             let Receiving { source, epoch, task, kind, name, size, .. } = receiving;
-            self.received_outcomes.insert((source.clone(), task), code::NOERR);
+            self.received_outcomes.insert((source.clone(), task), Ended { err: code::NOERR, epoch });
             self.tell_done(&source, epoch, task, code::NOERR);
             self.event(match kind {
                 Kind::Buffer => Event::Buffer { source, task, receipt: Receipt::Buffer { size }, id },
@@ -370,7 +370,7 @@ impl Session {
             self.held_buffers = self.held_buffers.saturating_sub(size);
         }
         if answer {
-            self.received_outcomes.insert((source.clone(), task), err);
+            self.received_outcomes.insert((source.clone(), task), Ended { err, epoch });
             self.tell_done(&source, epoch, task, err);
         }
         if heard {
@@ -386,7 +386,8 @@ impl Session {
             receiving.source == *user && meant && receiving.phase != Phase::Finishing
         };
         for id in self.receiving_ids(of_user) {
-            self.abort(id, code::CONNECTIONLOST, false);
+            // Should the sender come back after all, it must hear that the transfer has ended.
+            self.abort(id, code::CONNECTIONLOST, true);
         }
     }
 

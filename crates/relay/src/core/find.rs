@@ -8,7 +8,7 @@ use crvideo_proto::code;
 use crvideo_proto::id::is_user_id;
 use crvideo_proto::message::{self as msg, CLASS_BULK, CLASS_COMMANDS, PeerState};
 
-use super::session::Session;
+use super::session::{Joined, Session};
 use super::{ConnectionId, Core, MAX_ASKED, MAX_CORRESPONDENTS, SessionId, USERS_PAGE};
 
 /// Both kinds of traffic.
@@ -46,9 +46,10 @@ impl Core {
         if !room(one, other) || !room(other, one) {
             return false;
         }
+        let joined = Joined { at: self.now.at, number: self.next_id() };
         for (id, with) in [(one, other), (other, one)] {
             if let Some(session) = self.sessions.get_mut(&id) {
-                session.peers.entry(with).or_insert(self.now.at);
+                session.peers.entry(with).or_insert(joined);
             }
         }
         true
@@ -103,7 +104,7 @@ impl Core {
     pub(super) fn end_startup(&mut self) {
         let mut gone: Vec<(Arc<str>, BTreeMap<SessionId, u64>)> = Vec::new();
         for project in self.projects.values_mut() {
-            gone.extend(project.askers_by_user.drain());
+            gone.extend(std::mem::take(&mut project.askers_by_user));
         }
         self.asked = 0;
         for (user, askers) in gone {
@@ -160,12 +161,16 @@ impl Core {
     }
 
     pub(super) fn tell_peers_of_end(&mut self, id: SessionId, ended: &Session, state: PeerState) {
-        for peer in ended.peers.keys() {
+        for (peer, joined) in &ended.peers {
             let Some(session) = self.sessions.get_mut(peer) else { continue };
-            let joined_at = session.peers.get(&id).copied();
+            let heard_all = !session.unheard.contains(&id);
             session.forget(id);
+            // Only over two links that have been whole all the time has the peer got every answer.
+            let whole = |session: &Session| session.command.is_some_and(|link| link < joined.number);
+            let certain = heard_all && whole(ended) && whole(session);
+            let state = if state == PeerState::Left && !certain { PeerState::Gone } else { state };
             // One that was joined while the peer was away never meant anything to it.
-            let unknown = session.away_since.is_some_and(|since| joined_at.is_some_and(|at| at > since));
+            let unknown = session.away_since.is_some_and(|since| joined.at > since);
             if !unknown {
                 self.notice_of_end(*peer, &ended.user, ended.epoch, state);
             }

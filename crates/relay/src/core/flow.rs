@@ -1,7 +1,7 @@
 //! How much may wait for a session, and who must wait when that is too much.
 
 use bytes::Bytes;
-use crvideo_proto::message::{self as msg, CLASS_BULK, Message, PeerState, Routed};
+use crvideo_proto::message::{self as msg, CLASS_BULK, CLASS_COMMANDS, Message, PeerState, Routed};
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
 use tracing::debug;
@@ -82,6 +82,9 @@ impl Core {
 
     fn block(&mut self, target: SessionId, class: Class, sender: SessionId) {
         let Some(session) = self.sessions.get_mut(&target) else { return };
+        if class == Class::Commands {
+            session.unheard.insert(sender);
+        }
         if session.blocked(class).insert(sender) {
             self.notice(sender, target, PeerState::Busy, class.bit());
         }
@@ -92,11 +95,11 @@ impl Core {
         let Some(session) = self.sessions.get_mut(&target) else { return };
         for sender in std::mem::take(session.blocked(class)) {
             self.notice(sender, target, PeerState::On, class.bit());
-            // The target's own transfers to the sender may have lost answers. A sender who is away is told of
-            // when it comes back.
+            // The target's own commands and transfers to the sender may have lost answers, which are all commands by
+            // class. A sender who is away is told of when it comes back.
             let there = self.sessions.get(&sender).is_some_and(|session| session.command.is_some());
-            if sender != target && there {
-                self.notice(target, sender, PeerState::On, class.bit());
+            if class == Class::Commands && there {
+                self.notice(target, sender, PeerState::On, CLASS_COMMANDS | CLASS_BULK);
             }
         }
     }

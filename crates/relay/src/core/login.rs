@@ -102,8 +102,13 @@ impl Core {
         }
         let live = self.projects.get(&login.project).and_then(|project| project.session_by_user.get(user)).copied();
         if let Some((id, session)) = live.and_then(|id| Some((id, self.sessions.get(&id)?))) {
-            let same = session.epoch == login.epoch && session.name == login.session;
-            return if same { Way::Resume(id) } else { Way::Superseded };
+            if session.epoch == login.epoch && session.name == login.session {
+                return Way::Resume(id);
+            }
+            // After a restart, the earlier of two logins may be the first to come back.
+            if !session.adopted || login.epoch <= session.epoch {
+                return Way::Superseded;
+            }
         }
         match self.ended.last(login.project, user) {
             Last::Ended(epoch) if epoch > login.epoch => Way::Superseded,

@@ -104,12 +104,12 @@ pub struct Tenant {
 #[derive(Debug)]
 struct Project {
     tenant: Tenant,
-    session_by_user: HashMap<Arc<str>, SessionId>,
+    session_by_user: BTreeMap<Arc<str>, SessionId>,
     /// Names that count as online.
     online: BTreeSet<Arc<str>>,
     watchers: BTreeSet<SessionId>,
     /// Who asked for users of an earlier run that have not come back yet, and the epoch meant, 0 for any.
-    askers_by_user: HashMap<Arc<str>, BTreeMap<SessionId, u64>>,
+    askers_by_user: BTreeMap<Arc<str>, BTreeMap<SessionId, u64>>,
 }
 
 /// What the shell does next for a connection.
@@ -163,10 +163,10 @@ pub struct Core {
     now: Now,
     epochs: Epochs,
     ended: Ended,
-    projects: HashMap<i64, Project>,
-    connections: HashMap<ConnectionId, Connection>,
+    projects: BTreeMap<i64, Project>,
+    connections: BTreeMap<ConnectionId, Connection>,
     before_login: usize,
-    sessions: HashMap<SessionId, Session>,
+    sessions: BTreeMap<SessionId, Session>,
     session_by_ticket: HashMap<[u8; 16], SessionId>,
     asked: usize,
     timers: Timers,
@@ -189,9 +189,9 @@ impl Core {
             epochs,
             ended: Ended::default(),
             projects,
-            connections: HashMap::new(),
+            connections: BTreeMap::new(),
             before_login: 0,
-            sessions: HashMap::new(),
+            sessions: BTreeMap::new(),
             session_by_ticket: HashMap::new(),
             asked: 0,
             timers: Timers::default(),
@@ -334,6 +334,18 @@ impl Core {
     /// Connections that are there.
     pub fn connections(&self) -> usize {
         self.connections.len()
+    }
+
+    /// Sessions whose epoch lasts, with a connection or without.
+    pub fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Bytes that wait for all sessions together.
+    pub fn queued_bytes(&self) -> usize {
+        let waiting = self.sessions.values().filter_map(|session| session.waiting.as_ref());
+        let waiting = waiting.map(|waiting| waiting.queue.len());
+        self.connections.values().map(Connection::queued).chain(waiting).sum()
     }
 
     /// The epochs, for the shell to note on disk.
@@ -530,10 +542,10 @@ impl Project {
     fn new(tenant: Tenant) -> Self {
         Self {
             tenant,
-            session_by_user: HashMap::new(),
+            session_by_user: BTreeMap::new(),
             online: BTreeSet::new(),
             watchers: BTreeSet::new(),
-            askers_by_user: HashMap::new(),
+            askers_by_user: BTreeMap::new(),
         }
     }
 }

@@ -73,12 +73,14 @@ impl Core {
             self.not_there(from, address, if later { PeerState::Away } else { PeerState::Gone });
             return None;
         };
-        // Those who were joined in an earlier run of the relay need not say so again.
-        let joined =
-            epoch == address.epoch && (self.joined(from, target) || self.starting() && self.join(from, target));
-        if !joined {
-            debug!(to = ?address.user, epoch = address.epoch, "dropped: not the live epoch, or not joined");
+        if epoch != address.epoch {
+            debug!(to = ?address.user, epoch = address.epoch, "dropped: not the live epoch");
             self.not_there(from, address, PeerState::Gone);
+            return None;
+        }
+        // Those who were joined in an earlier run of the relay need not say so again.
+        if !self.joined(from, target) && !self.join(from, target) {
+            debug!(to = ?address.user, "dropped: too many correspondents");
             return None;
         }
         // The sender has been told that the target is away, and hears when it is back.

@@ -36,6 +36,14 @@ pub(super) struct Waiting {
     pub(super) from: BTreeSet<SessionId>,
 }
 
+/// Since when two sessions are joined.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Joined {
+    pub(super) at: Duration,
+    /// From the counter that also names connections: which connections are older.
+    pub(super) number: u64,
+}
+
 /// One login of one user, from its first connection to the end of its epoch.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -54,8 +62,10 @@ pub(super) struct Session {
     /// Since when it has no command connection.
     pub(super) away_since: Option<Duration>,
     pub(super) watching: bool,
-    /// The sessions it is joined with, and since when.
-    pub(super) peers: BTreeMap<SessionId, Duration>,
+    /// The sessions it is joined with.
+    pub(super) peers: BTreeMap<SessionId, Joined>,
+    /// Peers of which a message was dropped because its command queue was full.
+    pub(super) unheard: BTreeSet<SessionId>,
     /// Peers whose state changed while it was away.
     pub(super) missed: BTreeSet<SessionId>,
     /// Peers that ended while it was away.
@@ -88,6 +98,7 @@ impl Session {
             away_since: None,
             watching: false,
             peers: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             missed: BTreeSet::new(),
             missed_ends: Vec::new(),
             blocked_commands: BTreeSet::new(),
@@ -118,6 +129,7 @@ impl Session {
     /// Forgets a session that has ended.
     pub(super) fn forget(&mut self, other: SessionId) {
         self.peers.remove(&other);
+        self.unheard.remove(&other);
         self.missed.remove(&other);
         self.blocked_commands.remove(&other);
         self.blocked_bulk.remove(&other);

@@ -1,6 +1,7 @@
 //! Who is there.
 
 use super::*;
+use crate::core::session::Joined;
 
 fn users(world: &mut World, who: &Client, user: Option<&str>, after: Option<&str>) -> (Vec<String>, bool) {
     let quest = msg::Users { user: user.map(str::to_owned), after: after.map(str::to_owned) };
@@ -65,7 +66,7 @@ fn correspondents_are_limited() {
     let id = world.core.connections[&alice.link].role;
     let Role::Command(id) = id else { panic!("{id:?}") };
     let session = world.core.sessions.get_mut(&id).unwrap();
-    session.peers.extend((1_000_000..).take(MAX_CORRESPONDENTS - 1).map(|id| (id, Duration::ZERO)));
+    session.peers.extend((1_000_000..).take(MAX_CORRESPONDENTS - 1).map(|id| (id, Joined { at: Duration::ZERO, number: 0 })));
     world.login("carol");
     let full = world.ask::<_, msg::FindAnswer>(alice.link, &msg::Find { user: "carol".into() });
     assert_eq!(full.unwrap_err(), 1106);

@@ -25,7 +25,11 @@ fn a_slow_target_is_busy_until_its_queue_has_half_drained() {
     assert!(world.news(alice.link).is_empty(), "busy is said once");
     world.stick(bob.link, false);
     assert_eq!(world.news(alice.link), [("bob".into(), bob.epoch, PeerState::On, 1)]);
-    assert_eq!(world.news(bob.link), [("alice".into(), alice.epoch, PeerState::On, 1)]);
+    assert_eq!(
+        world.news(bob.link),
+        [("alice".into(), alice.epoch, PeerState::On, 3)],
+        "answers about commands and transfers were lost"
+    );
     let got: Vec<_> = world.got_routed::<msg::Confirm>(bob.link).iter().map(|it| it.message.offset).collect();
     assert_eq!(got, (1..sent).collect::<Vec<_>>(), "what was sent before it was busy has arrived, in order");
     world.routed(alice.link, &bob, &confirm(7));

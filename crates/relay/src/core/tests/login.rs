@@ -186,6 +186,21 @@ fn a_restarted_relay_adopts_epochs_of_the_run_before() {
 }
 
 #[test]
+fn after_a_restart_the_later_of_two_logins_wins_whoever_comes_first() {
+    let mut before = World::new();
+    let mut earlier = before.login("alice");
+    let mut later = before.login("alice");
+    let mut world = World::with(settings(), Epochs::by_clock(START + 5_000_000));
+    world.resume(&mut earlier);
+    world.resume(&mut later);
+    assert_eq!(world.got::<msg::Bye>(earlier.link)[0].code, 10);
+    assert_eq!(world.try_resume(&earlier).1.unwrap_err(), 10);
+    let newest = world.login("alice");
+    assert_eq!(world.try_resume(&later).1.unwrap_err(), 10, "a login of this run is later than all before");
+    assert!(!world.closed(newest.link));
+}
+
+#[test]
 fn an_epoch_that_no_relay_can_have_given_is_not_adopted() {
     let mut world = World::new();
     let mut alice = world.login("alice");
@@ -273,6 +288,41 @@ fn logging_out_tells_the_peers_that_nothing_was_taken() {
     world.ask::<_, msg::Empty>(alice.link, &msg::Logout {}).unwrap();
     assert!(world.closed(alice.link));
     assert_eq!(world.news(bob.link), [("alice".into(), alice.epoch, PeerState::Left, 3)]);
+}
+
+#[test]
+fn logging_out_is_no_certainty_for_a_peer_that_may_have_missed_an_answer() {
+    // The peer's link was lost, the other's link was lost, the peer's queue was full, the peer is away.
+    for how in 0..4 {
+        let mut world = World::new();
+        let (mut alice, mut bob) = world.pair();
+        match how {
+            0 => {
+                world.cut(bob.link);
+                world.resume(&mut bob);
+            }
+            1 => {
+                world.cut(alice.link);
+                world.resume(&mut alice);
+            }
+            2 => {
+                world.stick(bob.link, true);
+                (0..100).for_each(|at| world.routed(alice.link, &bob, &confirm(at)));
+                world.stick(bob.link, false);
+            }
+            _ => world.cut(bob.link),
+        }
+        if how != 3 {
+            world.find(&bob, "alice");
+        }
+        world.news(bob.link);
+        world.ask::<_, msg::Empty>(alice.link, &msg::Logout {}).unwrap();
+        if how == 3 {
+            world.resume(&mut bob);
+        }
+        let news = world.news(bob.link);
+        assert_eq!(news, [("alice".into(), alice.epoch, PeerState::Gone, 3)], "{how}");
+    }
 }
 
 #[test]

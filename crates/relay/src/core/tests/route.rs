@@ -43,12 +43,17 @@ fn the_fence_keeps_messages_from_another_incarnation() {
 }
 
 #[test]
-fn nothing_goes_to_a_session_that_was_not_found() {
-    let mut world = World::new();
-    let (alice, bob) = (world.login("alice"), world.login("bob"));
+fn a_message_to_the_live_epoch_joins_those_who_were_joined_before_a_restart() {
+    let mut before = World::new();
+    let (mut alice, mut bob) = before.pair();
+    let mut world = World::with(settings(), Epochs::by_clock(START + 1_000_000));
+    world.resume(&mut alice);
+    world.resume(&mut bob);
     world.routed(alice.link, &bob, &confirm(1));
-    assert!(world.got_routed::<msg::Confirm>(bob.link).is_empty());
-    assert_eq!(world.news(alice.link), [("bob".into(), bob.epoch, PeerState::Gone, 3)]);
+    assert_eq!(world.got_routed::<msg::Confirm>(bob.link).len(), 1);
+    assert!(world.news(alice.link).is_empty(), "an epoch that lives is never said to be gone");
+    world.cut(alice.link);
+    assert_eq!(world.news(bob.link), [("alice".into(), alice.epoch, PeerState::Away, 3)]);
 }
 
 #[test]

@@ -1,0 +1,143 @@
+/*
+ * sessions: many users in one process, to measure what one of them costs.
+ *
+ * Usage: sessions RELAY PROJECT @SECRET_FILE COUNT thread|pump
+ *        All sessions use one queue: the library's own ("thread"), or one that main() polls ("pump").
+ *
+ * It stops after each step, says so in a line, and goes on when it gets a line; it ends with its standard input:
+ *     none heap=N                      one session has been there and is gone, so that the library is at work
+ *     online count=N failed=N ns=N heap=N
+ *                                      all are logged in; ns is the time from the first call to the last result
+ *     exchanged count=N failed=N heap=N
+ *                                      each has sent the next one a command of 100 bytes
+ *     trimmed heap=N                   after malloc_trim(3)
+ * heap is what malloc(3) has given out and not got back, in bytes.
+ */
+#define _DEFAULT_SOURCE /* mallinfo2(3) and malloc_trim(3) are glibc's */
+
+#include "bench.h"
+
+#include <malloc.h>
+
+static CRVideo_Queue queue; /* 0 in THREAD mode */
+static struct bench_latch latch = BENCH_LATCH_INIT;
+static long failed;
+
+static void count(CRVideo_Err err)
+{
+    pthread_mutex_lock(&latch.lock);
+    failed += err != CRVideo_NOERR;
+    pthread_mutex_unlock(&latch.lock);
+    bench_latch_count(&latch);
+}
+
+static void on_login(void *user, CRVideo_Err err, void *cookie)
+{
+    (void)user;
+    (void)cookie;
+    count(err);
+}
+
+static void on_command_sent(void *user, const char *task_id, CRVideo_Err err, void *cookie)
+{
+    (void)user;
+    (void)task_id;
+    (void)cookie;
+    count(err);
+}
+
+static void expect(long results)
+{
+    failed = 0;
+    bench_latch_set(&latch, results);
+}
+
+/* Until all that is expected has come. A queue of one's own is polled by this thread alone, which may read `left`. */
+static void await(void)
+{
+    while (queue != 0 && latch.left > 0)
+        bench_need("poll", CRVideo_PollEvents(queue, UINT32_MAX, NULL));
+    bench_latch_wait(&latch);
+}
+
+static CRVideo_Session log_in(char **argv, long number)
+{
+    char user_id[32];
+    CRVideo_Session session;
+    CRVideo_Config config;
+    CRVideo_LoginInfo info;
+    CRVideo_ConfigInit(&config);
+    config.queue = queue;
+    bench_need("create", CRVideo_Create(&config, &session));
+    CRVideo_SetLoginRsltCallback(session, on_login, NULL);
+    CRVideo_SetSendCmdRlstCallback(session, on_command_sent, NULL);
+    bench_login_info(argv, &info);
+    snprintf(user_id, sizeof user_id, "user-%ld", number);
+    info.user_id = user_id;
+    bench_need("login", CRVideo_Login(session, &info, NULL));
+    return session;
+}
+
+static unsigned long long heap(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return (unsigned long long)info.uordblks + (unsigned long long)info.hblkhd;
+}
+
+/* Ends the program when nobody wants it to go on. */
+static void pause_here(void)
+{
+    char line[16];
+    fflush(stdout);
+    if (fgets(line, (int)sizeof line, stdin) == NULL)
+        exit(EXIT_SUCCESS);
+}
+
+int main(int argc, char **argv)
+{
+    static const char payload[100] = "x";
+    CRVideo_Session *sessions;
+    uint64_t began;
+    long number, wanted;
+
+    if (argc != 6 || (wanted = atol(argv[4])) < 2) {
+        fprintf(stderr, "usage: %s RELAY PROJECT @SECRET_FILE COUNT thread|pump\n", argv[0]);
+        return EXIT_FAILURE;
+    }
+    if (bench_is_pump(argv[5]))
+        bench_need("create a queue", CRVideo_CreateQueue(&queue));
+    sessions = (CRVideo_Session *)calloc((size_t)wanted, sizeof *sessions);
+    if (sessions == NULL)
+        return EXIT_FAILURE;
+
+    expect(1);
+    sessions[0] = log_in(argv, wanted);
+    await();
+    bench_need("destroy", CRVideo_Destroy(sessions[0]));
+    printf("none heap=%llu\n", heap());
+    pause_here();
+
+    expect(wanted);
+    began = bench_now_ns();
+    for (number = 0; number < wanted; number++)
+        sessions[number] = log_in(argv, number);
+    await();
+    began = bench_now_ns() - began;
+    printf("online count=%ld failed=%ld ns=%llu heap=%llu\n", wanted, failed, (unsigned long long)began, heap());
+    pause_here();
+
+    expect(wanted);
+    for (number = 0; number < wanted; number++) {
+        char target[32];
+        snprintf(target, sizeof target, "user-%ld", (number + 1) % wanted);
+        bench_need("send", CRVideo_SendCmd(sessions[number], target, payload, sizeof payload, NULL, NULL, NULL));
+    }
+    await();
+    printf("exchanged count=%ld failed=%ld heap=%llu\n", wanted, failed, heap());
+    pause_here();
+
+    malloc_trim(0);
+    printf("trimmed heap=%llu\n", heap());
+    pause_here();
+    return EXIT_SUCCESS;
+}

@@ -1,0 +1,383 @@
+//! What a session says about its commands when links break, epochs end and relays restart: a success means that the
+//! target has it, every other code but 1107 that it never will.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use crvideo_proto::code;
+use crvideo_proto::frame::{Frame, FrameReader, Kind as FrameKind, SESSION_LIMIT};
+use crvideo_proto::id::TaskId;
+use crvideo_proto::message::{
+    Body, Bye, Command, CommandAck, Find, FindAnswer, HelloAnswer, LoginAnswer, Message, Peer, PeerState,
+};
+use crvideo_proto::out::OutQueue;
+use crvideo_proto::pack::Writer;
+use crvideo_proto::session::{
+    CommandCall, Config, Conn, Credential, Event, INITIAL_COMMAND_LIMIT, Identity, Now, Output, Receipt, Session,
+};
+
+/// Epochs: ours, the target's, and a later one of either.
+const OURS: u64 = 100;
+const BOB: u64 = 200;
+const LATER: u64 = 300;
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Alice's session, and a relay played by the test.
+struct Alice {
+    session: Session,
+    now: Now,
+    next_task: u8,
+    events: Vec<Event>,
+}
+
+impl Alice {
+    fn logged_in() -> Self {
+        let config = Config {
+            command_timeout: TIMEOUT,
+            transfer_timeout: TIMEOUT,
+            offer_timeout: TIMEOUT,
+            buffer_limit: 1 << 20,
+            inbound_limit: 1 << 23,
+            agent: "test",
+        };
+        let now = Now { mono: Duration::ZERO, unix: 1_000_000_000 };
+        let mut alice = Self { session: Session::new(config, [1; 16], 1), now, next_task: 0, events: Vec::new() };
+        let credential = Credential::Secret("secret".to_owned());
+        alice.session.login(Identity { servers: 1, project: 1, user: "alice".to_owned(), credential }, 0, now);
+        alice.admitted(OURS, false);
+        alice
+    }
+
+    /// The relay lets the session in.
+    fn admitted(&mut self, epoch: u64, resumed: bool) {
+        self.session.connected(Conn::Command, self.now);
+        let hello = self.written();
+        assert_eq!(hello.iter().map(Frame::method).collect::<Vec<_>>(), ["crhello"], "the first word is the hello");
+        self.answer(&hello[0], &HelloAnswer { version: 1, features: 0, agent: "test".to_owned() });
+        let login = self.written();
+        let (ticket, expires_ms) = ([2; 16], 3_600_000);
+        self.answer(&login[0], &LoginAnswer { epoch, resumed, ticket, expires_ms, heartbeat_ms: 20_000, max_file: 0 });
+    }
+
+    /// The link breaks, and comes back.
+    fn reconnected(&mut self, epoch: u64, resumed: bool) {
+        self.session.closed(Conn::Command, code::SOCKETEXCEPTION, self.now);
+        self.pass(Duration::from_secs(1));
+        self.admitted(epoch, resumed);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.mono += time;
+        self.session.timeout(self.now);
+    }
+
+    /// What the session writes now, all of which is handed to the socket.
+    fn written(&mut self) -> Vec<Frame> {
+        let mut reader = FrameReader::new(SESSION_LIMIT);
+        while !self.session.out(Conn::Command).is_empty() {
+            reader.feed(&self.session.out(Conn::Command).take());
+            self.session.written(Conn::Command, self.now);
+        }
+        std::iter::from_fn(|| reader.next_frame().unwrap()).collect()
+    }
+
+    fn reads(&mut self, mut out: OutQueue) {
+        self.session.reader(Conn::Command).feed(&out.take());
+        self.session.received(Conn::Command, self.now);
+    }
+
+    fn answer(&mut self, quest: &Frame, body: &impl Body) {
+        assert_eq!(quest.kind, FrameKind::Quest);
+        let mut out = OutQueue::default();
+        out.answer(quest.seq, body);
+        self.reads(out);
+    }
+
+    fn told<M: Message>(&mut self, message: &M) {
+        let mut out = OutQueue::default();
+        out.one_way(message);
+        self.reads(out);
+    }
+
+    fn news(&mut self, user: &str, epoch: u64, state: PeerState, class: u8) {
+        self.told(&Peer { user: user.to_owned(), epoch, state: state as u8, class });
+    }
+
+    /// A message from Bob.
+    fn from_bob<M: Message>(&mut self, epoch: u64, message: &M) {
+        let mut rest = BytesMut::new();
+        message.put_pairs(&mut Writer::new(&mut rest));
+        let mut out = OutQueue::default();
+        out.forward(M::METHOD, message.pairs() + 2, "bob", epoch, rest.freeze());
+        self.reads(out);
+    }
+
+    fn command_from_bob(&mut self, position: u64, base: u64, len: usize) {
+        let (task, data) = (TaskId::from_bytes([9; 16]), Bytes::from(vec![0; len]));
+        self.from_bob(BOB, &Command { position, base, settled: base, task, chosen: false, data });
+    }
+
+    fn bob_acknowledges(&mut self, position: u64, limit: u64) {
+        self.from_bob(BOB, &CommandAck { position, limit, refused: Vec::new() });
+    }
+
+    /// Sends Bob a command of so many bytes.
+    fn sends(&mut self, len: usize) -> TaskId {
+        self.next_task += 1;
+        let task = TaskId::from_bytes([self.next_task; 16]);
+        let data = Bytes::from(vec![0; len]);
+        let call = CommandCall { target: "bob".into(), task, chosen: false, data, timeout: None, cookie: 0 };
+        self.session.send_command(call, self.now);
+        task
+    }
+
+    /// The relay answers the question where Bob is.
+    fn finds_bob(&mut self, epoch: u64, state: PeerState) {
+        let quests = self.written();
+        let quest = quests.iter().find(|frame| frame.method() == Find::METHOD).expect("a crfind");
+        self.answer(quest, &FindAnswer { epoch, state: state as u8 });
+    }
+
+    fn commands(frames: &[Frame]) -> Vec<Command> {
+        let commands = frames.iter().filter(|frame| frame.method() == Command::METHOD);
+        commands.map(|frame| Command::read(&frame.payload).unwrap()).collect()
+    }
+
+    fn collect(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            if let Output::Event(event) = output {
+                self.events.push(event);
+            }
+        }
+    }
+
+    /// How a command ended, if it has.
+    fn outcome(&mut self, of: TaskId) -> Option<i32> {
+        self.collect();
+        self.events.iter().find_map(|event| match event {
+            Event::CommandRslt { task, err, .. } if *task == of => Some(*err),
+            _ => None,
+        })
+    }
+
+    fn received(&mut self) -> usize {
+        self.collect();
+        self.events.iter().filter(|event| matches!(event, Event::Command { .. })).count()
+    }
+}
+
+#[test]
+fn regression_a_late_command_that_still_waits_for_the_socket_may_arrive() {
+    let mut alice = Alice::logged_in();
+    let task = alice.sends(10);
+    alice.finds_bob(BOB, PeerState::On);
+    // The socket takes nothing, and the relay's pings go on.
+    alice.pass(TIMEOUT / 2);
+    alice.told(&crvideo_proto::message::Ping {});
+    alice.pass(TIMEOUT / 2);
+    assert_eq!(alice.outcome(task), Some(code::SEND_OUTCOME_UNKNOWN));
+    assert_eq!(Alice::commands(&alice.written()).len(), 1, "it is still sent");
+}
+
+#[test]
+fn regression_a_command_that_waits_for_the_socket_may_arrive_before_the_logout() {
+    let mut alice = Alice::logged_in();
+    let task = alice.sends(10);
+    alice.finds_bob(BOB, PeerState::On);
+    alice.session.logout(0, alice.now);
+    assert_eq!(alice.outcome(task), Some(code::SEND_OUTCOME_UNKNOWN));
+    assert_eq!(Alice::commands(&alice.written()).len(), 1, "it is sent before the logout");
+}
+
+#[test]
+fn a_command_that_was_never_handed_to_a_socket_fails_for_certain() {
+    let mut alice = Alice::logged_in();
+    let task = alice.sends(10);
+    alice.finds_bob(BOB, PeerState::On);
+    alice.reconnected(LATER, false);
+    assert_eq!(alice.outcome(task), Some(code::CONNECTIONLOST));
+}
+
+#[test]
+fn regression_a_command_that_is_queued_again_has_been_handed_over_before() {
+    let mut alice = Alice::logged_in();
+    let task = alice.sends(10);
+    alice.finds_bob(BOB, PeerState::On);
+    assert_eq!(Alice::commands(&alice.written()).len(), 1);
+    alice.news("bob", BOB, PeerState::Busy, 1);
+    alice.news("bob", BOB, PeerState::On, 1);
+    alice.reconnected(LATER, false);
+    assert_eq!(alice.outcome(task), Some(code::SEND_OUTCOME_UNKNOWN));
+}
+
+#[test]
+fn regression_a_new_epoch_takes_what_senders_begin_again() {
+    let mut alice = Alice::logged_in();
+    alice.command_from_bob(0, 0, 1_000);
+    assert_eq!(alice.received(), 1);
+    alice.reconnected(LATER, false);
+    alice.command_from_bob(0, 0, 10);
+    assert_eq!(alice.received(), 2, "an acknowledgement without a delivery would be a lie");
+}
+
+#[test]
+fn regression_positions_go_on_when_an_epoch_that_was_gone_comes_back() {
+    let mut alice = Alice::logged_in();
+    alice.sends(1_000);
+    alice.finds_bob(BOB, PeerState::On);
+    let end = 1_256;
+    assert_eq!(Alice::commands(&alice.written())[0].position, 0);
+    alice.bob_acknowledges(end, 1 << 20);
+    alice.news("bob", BOB, PeerState::Gone, 3);
+    alice.sends(1_000);
+    alice.finds_bob(BOB, PeerState::On);
+    let again = &Alice::commands(&alice.written())[0];
+    assert!(again.position >= end && again.base <= end, "{} behind {}", again.position, again.base);
+}
+
+#[test]
+fn regression_a_sender_that_comes_back_is_remembered() {
+    let mut alice = Alice::logged_in();
+    alice.command_from_bob(0, 0, 10);
+    alice.news("bob", BOB, PeerState::Gone, 3);
+    // A restarted relay has let Bob's old epoch come back, and he has not heard the acknowledgement.
+    alice.command_from_bob(0, 0, 10);
+    assert_eq!(alice.received(), 1);
+}
+
+#[test]
+fn regression_a_receipt_of_an_earlier_epoch_counts_no_more_than_came_in_this_one() {
+    let mut alice = Alice::logged_in();
+    for at in 0..5 {
+        alice.command_from_bob(at * 60_256, 0, 60_000);
+    }
+    alice.collect();
+    let receipt = alice.events.iter().find_map(|event| match event {
+        Event::Command { receipt, .. } => receipt.clone(),
+        _ => None,
+    });
+    let receipt = receipt.expect("a receipt after a quarter of the window");
+    assert!(matches!(receipt, Receipt::Commands { delivered, .. } if delivered > 200_000));
+    alice.reconnected(LATER, false);
+    alice.command_from_bob(0, 0, 10);
+    alice.session.receipt(receipt, alice.now);
+    alice.command_from_bob(266, 266, 10);
+    assert_eq!(alice.received(), 7);
+}
+
+#[test]
+fn regression_nothing_is_written_before_the_login() {
+    let mut alice = Alice::logged_in();
+    for at in 0..5 {
+        alice.command_from_bob(at * 60_256, 0, 60_000);
+    }
+    alice.collect();
+    alice.session.closed(Conn::Command, code::SOCKETEXCEPTION, alice.now);
+    alice.session.handled_in_all(u64::MAX);
+    let events = std::mem::take(&mut alice.events);
+    for event in events {
+        if let Event::Command { receipt: Some(receipt), .. } = event {
+            alice.session.receipt(receipt, alice.now);
+        }
+    }
+    assert!(alice.written().is_empty());
+    alice.pass(Duration::from_secs(1));
+    alice.admitted(OURS, true);
+}
+
+#[test]
+fn regression_gone_without_an_epoch_means_whichever_there_was() {
+    let mut alice = Alice::logged_in();
+    let task = alice.sends(10);
+    alice.finds_bob(BOB, PeerState::On);
+    alice.written();
+    alice.reconnected(OURS, true);
+    // A restarted relay waits for Bob for a while, in vain.
+    alice.finds_bob(0, PeerState::Away);
+    alice.news("bob", 0, PeerState::Gone, 3);
+    assert_eq!(alice.outcome(task), Some(code::SEND_OUTCOME_UNKNOWN));
+}
+
+#[test]
+fn regression_news_of_a_later_epoch_end_the_earlier_one() {
+    for away_first in [false, true] {
+        let mut alice = Alice::logged_in();
+        let task = alice.sends(10);
+        alice.finds_bob(BOB, PeerState::On);
+        alice.written();
+        alice.reconnected(OURS, true);
+        if away_first {
+            alice.finds_bob(LATER, PeerState::Away);
+        } else {
+            alice.finds_bob(0, PeerState::Away);
+            alice.news("bob", LATER, PeerState::On, 3);
+        }
+        assert_eq!(alice.outcome(task), Some(code::SEND_OUTCOME_UNKNOWN), "away first: {away_first}");
+        alice.sends(10);
+        alice.news("bob", LATER, PeerState::On, 3);
+        assert!(!Alice::commands(&alice.written()).is_empty(), "the later epoch is in reach");
+    }
+}
+
+#[test]
+fn regression_a_target_that_has_been_away_for_long_is_not_waited_for_until_the_deadline() {
+    let mut alice = Alice::logged_in();
+    alice.sends(10);
+    alice.finds_bob(BOB, PeerState::On);
+    alice.written();
+    alice.bob_acknowledges(266, 1 << 20);
+    alice.news("bob", BOB, PeerState::Away, 3);
+    alice.pass(Duration::from_secs(10));
+    let task = alice.sends(10);
+    assert!(alice.session.deadline().unwrap() <= alice.now.mono);
+    alice.pass(Duration::ZERO);
+    assert_eq!(alice.outcome(task), Some(code::SENDDATA_TARGETINVALID));
+}
+
+#[test]
+fn regression_credit_that_was_lost_with_a_link_is_asked_for() {
+    let mut alice = Alice::logged_in();
+    for _ in 0..10 {
+        alice.sends(65_000);
+    }
+    alice.finds_bob(BOB, PeerState::On);
+    let sent = Alice::commands(&alice.written()).len() as u64;
+    let end = sent * 65_256;
+    assert!(end <= INITIAL_COMMAND_LIMIT, "credit bounds what is sent");
+    alice.bob_acknowledges(end, INITIAL_COMMAND_LIMIT);
+    alice.written();
+    alice.reconnected(OURS, true);
+    alice.finds_bob(BOB, PeerState::On);
+    let probes = Alice::commands(&alice.written());
+    assert_eq!(probes.len(), 1, "one probe, because nothing is unacknowledged");
+    let probe = &probes[0];
+    assert!(probe.data.is_empty() && probe.base == probe.position && probe.position < end);
+    alice.bob_acknowledges(end, end + (1 << 20));
+    assert_eq!(Alice::commands(&alice.written()).len() as u64, 10 - sent);
+}
+
+#[test]
+fn regression_a_probe_is_acknowledged_and_not_taken() {
+    let mut alice = Alice::logged_in();
+    alice.command_from_bob(0, 0, 10);
+    alice.written();
+    alice.command_from_bob(265, 265, 0);
+    let acks = alice.written();
+    assert_eq!(alice.received(), 1);
+    let ack = acks.iter().find(|frame| frame.method() == CommandAck::METHOD).expect("an acknowledgement");
+    assert_eq!(CommandAck::read(&ack.payload).unwrap().position, 266);
+}
+
+#[test]
+fn a_kick_out_ends_what_was_never_handed_over_for_certain() {
+    let mut alice = Alice::logged_in();
+    let first = alice.sends(10);
+    alice.finds_bob(BOB, PeerState::On);
+    alice.written();
+    let second = alice.sends(10);
+    alice.told(&Bye { code: code::KICKOUT_BY_RELOGIN.into(), text: String::new() });
+    assert_eq!(alice.outcome(first), Some(code::SEND_OUTCOME_UNKNOWN));
+    assert_eq!(alice.outcome(second), Some(code::KICKOUT_BY_RELOGIN));
+    assert!(alice.written().is_empty(), "what was queued is not sent any more");
+}

@@ -1,0 +1,58 @@
+//! Whole systems in one thread and virtual time: sessions and a relay, as the library and the relay run them, joined by
+//! pipes that are slow, break and lose bytes. A seed decides everything; a ledger that knows the contract and nothing
+//! of the code judges what happened.
+//!
+//! * `plan`, `script`: what a seed draws, before and while things happen.
+//! * `world`, `party`, `files`, `hub`, `pipe`: time; the shells around the session and the relay's core.
+//! * `ledger`: the rules. `defect`: faults that prove that the ledger finds faults.
+#![forbid(unsafe_code)]
+
+mod defect;
+mod files;
+mod hub;
+mod ledger;
+mod party;
+mod pipe;
+mod plan;
+mod rng;
+mod script;
+mod trace;
+mod world;
+
+use std::collections::BTreeMap;
+
+pub use defect::Defect;
+
+/// How a run went.
+#[derive(Debug)]
+pub struct Report {
+    /// The first rule that was broken.
+    pub violation: Option<String>,
+    /// Equal for equal runs.
+    pub hash: u64,
+    /// How often what has happened.
+    pub sights: BTreeMap<String, u64>,
+    /// How often the planted defect struck.
+    pub struck: u64,
+    /// What happened, where that was asked for.
+    pub lines: Vec<String>,
+}
+
+/// Runs what a seed stands for.
+pub fn run(seed: u64, defect: Option<Defect>, with_lines: bool) -> Report {
+    let mut world = world::World::new(seed, defect, with_lines);
+    if with_lines {
+        let plan = format!("{:?}", world.plan);
+        world.trace.note(0, 0, 0, || plan);
+    } else {
+        world.trace.mark(0, 0, 0);
+    }
+    world.run();
+    Report {
+        violation: world.ledger.violation.take(),
+        hash: world.trace.hash,
+        sights: world.ledger.sights,
+        struck: world.struck,
+        lines: world.trace.into_lines(),
+    }
+}

@@ -1,0 +1,546 @@
+//! What users do and what goes wrong, drawn step by step; then the healing, and the proof that all is well again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use crvideo_proto::id::TaskId;
+use crvideo_proto::session::{CommandCall, Credential, Identity, Kind, TransferCall};
+
+use crate::files::Source;
+use crate::ledger::{Call, What};
+use crate::party::{Party, Stage};
+use crate::plan::{Plan, USERS};
+use crate::world::{Happening, PROJECT, SECRET, Way, World};
+
+/// A command after the healing must be there by now.
+const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+/// The largest content of a transfer; a little more than buffers may have.
+const LARGEST: u64 = 1_536 * 1_024;
+
+impl World {
+    /// Everything that a seed stands for.
+    pub(crate) fn run(&mut self) {
+        for party in 0..self.parties.len() {
+            if self.parties[party].device == 0 && (self.plan.calm || self.rng.percent(90)) {
+                self.login(party);
+            }
+        }
+        if self.plan.calm || self.rng.percent(70) {
+            self.run_until(self.now + Duration::from_secs(2));
+        }
+        for _ in 0..self.plan.rounds {
+            for _ in 0..self.plan.steps {
+                if self.ledger.violation.is_some() {
+                    return;
+                }
+                self.act();
+                let pause = self.rng.millis(0, self.plan.step.as_millis() as u64);
+                self.run_until(self.now + pause);
+            }
+            if !self.plan.calm && self.rng.percent(30) {
+                // Long enough for epochs to end.
+                let pause = self.rng.millis(1_000, 90_000);
+                self.run_until(self.now + pause);
+            }
+            self.heal();
+            self.probe();
+            self.healed = false;
+            self.ledger.healed_at = None;
+        }
+        self.leave();
+    }
+
+    fn act(&mut self) {
+        let it = self.plan.weights;
+        let weights = [
+            it.command,
+            it.transfer,
+            it.cancel,
+            it.repeat,
+            it.receiver,
+            it.mood,
+            it.ask,
+            it.login,
+            it.logout,
+            it.destroy,
+            it.cut,
+            it.freeze,
+            it.relay,
+        ];
+        let mut drawn = self.rng.between(0, weights.iter().sum::<u64>() - 1);
+        let mut action = 0;
+        while drawn >= weights[action] {
+            drawn -= weights[action];
+            action += 1;
+        }
+        let alive: Vec<usize> = (0..self.parties.len()).filter(|at| !self.parties[*at].destroyed).collect();
+        let in_now: Vec<usize> = alive.iter().filter(|at| self.parties[**at].stage == Stage::In).copied().collect();
+        // Some calls come at the wrong time; all else is for those who can do it.
+        let wrong_time = in_now.is_empty() || action >= 5 || self.rng.percent(5);
+        let party = self.rng.pick(if wrong_time { &alive } else { &in_now });
+        match action {
+            0 => self.send_commands(party),
+            1 => self.send_transfer(party, false, None),
+            2 => self.cancel(party),
+            3 => self.repeat(party),
+            4 => self.cancel_receive(party),
+            5 => self.change_mood(party),
+            6 => self.ask(party),
+            7 => self.login(party),
+            8 => self.logout(party),
+            9 => self.destroy(party),
+            10 => self.cut(),
+            11 => self.freeze(),
+            _ => self.restart(),
+        }
+    }
+
+    // ---- users --------------------------------------------------------------------------------------------
+
+    fn login(&mut self, party: usize) {
+        if self.parties[party].stage != Stage::Out {
+            return;
+        }
+        let cookie = self.number() as usize;
+        let user = self.parties[party].user;
+        self.trace.note(20, party as u64, 0, || format!("party {party} ({user}) logs in"));
+        self.ledger.asked(party, "login", cookie);
+        let now = self.now_of_session();
+        let credential = Credential::Secret(SECRET.to_owned());
+        let identity = Identity { servers: 1 + self.rng.below(2), project: PROJECT, user: user.to_owned(), credential };
+        self.parties[party].stage = Stage::Entering;
+        self.parties[party].session.login(identity, cookie, now);
+        self.touch(party);
+    }
+
+    fn logout(&mut self, party: usize) {
+        if !matches!(self.parties[party].stage, Stage::In | Stage::Entering) {
+            return;
+        }
+        let cookie = self.number() as usize;
+        self.trace.note(21, party as u64, 0, || format!("party {party} logs out"));
+        self.ledger.asked(party, "logout", cookie);
+        let now = self.now_of_session();
+        self.parties[party].stage = Stage::Leaving;
+        self.parties[party].session.logout(cookie, now);
+        self.touch(party);
+    }
+
+    /// The application destroys its session and makes a new one.
+    fn destroy(&mut self, party: usize) {
+        if self.parties.len() > 12 {
+            return;
+        }
+        self.trace.note(22, party as u64, 0, || format!("party {party} is destroyed"));
+        let now = self.now_of_session();
+        self.parties[party].session.shut_down(now);
+        self.parties[party].destroyed = true;
+        self.finish_destroyed(party);
+        self.parties[party].stage = Stage::Out;
+        let (user, device) = (self.parties[party].user, self.parties[party].device);
+        self.add_party(user, device);
+    }
+
+    fn send_commands(&mut self, party: usize) {
+        let burst = if self.rng.percent(70) { 1 } else { 1 + self.rng.below(30) };
+        let target = self.rng.pick(&USERS[..self.plan.users]);
+        for _ in 0..burst {
+            let largest = if self.rng.percent(85) { self.plan.command_size } else { 65_536 };
+            let size = self.rng.below(largest + 1);
+            let chosen = self.rng.percent(20);
+            let target = if self.rng.percent(80) { target } else { self.somebody() };
+            self.send_command(party, target, size, chosen, false);
+        }
+    }
+
+    fn send_command(&mut self, party: usize, target: &'static str, size: usize, chosen: bool, probe: bool) {
+        let content = self.content(size);
+        let task = TaskId::random(self.rng.bytes());
+        let timeout = self.timeout(self.plan.config.command_timeout, probe);
+        self.call(party, target, What::Command, task, content, timeout, None, probe, chosen);
+    }
+
+    fn send_transfer(&mut self, party: usize, probe: bool, target: Option<&'static str>) {
+        let some = self.somebody();
+        let size = match self.rng.below(10) {
+            _ if probe => 100_000,
+            0 => self.rng.pick(&[0, 1, 262_143, 262_144, 262_145]),
+            1..=6 => self.rng.between(0, 50_000),
+            7 | 8 => self.rng.between(0, 600_000),
+            _ => self.rng.between(0, LARGEST),
+        };
+        let content = self.content(size as usize);
+        let kind = if probe || self.rng.percent(50) { Kind::Buffer } else { Kind::File };
+        let task = TaskId::random(self.rng.bytes());
+        let timeout = self.timeout(self.plan.config.transfer_timeout, probe);
+        let target = target.unwrap_or(some);
+        self.call(party, target, What::Transfer(kind), task, content, timeout, None, probe, true);
+    }
+
+    /// A user, sometimes one who never logs in.
+    fn somebody(&mut self) -> &'static str {
+        let users = if self.plan.calm { &USERS[..self.plan.users] } else { &USERS[..] };
+        self.rng.pick(users)
+    }
+
+    fn timeout(&mut self, usual: Duration, probe: bool) -> Option<Duration> {
+        if probe {
+            return Some(PROBE_PATIENCE);
+        }
+        (self.rng.percent(10) && !self.plan.calm).then(|| self.rng.millis(1, 2 * usual.as_millis() as u64))
+    }
+
+    fn content(&mut self, size: usize) -> Bytes {
+        let from = self.rng.below(self.material.len() - size);
+        self.material.slice(from..from + size)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn call(
+        &mut self,
+        party: usize,
+        target: &'static str,
+        what: What,
+        task: TaskId,
+        content: Bytes,
+        timeout: Option<Duration>,
+        repeats: Option<usize>,
+        probe: bool,
+        chosen: bool,
+    ) {
+        let cookie = self.number() as usize;
+        let size = content.len() as u64;
+        self.trace.note(23, party as u64, size, || {
+            format!("party {party} sends {what:?} {task} of {size} bytes to {target} (chosen {chosen}, {timeout:?})")
+        });
+        let usual = match what {
+            What::Command => self.plan.config.command_timeout,
+            What::Transfer(_) => self.plan.config.transfer_timeout,
+        };
+        let name = format!("{cookie}.bin");
+        self.ledger.called(Call {
+            party,
+            user: self.parties[party].user,
+            target,
+            what,
+            task,
+            name: name.clone(),
+            content: content.clone(),
+            cookie,
+            at: self.now,
+            timeout: timeout.unwrap_or(usual),
+            repeats,
+            probe,
+            chosen,
+        });
+        let now = self.now_of_session();
+        match what {
+            What::Command => {
+                let call = CommandCall { target: target.into(), task, chosen, data: content, timeout, cookie };
+                self.parties[party].session.send_command(call, now);
+            }
+            What::Transfer(kind) => {
+                let bad = self.rng.percent(self.plan.bad_files) && !self.healed;
+                let fails_at = bad.then(|| self.rng.below(content.len() + 1));
+                self.parties[party].sources.insert(task, Source::new(content, fails_at));
+                let call = TransferCall { target: target.into(), task, kind, name, size, timeout, cookie };
+                self.parties[party].session.send_transfer(call, now);
+            }
+        }
+        self.touch(party);
+    }
+
+    /// The application uses the id of an ended task again.
+    fn repeat(&mut self, party: usize) {
+        let repeatable = self.ledger.repeatable(party);
+        if repeatable.is_empty() {
+            return;
+        }
+        let first = self.rng.pick(&repeatable);
+        let call = self.ledger.call(first).clone();
+        // The library refuses the id of a task that runs.
+        let runs = self.ledger.running(party).contains(&call.task);
+        if runs || call.what == What::Command && !call.chosen {
+            return;
+        }
+        self.call(party, call.target, call.what, call.task, call.content, None, Some(first), false, true);
+    }
+
+    fn cancel(&mut self, party: usize) {
+        let running = self.ledger.running(party);
+        let task = match running.is_empty() || self.rng.percent(10) {
+            true => TaskId::random(self.rng.bytes()),
+            false => self.rng.pick(&running),
+        };
+        let cookie = self.number() as usize;
+        self.trace.note(24, party as u64, 0, || format!("party {party} cancels {task}"));
+        self.ledger.cancel_called(party, task, cookie);
+        self.parties[party].session.cancel_send(task, cookie);
+        self.touch(party);
+    }
+
+    fn cancel_receive(&mut self, party: usize) {
+        let coming = self.ledger.coming_in(party);
+        if coming.is_empty() {
+            return;
+        }
+        let (source, task) = coming[self.rng.below(coming.len())].clone();
+        self.trace.note(25, party as u64, 0, || format!("party {party} cancels receiving {task}"));
+        let now = self.now_of_session();
+        self.parties[party].session.cancel_receive(&source, task, now);
+        self.touch(party);
+    }
+
+    fn change_mood(&mut self, party: usize) {
+        if self.rng.percent(50) {
+            let nap = self.rng.millis(10, if self.plan.calm { 1_000 } else { 60_000 });
+            self.parties[party].asleep_until = self.now + nap;
+        } else {
+            let (offers, progress) = (self.rng.percent(50), self.rng.percent(50));
+            self.parties[party].wants_offers = offers;
+            self.parties[party].session.set_wants(offers, progress);
+        }
+    }
+
+    fn ask(&mut self, party: usize) {
+        let cookie = self.number() as usize;
+        let session = &mut self.parties[party].session;
+        match self.rng.below(3) {
+            0 => {
+                self.ledger.asked(party, "users", cookie);
+                session.query_users(None, cookie);
+            }
+            1 => {
+                self.ledger.asked(party, "watch", cookie);
+                session.watch_users(self.rng.percent(50), cookie);
+            }
+            _ => {
+                if self.parties[party].stage == Stage::In {
+                    let token = crvideo_proto::token::mint(PROJECT, self.parties[party].user, u64::MAX / 4, SECRET);
+                    self.parties[party].session.update_token(token);
+                }
+            }
+        }
+        self.touch(party);
+    }
+
+    // ---- faults -------------------------------------------------------------------------------------------
+
+    fn some_link(&mut self) -> Option<u64> {
+        let open: Vec<u64> =
+            self.links.iter().filter(|(_, it)| it.client && it.hub.is_some()).map(|(id, _)| *id).collect();
+        (!open.is_empty()).then(|| self.rng.pick(&open))
+    }
+
+    /// A connection breaks, and its ends may or may not hear of it.
+    fn cut(&mut self) {
+        let Some(link) = self.some_link() else { return };
+        let how = self.rng.below(6);
+        self.trace.note(26, link, how as u64, || format!("connection {link} is cut ({how})"));
+        let (blind_up, blind_down) = match how {
+            0..=2 => (false, false),
+            3 => (true, false),
+            4 => (false, true),
+            _ => (true, true),
+        };
+        for (way, blind) in [(Way::Up, blind_up), (Way::Down, blind_down)] {
+            let late = if self.rng.percent(70) { Duration::ZERO } else { self.rng.millis(0, 3_000) };
+            let now = self.now;
+            let Some(line) = self.links.get_mut(&link) else { return };
+            let pipe = line.pipe(way);
+            if blind {
+                pipe.swallow();
+            } else {
+                let keep = self.rng.below(pipe.held() + 1);
+                pipe.end(keep, now + late);
+            }
+            self.look_later(link, way);
+        }
+    }
+
+    /// Nothing comes through for a while.
+    fn freeze(&mut self) {
+        let Some(link) = self.some_link() else { return };
+        let until = self.now + self.rng.millis(10, 40_000);
+        self.trace.note(27, link, 0, || format!("connection {link} is frozen until {until:?}"));
+        let ways = self.rng.pick(&[[true, true], [true, false], [false, true]]);
+        let Some(line) = self.links.get_mut(&link) else { return };
+        for (way, frozen) in [Way::Up, Way::Down].into_iter().zip(ways) {
+            if frozen {
+                line.pipe(way).freeze(until);
+            }
+        }
+    }
+
+    fn restart(&mut self) {
+        if self.hub.is_none() {
+            return;
+        }
+        let down_for = match self.rng.below(3) {
+            0 => self.rng.millis(0, 50),
+            1 => self.rng.millis(0, 3_000),
+            _ => self.rng.millis(0, 90_000),
+        };
+        let mut killed = Duration::ZERO;
+        if self.rng.percent(50) {
+            self.stop_hub();
+            killed = self.rng.millis(0, 2_000);
+        }
+        self.later(killed, Happening::KillHub);
+        self.later(killed + down_for, Happening::StartHub);
+    }
+
+    // ---- the end ------------------------------------------------------------------------------------------
+
+    /// All faults stop; whatever has begun comes to its end.
+    fn heal(&mut self) {
+        self.trace.note(28, 0, 0, || "everything is healed".to_owned());
+        self.forget_faults();
+        self.healed = true;
+        self.ledger.healed_at = Some(self.now);
+        if self.hub.as_ref().is_some_and(|hub| hub.stopping) {
+            self.kill_hub();
+        }
+        self.start_hub();
+        let links: Vec<u64> = self.links.keys().copied().collect();
+        for link in links {
+            for way in [Way::Up, Way::Down] {
+                let Some(line) = self.links.get_mut(&link) else { continue };
+                let pipe = line.pipe(way);
+                pipe.thaw();
+                pipe.manner = Plan::good_manner();
+                if pipe.swallows() {
+                    pipe.end(0, self.now);
+                    pipe.surface();
+                }
+                self.look_later(link, way);
+            }
+        }
+        for party in 0..self.parties.len() {
+            self.parties[party].asleep_until = self.now;
+            self.later(Duration::ZERO, Happening::Read(party));
+            for (source, task) in self.ledger.coming_in(party) {
+                self.later(Duration::ZERO, Happening::Decide { party, source, task, accept: true });
+            }
+        }
+        self.wait_for(Duration::from_secs(200), |world| world.everybody_is_in());
+        // What was held up has its effect.
+        self.run_until(self.now + Duration::from_secs(3));
+        self.wait_for(Duration::from_secs(200), |world| world.everybody_is_in());
+        let patience = self.plan.config.transfer_timeout * 5 + self.plan.settings.resume_window;
+        let quiet = self.wait_for(patience, |world| world.ledger.all_ended() && world.is_quiet());
+        if !quiet {
+            let now = self.now;
+            self.ledger.settle(now);
+            let who = self.parties.iter().position(|party| !party.session.is_quiet());
+            self.ledger.violated(format!("I9: no quiet after the healing: session of party {who:?}"));
+        }
+    }
+
+    /// Runs until something is true, or for `patience`.
+    fn wait_for(&mut self, patience: Duration, what: impl Fn(&mut Self) -> bool) -> bool {
+        let end = self.now + patience;
+        while self.ledger.violation.is_none() {
+            if what(self) {
+                return true;
+            }
+            if self.now >= end {
+                return false;
+            }
+            self.run_until(self.now + Duration::from_millis(250));
+        }
+        false
+    }
+
+    /// Whether one device of each user is logged in, with a connection that is whole. Who is missing logs in.
+    fn everybody_is_in(&mut self) -> bool {
+        let mut all = !self.links.values_mut().any(|line| line.up.has_ended() || line.down.has_ended());
+        for user in &USERS[..self.plan.users] {
+            let of = |it: &Party| it.user == *user && !it.destroyed;
+            let devices: Vec<usize> = (0..self.parties.len()).filter(|at| of(&self.parties[*at])).collect();
+            let stage = |stage| devices.iter().filter(|at| self.parties[**at].stage == stage).count();
+            if stage(Stage::In) == 1 && stage(Stage::Out) + 1 == devices.len() {
+                all &= devices.iter().all(|at| !self.ledger.is_line_off(*at) || self.parties[*at].stage == Stage::Out);
+                continue;
+            }
+            all = false;
+            if stage(Stage::Out) == devices.len() {
+                self.login(devices[0]);
+            }
+        }
+        all
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.parties.iter().all(|party| party.session.is_quiet() && party.letters.is_empty())
+    }
+
+    /// What is sent now must arrive.
+    fn probe(&mut self) {
+        if self.ledger.violation.is_some() {
+            return;
+        }
+        let in_now: Vec<usize> = (0..self.parties.len()).filter(|at| self.parties[*at].stage == Stage::In).collect();
+        for user in &USERS[..self.plan.users] {
+            let logged_in = in_now.iter().filter(|at| self.parties[**at].user == *user).count();
+            if logged_in != 1 {
+                self.ledger.violated(format!("I11: {user} is logged in {logged_in} times"));
+            }
+        }
+        self.trace.note(29, 0, 0, || "the probes".to_owned());
+        for party in in_now {
+            for target in &USERS[..self.plan.users] {
+                self.send_command(party, target, 1_000, false, true);
+                self.send_transfer(party, true, Some(target));
+            }
+        }
+        self.wait_for(PROBE_PATIENCE, |world| world.ledger.all_ended() && world.is_quiet());
+        self.settle();
+    }
+
+    /// Everybody logs out, and nothing is left.
+    fn leave(&mut self) {
+        if self.ledger.violation.is_some() {
+            return;
+        }
+        self.healed = true;
+        self.trace.note(30, 0, 0, || "everybody leaves".to_owned());
+        for party in 0..self.parties.len() {
+            self.logout(party);
+        }
+        let patience = self.plan.settings.resume_window + self.plan.settings.heartbeat * 3;
+        self.run_until(self.now + patience.max(Duration::from_secs(40)));
+        self.settle();
+        if let Some(hub) = &self.hub {
+            let (sessions, connections, queued) =
+                (hub.core.sessions(), hub.core.connections(), hub.core.queued_bytes());
+            if (sessions, connections, queued) != (0, 0, 0) || !hub.is_empty() {
+                self.ledger.violated(format!(
+                    "I8: the relay keeps {sessions} sessions, {connections} connections and {queued} bytes"
+                ));
+            }
+        }
+        if !self.links.is_empty() {
+            self.ledger.violated(format!("I9: connections are left over: {:?}", self.links.keys()));
+        }
+    }
+
+    fn settle(&mut self) {
+        // An answer to a heart-beat may be on its way.
+        self.wait_for(Duration::from_secs(1), |world| world.who_holds().is_none());
+        let now = self.now;
+        self.ledger.settle(now);
+        if let Some((party, held)) = self.who_holds() {
+            self.ledger.violated(format!("I8: the session of party {party} holds {held} bytes for nothing"));
+        }
+    }
+
+    fn who_holds(&mut self) -> Option<(usize, u64)> {
+        let parties = self.parties.iter_mut().enumerate().filter(|(_, party)| !party.destroyed);
+        let mut held = parties.map(|(at, party)| {
+            party.session.handled_in_all(party.handled);
+            (at, party.session.held())
+        });
+        held.find(|(_, held)| *held > 0)
+    }
+}

@@ -1,0 +1,142 @@
+//! Many seeds, each the life of a whole system; and the proof that the ledger finds what is wrong.
+//!
+//! `CRVIDEO_SIM_SEEDS` says how many seeds to run, `CRVIDEO_SIM_FROM` from which one on.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crvideo_sim::{Defect, Report, run};
+
+/// Seeds of one ordinary test run.
+const SEEDS: u64 = 500;
+/// Lines of a failing run that are shown; all of them go to a file.
+const SHOWN: usize = 40;
+/// Threads that run seeds.
+const THREADS: u64 = 2;
+/// A planted defect must be found within this many seeds.
+const SEEDS_A_DEFECT: u64 = 60;
+/// What does not happen in the seeds of a test run is not tested.
+const MUST_BE_SEEN: &[&str] = &[
+    "commands with 0",
+    "commands with 1102",
+    "commands with 1106",
+    "commands with 1107",
+    "commands with 12",
+    "commands with 10",
+    "commands with 205",
+    "commands with 207",
+    "transfers with 0",
+    "transfers with 1102",
+    "transfers with 1103",
+    "transfers with 1105",
+    "transfers with 1107",
+    "transfers with 1402",
+    "transfers with 205",
+    "transfers with 207",
+    "transfers with 606",
+    "cancels with 0",
+    "cancels with 207",
+    "cancels with 1104",
+    "repeated calls",
+    "lines lost with 10",
+    "transfers ended at the receiver with 207",
+    "transfers ended at the receiver with 606",
+    "transfers ended at the receiver with 1105",
+];
+/// Seeds that once found something.
+const REGRESSIONS: &[u64] = &[];
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+/// A run, in which a panic counts as a violation.
+fn judged(seed: u64, defect: Option<Defect>) -> Result<Report, String> {
+    let report = catch_unwind(AssertUnwindSafe(|| run(seed, defect, false))).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        format!("a panic: {}", text.unwrap_or("without text"))
+    })?;
+    match &report.violation {
+        Some(violation) => Err(violation.clone()),
+        None => Ok(report),
+    }
+}
+
+/// A run that breaks no rule; if it does, what led there is shown.
+fn must_hold(seed: u64) -> Report {
+    let violation = match judged(seed, None) {
+        Ok(report) => return report,
+        Err(violation) => violation,
+    };
+    let lines = catch_unwind(|| run(seed, None, true)).map(|report| report.lines).unwrap_or_default();
+    let path = std::env::temp_dir().join(format!("crvideo-sim-{seed}.log"));
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let tail = lines[lines.len().saturating_sub(SHOWN)..].join("\n");
+    panic!("{tail}\nseed {seed}: {violation}\nall lines: {}", path.display());
+}
+
+#[test]
+fn no_seed_breaks_a_rule() {
+    let from = number("CRVIDEO_SIM_FROM").unwrap_or(0);
+    let until = from + number("CRVIDEO_SIM_SEEDS").unwrap_or(SEEDS);
+    let next = AtomicU64::new(from);
+    let work = || {
+        let mut sights = BTreeMap::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= until {
+                return sights;
+            }
+            add(&mut sights, must_hold(seed).sights);
+        }
+    };
+    let mut sights = BTreeMap::new();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            add(&mut sights, thread.join().expect("a seed broke a rule"));
+        }
+    });
+    eprintln!("{} seeds: {sights:#?}", until - from);
+    for must_be_seen in MUST_BE_SEEN.iter().filter(|_| until - from >= SEEDS) {
+        assert!(sights.contains_key(*must_be_seen), "no {must_be_seen} in {} seeds", until - from);
+    }
+}
+
+fn add(sights: &mut BTreeMap<String, u64>, more: BTreeMap<String, u64>) {
+    for (what, count) in more {
+        *sights.entry(what).or_default() += count;
+    }
+}
+
+#[test]
+fn regression_seeds_hold() {
+    for seed in REGRESSIONS {
+        must_hold(*seed);
+    }
+}
+
+#[test]
+fn equal_seeds_are_equal_runs() {
+    for seed in 0..60 {
+        assert_eq!(must_hold(seed).hash, must_hold(seed).hash, "seed {seed}");
+    }
+}
+
+#[test]
+fn every_planted_defect_is_found() {
+    for defect in Defect::ALL {
+        let mut struck = 0;
+        let found = (0..SEEDS_A_DEFECT).find_map(|seed| match judged(seed, Some(defect)) {
+            Ok(report) => {
+                struck += report.struck;
+                None
+            }
+            Err(violation) => Some((seed, violation)),
+        });
+        let (seed, violation) = found.unwrap_or_else(|| panic!("{defect:?} is not found (it struck {struck} times)"));
+        eprintln!("{defect:?}: seed {seed}: {violation}");
+    }
+}

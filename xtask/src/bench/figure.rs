@@ -1,0 +1,230 @@
+//! What a figure is, and the table of its numbers.
+
+use super::ground::Ground;
+use super::json::Json;
+use super::stats::median;
+use crate::process::Outcome;
+
+/// Something to measure.
+pub struct Figure {
+    /// What one calls it on the command line.
+    pub name: &'static str,
+    /// What it says, in a line.
+    pub description: &'static str,
+    /// Measures, and puts in the numbers as they come, so that those before a failure are not lost.
+    pub measure: fn(&Ground, &mut Rows) -> Outcome<()>,
+}
+
+/// One number of a figure, once for each run.
+pub struct Row {
+    /// What it is the number of.
+    what: String,
+    unit: &'static str,
+    values: Vec<f64>,
+    /// The row that it is compared with, by its `what`.
+    base: Option<String>,
+    rule: Option<Rule>,
+}
+
+/// What all values must keep to.
+#[derive(Clone, Copy)]
+enum Rule {
+    AtMost(f64),
+    Exactly(f64),
+    Between(f64, f64),
+}
+
+impl Row {
+    /// Compares it with another row of the same figure, run by run.
+    pub fn against(&mut self, base: impl Into<String>) -> &mut Self {
+        self.base = Some(base.into());
+        self
+    }
+
+    /// No value may be above this.
+    pub fn at_most(&mut self, limit: f64) -> &mut Self {
+        self.rule = Some(Rule::AtMost(limit));
+        self
+    }
+
+    /// All values must be this.
+    pub fn exactly(&mut self, expected: f64) -> &mut Self {
+        self.rule = Some(Rule::Exactly(expected));
+        self
+    }
+
+    /// All values must be in this range, ends included.
+    pub fn between(&mut self, lowest: f64, highest: f64) -> &mut Self {
+        self.rule = Some(Rule::Between(lowest, highest));
+        self
+    }
+
+    /// Whether the rule is kept; `None` without one.
+    fn ok(&self) -> Option<bool> {
+        self.rule.map(|rule| match rule {
+            Rule::AtMost(limit) => self.values.iter().all(|value| *value <= limit),
+            Rule::Exactly(expected) => self.values.iter().all(|value| *value == expected),
+            Rule::Between(lowest, highest) => self.values.iter().all(|value| (lowest..=highest).contains(value)),
+        })
+    }
+
+    fn verdict(&self) -> String {
+        let word = if self.ok() == Some(true) { "ok" } else { "NOT OK" };
+        match self.rule {
+            Some(Rule::AtMost(limit)) => format!("{word}, at most {}", shown(limit)),
+            Some(Rule::Exactly(expected)) => format!("{word}, must be {}", shown(expected)),
+            Some(Rule::Between(lowest, highest)) => format!("{word}, must be {} to {}", shown(lowest), shown(highest)),
+            None => String::new(),
+        }
+    }
+}
+
+/// The numbers of a figure.
+#[derive(Default)]
+pub struct Rows {
+    rows: Vec<Row>,
+    /// What else there is to say.
+    pub notes: Vec<String>,
+}
+
+impl Rows {
+    /// Adds a run's value to a row.
+    pub fn add(&mut self, what: impl Into<String>, unit: &'static str, value: f64) -> &mut Row {
+        let what = what.into();
+        let at = self.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
+            self.rows.push(Row { what, unit, values: Vec::new(), base: None, rule: None });
+            self.rows.len() - 1
+        });
+        self.rows[at].values.push(value);
+        &mut self.rows[at]
+    }
+
+    /// Adds a note, once for all runs that have the same.
+    pub fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// The rows whose rule is broken.
+    pub fn broken(&self) -> Vec<String> {
+        let broken = self.rows.iter().filter(|row| row.ok() == Some(false));
+        broken
+            .map(|row| format!("{}: {} {} ({})", row.what, shown(median(&row.values)), row.unit, row.verdict()))
+            .collect()
+    }
+
+    /// The median of the ratios of each run: what other work on the machine does to both is not in it.
+    fn ratio(&self, row: &Row) -> Option<f64> {
+        let base = self.rows.iter().find(|other| Some(&other.what) == row.base.as_ref())?;
+        let ratios: Vec<_> = row
+            .values
+            .iter()
+            .zip(&base.values)
+            .filter(|(_, base)| **base != 0.0)
+            .map(|(value, base)| value / base)
+            .collect();
+        (!ratios.is_empty()).then(|| median(&ratios))
+    }
+
+    /// All of it, aligned for people.
+    pub fn table(&self, name: &str) -> String {
+        let heading = [name, "median", "unit", "lowest", "highest", "ratio", "rule"].map(str::to_owned);
+        let lines = self.rows.iter().map(|row| {
+            let lowest = row.values.iter().copied().fold(f64::INFINITY, f64::min);
+            let highest = row.values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let ratio = self.ratio(row).map(|ratio| format!("×{}", shown(ratio))).unwrap_or_default();
+            let (lowest, highest) =
+                if row.values.len() > 1 { (shown(lowest), shown(highest)) } else { Default::default() };
+            [row.what.clone(), shown(median(&row.values)), row.unit.to_owned(), lowest, highest, ratio, row.verdict()]
+        });
+        let notes = self.notes.iter().map(|note| format!("\n{note}"));
+        aligned(&std::iter::once(heading).chain(lines).collect::<Vec<_>>()) + &notes.collect::<String>()
+    }
+
+    /// All of it, for programs.
+    pub fn json(&self) -> Json {
+        let rows = self.rows.iter().map(|row| {
+            Json::Object(vec![
+                ("what", Json::text(&row.what)),
+                ("unit", Json::text(row.unit)),
+                ("median", Json::Number(median(&row.values))),
+                ("values", Json::List(row.values.iter().copied().map(Json::Number).collect())),
+                ("against", row.base.as_ref().map_or(Json::Null, Json::text)),
+                ("ratio", self.ratio(row).map_or(Json::Null, Json::Number)),
+                ("rule", if row.rule.is_some() { Json::text(row.verdict()) } else { Json::Null }),
+                ("ok", row.ok().map_or(Json::Null, Json::Bool)),
+            ])
+        });
+        Json::List(rows.collect())
+    }
+}
+
+/// Numbers to the right, words to the left.
+fn aligned(lines: &[[String; 7]]) -> String {
+    const TO_THE_RIGHT: [bool; 7] = [false, true, false, true, true, true, false];
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<_> = (0..7).map(width).collect();
+    let in_columns = lines.iter().map(|line| {
+        let cells = line.iter().enumerate().map(|(column, text)| {
+            let width = widths[column];
+            if TO_THE_RIGHT[column] { format!("{text:>width$}") } else { format!("{text:width$}") }
+        });
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    });
+    in_columns.collect::<Vec<_>>().join("\n")
+}
+
+/// Three digits are more than a shared machine is good for; whole numbers stay whole.
+fn shown(number: f64) -> String {
+    if number.fract() == 0.0 || number.abs() >= 100.0 {
+        let digits = format!("{:.0}", number.abs());
+        let mut grouped = String::new();
+        for (at, digit) in digits.chars().enumerate() {
+            if at > 0 && (digits.len() - at) % 3 == 0 {
+                grouped.push(',');
+            }
+            grouped.push(digit);
+        }
+        return if number < 0.0 { format!("-{grouped}") } else { grouped };
+    }
+    if number.abs() >= 10.0 { format!("{number:.1}") } else { format!("{number:.2}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_shown_with_three_digits_or_whole() {
+        let shown: Vec<_> = [0.0, 3.0, 0.456, 9.87, 45.67, 123.4, 1_234_567.8, -1_000.0].map(shown).into();
+        assert_eq!(shown, ["0", "3", "0.46", "9.87", "45.7", "123", "1,234,568", "-1,000"]);
+    }
+
+    #[test]
+    fn ratios_are_taken_run_by_run() {
+        let mut rows = Rows::default();
+        for (idle, busy) in [(1.0, 2.0), (10.0, 30.0), (2.0, 5.0)] {
+            rows.add("idle", "µs", idle);
+            rows.add("busy", "µs", busy).against("idle");
+        }
+        assert_eq!(rows.ratio(&rows.rows[1]), Some(2.5));
+        assert_eq!(rows.ratio(&rows.rows[0]), None);
+        let table = rows.table("name");
+        assert_eq!(
+            table.lines().nth(2).unwrap().split_whitespace().collect::<Vec<_>>(),
+            ["busy", "5", "µs", "2", "30", "×2.50"]
+        );
+    }
+
+    #[test]
+    fn one_value_that_breaks_the_rule_is_enough() {
+        let mut rows = Rows::default();
+        for value in [1.0, 20.0, 3.0] {
+            rows.add("growth", "MiB", value).at_most(16.0);
+            rows.add("failed", "", 0.0).exactly(0.0);
+        }
+        assert_eq!(rows.broken(), ["growth: 3 MiB (NOT OK, at most 16)"]);
+        assert!(rows.json().to_string().contains(r#""ok":false"#));
+    }
+}

@@ -1,0 +1,312 @@
+//! What every figure stands on: the programs, built; relays; users; files to send. All of it ends with its guards.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::options::Options;
+use super::proc::{self, Memory};
+use super::stats::Times;
+use crate::artefacts::{Profile, library, relay};
+use crate::process::{self, Beside, Failure, Outcome, Scratch, cannot, output_of, root, target_dir, value_in};
+use crate::tools;
+
+/// For what takes milliseconds when all is well.
+pub const SOON: Duration = Duration::from_secs(60);
+/// For a large file on a slow and busy machine.
+pub const SENT: Duration = Duration::from_secs(900);
+/// Until a program that has logged in has come to rest.
+pub const SETTLED: Duration = Duration::from_millis(500);
+
+pub const MIB: f64 = 1024.0 * 1024.0;
+pub const GIB: f64 = 1024.0 * MIB;
+
+/// Where everything is.
+pub struct Ground {
+    /// What the user wants.
+    pub options: Options,
+    dir: PathBuf,
+    relay: PathBuf,
+    scratch: Scratch,
+}
+
+impl Ground {
+    /// Builds the library, the relay and the C programs.
+    pub fn prepare(options: Options) -> Outcome<Self> {
+        if !cfg!(target_os = "linux") {
+            return Err(Failure::usage("the figures are taken on Linux only"));
+        }
+        let needed = ["cc", "readelf", "sha256sum", "strace"];
+        if let Some(missing) = needed.into_iter().find(|program| !tools::is_present(program)) {
+            return Err(Failure::usage(format!("the figures need the program {missing}, please install it")));
+        }
+        let dir = target_dir().join("bench");
+        let scratch = Scratch::create(dir.join("scratch"))?;
+        let library = library(Profile::Release)?;
+        let relay = relay(Profile::Release)?;
+        for name in ["peer", "sessions"] {
+            compile(name, &library, &dir)?;
+        }
+        Ok(Self { options, dir, relay, scratch })
+    }
+
+    /// A path in the scratch directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Starts a relay on a free port. Its log is `relay.log` next to the programs.
+    pub fn relay(&self) -> Outcome<Relay> {
+        let log_path = self.dir.join("relay.log");
+        let log = File::create(&log_path).map_err(cannot("create", &log_path))?;
+        let mut command = Command::new(&self.relay);
+        let process = Beside::start("the relay", command.arg("--dev").stderr(log))?;
+        let line = process.wait_for(SOON, |line| line.contains(" ready ").then(|| line.to_owned()))?;
+        let secret = self.path("secret");
+        std::fs::write(&secret, value_in(&line, "secret")?).map_err(cannot("write", &secret))?;
+        let secret = format!("@{}", secret.display());
+        Ok(Relay { process, login: [value_in(&line, "listen")?, value_in(&line, "project")?, secret] })
+    }
+
+    /// A command line of one of our C programs, up to the relay's particulars.
+    pub fn command(&self, program: &str, relay: &Relay) -> Command {
+        let mut command = Command::new(self.dir.join(program));
+        command.args(&relay.login).current_dir(self.scratch.path()).env("TMPDIR", self.scratch.path());
+        command
+    }
+
+    /// Starts a user and waits for the login.
+    pub fn peer(&self, relay: &Relay, name: &'static str, mode: Mode, files: Files) -> Outcome<Peer> {
+        let inbox = Scratch::create(self.path(&format!("inbox-{name}")))?;
+        let mut command = self.command("peer", relay);
+        command.arg(name).arg(inbox.path()).arg(mode.word()).arg(match files {
+            Files::Kept => "keep",
+            Files::Discarded => "discard",
+        });
+        let process = Beside::start_told(name, &mut command)?;
+        process.wait_for(SOON, |line| (line == "ready").then_some(()))?;
+        Ok(Peer { name, process, _inbox: inbox })
+    }
+
+    /// Makes a file that does not compress and has no holes: one random block again and again, each time with another
+    /// number at its beginning. Dropping the guard deletes it.
+    pub fn noise(&self, name: &str, size: u64) -> Outcome<Noise> {
+        const BLOCK: usize = 64 << 20;
+        let noise = Noise(self.path(name));
+        let mut block = vec![0; BLOCK.min(size as usize)];
+        let random = Path::new("/dev/urandom");
+        File::open(random).and_then(|mut file| file.read_exact(&mut block)).map_err(cannot("read", random))?;
+        let mut write = || {
+            let mut file = File::create(&noise.0)?;
+            let mut left = size;
+            for number in 0_u64.. {
+                if left == 0 {
+                    break;
+                }
+                let len = block.len().min(left as usize);
+                if len >= 8 {
+                    block[..8].copy_from_slice(&number.to_le_bytes());
+                }
+                file.write_all(&block[..len])?;
+                left -= len as u64;
+            }
+            // Or the disk writes it while the clock runs.
+            file.sync_all()
+        };
+        write().map_err(cannot("write", &noise.0))?;
+        Ok(noise)
+    }
+}
+
+/// As a user would compile it, but with every warning that C99 has.
+fn compile(name: &str, library: &Path, dir: &Path) -> Outcome<()> {
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-O2", "-pthread", "-I"]).arg(root().join("include"));
+    cc.arg(root().join("bench").join(name).with_extension("c")).arg("-o").arg(dir.join(name));
+    cc.arg("-L").arg(library).arg("-lcrvideo").arg(format!("-Wl,-rpath,{}", library.display()));
+    process::run(&mut cc)
+}
+
+/// A file to send.
+pub struct Noise(PathBuf);
+
+impl Noise {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Noise {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The hash of a file by a program that knows nothing of ours: BLAKE3 where it is installed, for it is faster.
+pub fn hash(path: &Path) -> Outcome<String> {
+    let program = if tools::is_present("b3sum") { "b3sum" } else { "sha256sum" };
+    let line = output_of(Command::new(program).arg(path))?;
+    line.split_whitespace().next().map(str::to_owned).ok_or_else(|| Failure::new(format!("{program} says nothing")))
+}
+
+/// A relay that runs.
+pub struct Relay {
+    process: Beside,
+    login: [String; 3],
+}
+
+/// How a user gets events.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Mode {
+    /// On the library's callback thread.
+    Thread,
+    /// On a thread of its own that polls.
+    Pump,
+}
+
+impl Mode {
+    /// Both.
+    pub const ALL: [Mode; 2] = [Mode::Thread, Mode::Pump];
+
+    /// What the programs and the table call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Thread => "thread",
+            Mode::Pump => "pump",
+        }
+    }
+}
+
+/// What a user does with received files.
+#[derive(Clone, Copy)]
+pub enum Files {
+    Kept,
+    Discarded,
+}
+
+/// Anything whose memory and processor time we watch.
+pub trait Watched {
+    /// The number of the process.
+    fn pid(&self) -> u32;
+
+    /// Its memory now, which becomes the new peak.
+    fn settle(&self) -> Outcome<Memory> {
+        proc::reset_peak(self.pid());
+        proc::memory(self.pid())
+    }
+}
+
+impl Watched for Relay {
+    fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+/// A user who is logged in: `bench/peer.c`.
+pub struct Peer {
+    /// The user id.
+    pub name: &'static str,
+    /// The program.
+    pub process: Beside,
+    _inbox: Scratch,
+}
+
+impl Watched for Peer {
+    fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+/// How a run of commands went.
+pub struct Commands {
+    /// From each call to its result.
+    pub times: Times,
+    /// Commands that the target has, and others.
+    pub done: f64,
+    pub failed: f64,
+    /// Length of the run.
+    pub seconds: f64,
+}
+
+/// The one result of a file.
+pub struct FileResult {
+    /// The code.
+    pub code: i64,
+    /// From the call to the result.
+    pub seconds: f64,
+    /// The wall clock at the result, in nanoseconds since 1970.
+    pub date: u128,
+}
+
+impl Peer {
+    /// Exchanges commands of 100 bytes with somebody for a while.
+    pub fn commands(
+        &mut self,
+        ground: &Ground,
+        target: &Peer,
+        in_flight: usize,
+        duration: Duration,
+    ) -> Outcome<Commands> {
+        let path = ground.path(&format!("times-{}", self.name));
+        let (target, ms) = (target.name, duration.as_millis());
+        self.process.tell(&format!("commands {target} 100 {in_flight} {ms} {}", path.display()))?;
+        let line = self.line("commands ", SOON + duration)?;
+        let times = Times::read(&path)?;
+        let _ = std::fs::remove_file(&path);
+        Ok(Commands {
+            times,
+            done: number(&line, "done")?,
+            failed: number(&line, "failed")?,
+            seconds: number(&line, "ns")? / 1e9,
+        })
+    }
+
+    /// Starts to send a file.
+    pub fn send(&mut self, target: &Peer, file: &Noise) -> Outcome<()> {
+        self.process.tell(&format!("file {} {}", target.name, file.path().display()))
+    }
+
+    /// Waits for the file's result.
+    pub fn sent(&self, timeout: Duration) -> Outcome<FileResult> {
+        let line = self.line("file ", timeout)?;
+        let date = value_in(&line, "date")?.parse().map_err(|_| Failure::new("a date is not a number"))?;
+        Ok(FileResult { code: number(&line, "code")? as i64, seconds: number(&line, "ns")? / 1e9, date })
+    }
+
+    /// Starts to send a file again and again.
+    pub fn flood(&mut self, target: &Peer, file: &Noise) -> Outcome<()> {
+        self.process.tell(&format!("flood {} {}", target.name, file.path().display()))
+    }
+
+    /// Ends that, and returns the files that have arrived and the seconds that it took.
+    pub fn dry(&mut self) -> Outcome<(f64, f64)> {
+        self.process.tell("dry")?;
+        let line = self.line("flooded ", SENT)?;
+        match number(&line, "failed")? {
+            0.0 => Ok((number(&line, "files")?, number(&line, "ns")? / 1e9)),
+            _ => Err(Failure::new("a file that was sent meanwhile has failed")),
+        }
+    }
+
+    /// Waits for a received file and returns its hash; the file is deleted.
+    pub fn received(&self, timeout: Duration) -> Outcome<String> {
+        let path = PathBuf::from(value_in(&self.line("received ", timeout)?, "path")?);
+        let hash = hash(&path)?;
+        std::fs::remove_file(&path).map_err(cannot("delete", &path))?;
+        Ok(hash)
+    }
+
+    /// Waits for a line.
+    pub fn line(&self, beginning: &str, timeout: Duration) -> Outcome<String> {
+        self.process.wait_for(timeout, |line| line.starts_with(beginning).then(|| line.to_owned()))
+    }
+}
+
+/// The number in a word `key=number`.
+pub fn number(line: &str, key: &str) -> Outcome<f64> {
+    let value = value_in(line, key)?;
+    value.parse().map_err(|_| Failure::new(format!("{key}={value} is not a number")))
+}

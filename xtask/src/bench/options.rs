@@ -1,0 +1,107 @@
+//! What the user wants to be measured, and how.
+
+use crate::process::{Failure, Outcome};
+
+/// The command line, read.
+#[derive(Debug, PartialEq)]
+pub struct Options {
+    /// Names of figures; none means all.
+    pub figures: Vec<String>,
+    /// How often figures are measured that are not too long for it.
+    pub runs: usize,
+    /// Bytes of the file of `memory`.
+    pub size: u64,
+    /// Length of each measurement of `latency`.
+    pub seconds: u64,
+    /// How long `stall` stops the receiver.
+    pub stall_seconds: u64,
+    /// How long `idle` watches.
+    pub idle_seconds: u64,
+    /// How many sessions `sessions` opens.
+    pub sessions: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            figures: Vec::new(),
+            runs: 3,
+            size: 5 << 30,
+            seconds: 3,
+            stall_seconds: 60,
+            idle_seconds: 65,
+            sessions: 1_000,
+        }
+    }
+}
+
+impl Options {
+    /// Reads the words behind `cargo xtask bench`.
+    pub fn parse(arguments: &[String]) -> Outcome<Self> {
+        let mut options = Self::default();
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            if !word.starts_with('-') {
+                options.figures.push(word.clone());
+                continue;
+            }
+            let (name, value) = match word.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (word.as_str(), words.next().map(String::as_str)),
+            };
+            let number = value.and_then(size).filter(|number| *number > 0);
+            let number = number.ok_or_else(|| Failure::usage(format!("{name} needs a number above 0")));
+            match name {
+                "--runs" => options.runs = number? as usize,
+                "--size" => options.size = number?,
+                "--seconds" => options.seconds = number?,
+                "--stall-seconds" => options.stall_seconds = number?,
+                "--idle-seconds" => options.idle_seconds = number?,
+                "--sessions" => options.sessions = number?,
+                _ => return Err(Failure::usage(format!("there is no option {name}; `cargo xtask help bench`"))),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// A number, or one with KiB, MiB or GiB behind it.
+fn size(text: &str) -> Option<u64> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+    let (digits, shift) =
+        units.into_iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, shift))).unwrap_or((text, 0));
+    digits.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Outcome<Options> {
+        Options::parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(size("5GiB"), Some(5_368_709_120));
+        assert_eq!(size("64KiB"), Some(65_536));
+        assert_eq!(size("12"), Some(12));
+        assert_eq!(size("12 GB"), None);
+        assert_eq!(size("99999999999GiB"), None);
+    }
+
+    #[test]
+    fn figures_and_options_come_in_any_order() {
+        let options = parse("stall --size=1MiB memory --runs 1").unwrap();
+        assert_eq!((options.size, options.runs), (1_048_576, 1));
+        assert_eq!(options.figures, ["stall", "memory"]);
+        assert_eq!(parse("").unwrap(), Options::default());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_a_usage_error() {
+        for line in ["--fast 1", "--runs", "--runs 0", "--runs many"] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+}
