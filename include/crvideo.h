@@ -764,9 +764,9 @@ CRVideo_Err CRVideo_CancelSend(CRVideo_Session session, const char *task_id, voi
 
 /**
  * Accepts a transfer that a `TransferOffer` event has announced, inside that callback or later, within the session's
- * `offer_timeout_ms`. A file goes straight to `path` (1 to 4,096 bytes; what stands there is replaced when the file is
- * complete), or with NULL to a temporary file in the download directory. A buffer comes as a buffer, whatever `path`
- * says.
+ * `offer_timeout_ms`. A file goes straight to `path` (1 to 4,096 bytes; nothing may stand there, else the transfer
+ * fails with `CRVideo_FILE_ALREADY_EXIST`), where it appears when it is complete and stays; or with NULL to a temporary
+ * file in the download directory. A buffer comes as a buffer, whatever `path` says.
  *
  * Any thread, callbacks included; it does not wait. No pointer is touched after the call. Errors:
  * `CRVideo_TRANSID_INVALID` (no such offer is open, or no longer), `CRVideo_PARAM_ERR`, `CRVideo_NOT_INIT`.
@@ -774,8 +774,8 @@ CRVideo_Err CRVideo_CancelSend(CRVideo_Session session, const char *task_id, voi
 CRVideo_Err CRVideo_AcceptTransfer(CRVideo_Session session, const char *source, const char *task_id, const char *path);
 
 /**
- * Refuses a transfer that a `TransferOffer` event has announced. Its sender gets `CRVideo_PEER_REFUSE`; no other event
- * follows here.
+ * Refuses a transfer that a `TransferOffer` event has announced. Its sender gets `CRVideo_PEER_REFUSE`; here
+ * `NotifyCancelSend` with the same code follows, as for every announced transfer that does not arrive.
  *
  * Any thread, callbacks included; it does not wait. No pointer is touched after the call. Errors:
  * `CRVideo_TRANSID_INVALID` (no such offer is open, or no longer), `CRVideo_PARAM_ERR`, `CRVideo_NOT_INIT`.
@@ -783,7 +783,8 @@ CRVideo_Err CRVideo_AcceptTransfer(CRVideo_Session session, const char *source, 
 CRVideo_Err CRVideo_RefuseTransfer(CRVideo_Session session, const char *source, const char *task_id);
 
 /**
- * Cancels a transfer that is coming in. Its sender gets `CRVideo_PEER_REFUSE`, and what has arrived of it is deleted.
+ * Cancels a transfer that is coming in. Its sender gets `CRVideo_PEER_REFUSE`, what has arrived of it is deleted, and
+ * `NotifyCancelSend` with the same code follows here.
  *
  * Any thread, callbacks included; it does not wait. No pointer is touched after the call. Errors:
  * `CRVideo_TRANSID_INVALID` (no such transfer, or it has ended), `CRVideo_PARAM_ERR`, `CRVideo_NOT_INIT`.

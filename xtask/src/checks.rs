@@ -37,7 +37,7 @@ pub fn test(arguments: &[String]) -> Outcome<()> {
 
 fn runner() -> Command {
     if tools::is_present("cargo-nextest") {
-        cargo(["nextest", "run", "--workspace"])
+        cargo(["nextest", "run", "--workspace", "--no-fail-fast"])
     } else {
         cargo(["test", "--workspace", "--all-targets"])
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use crvideo_proto::session::Kind;
 
 /// Content on its way out.
 #[derive(Debug)]
@@ -55,6 +56,7 @@ pub(crate) enum Done {
 /// Content on its way in.
 #[derive(Debug)]
 pub(crate) struct Sink {
+    pub(crate) kind: Kind,
     pub(crate) data: Vec<u8>,
     pub(crate) size: u64,
     /// Which job fails, and with what.
@@ -69,8 +71,9 @@ pub(crate) struct Sink {
 }
 
 impl Sink {
-    pub(crate) fn new(size: u64, fails: Option<(u32, i32)>) -> Self {
+    pub(crate) fn new(kind: Kind, size: u64, fails: Option<(u32, i32)>) -> Self {
         Self {
+            kind,
             data: Vec::new(),
             size,
             fails,

@@ -88,6 +88,22 @@ impl Party {
         }
     }
 
+    /// Whether the application may use it.
+    pub(crate) fn is_in(&self) -> bool {
+        self.stage == Stage::In && !self.destroyed
+    }
+
+    /// Bytes of commands and buffers that come in or wait for the application.
+    pub(crate) fn held(&self) -> u64 {
+        let buffers = self.sinks.values().filter(|sink| sink.kind == Kind::Buffer && !sink.aborting);
+        let waiting = self.letters.iter().map(|letter| match letter {
+            Letter::Handle { receipt: Some(Receipt::Buffer { size }), .. } => *size,
+            Letter::Handle { charge, .. } => *charge,
+            Letter::Offer { .. } => 0,
+        });
+        buffers.map(|sink| sink.size).chain(waiting).sum()
+    }
+
     /// Notes what an event means for the shell; the content of a finished sink comes back.
     pub(crate) fn note(&mut self, event: &Event) -> Option<Sink> {
         match event {

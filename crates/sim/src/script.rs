@@ -12,6 +12,8 @@ use crate::party::{Party, Stage};
 use crate::plan::{Plan, USERS};
 use crate::world::{Happening, PROJECT, SECRET, Way, World};
 
+/// How long the shell waits for a destroyed session's farewell and files.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
 /// A command after the healing must be there by now.
 const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 /// The largest content of a transfer; a little more than buffers may have.
@@ -114,7 +116,7 @@ impl World {
     }
 
     fn logout(&mut self, party: usize) {
-        if !matches!(self.parties[party].stage, Stage::In | Stage::Entering) {
+        if self.parties[party].destroyed || !matches!(self.parties[party].stage, Stage::In | Stage::Entering) {
             return;
         }
         let cookie = self.number() as usize;
@@ -135,8 +137,8 @@ impl World {
         let now = self.now_of_session();
         self.parties[party].session.shut_down(now);
         self.parties[party].destroyed = true;
-        self.finish_destroyed(party);
-        self.parties[party].stage = Stage::Out;
+        self.touch(party);
+        self.later(REMOVAL_PATIENCE, Happening::Bury(party));
         let (user, device) = (self.parties[party].user, self.parties[party].device);
         self.add_party(user, device);
     }
@@ -480,7 +482,7 @@ impl World {
         if self.ledger.violation.is_some() {
             return;
         }
-        let in_now: Vec<usize> = (0..self.parties.len()).filter(|at| self.parties[*at].stage == Stage::In).collect();
+        let in_now: Vec<usize> = (0..self.parties.len()).filter(|at| self.parties[*at].is_in()).collect();
         for user in &USERS[..self.plan.users] {
             let logged_in = in_now.iter().filter(|at| self.parties[**at].user == *user).count();
             if logged_in != 1 {

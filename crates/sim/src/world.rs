@@ -102,6 +102,8 @@ pub(crate) enum Happening {
     },
     /// An event that was held back on purpose.
     Tell(usize, Event),
+    /// A destroyed session is waited for no longer.
+    Bury(usize),
     KillHub,
     StartHub,
 }
@@ -163,7 +165,7 @@ impl World {
             still: 0,
             next: 1,
         };
-        world.trace.note(0, seed, 0, || String::new());
+        world.trace.note(0, seed, 0, String::new);
         world.start_hub();
         for user in &USERS[..world.plan.users] {
             for device in 0..world.plan.devices {
@@ -289,6 +291,7 @@ impl World {
                 self.touch(party);
             }
             Happening::Tell(party, event) => self.record(party, &event, None),
+            Happening::Bury(party) => self.bury(party),
             Happening::KillHub => self.kill_hub(),
             Happening::StartHub => self.start_hub(),
         }
@@ -490,9 +493,8 @@ impl World {
         self.later(after, Happening::Turn(party));
     }
 
-    /// A destroyed session's last outputs are carried out, and its connections closed.
-    pub(crate) fn finish_destroyed(&mut self, party: usize) {
-        self.turn(party);
+    /// A destroyed session is over when it says so, or when its shell's patience ends.
+    fn bury(&mut self, party: usize) {
         for conn in CONNS {
             self.hang_up(party, conn, true);
         }
@@ -522,6 +524,9 @@ impl World {
             }
         }
         self.parties[party].deadline = self.parties[party].session.deadline();
+        if self.parties[party].destroyed && self.parties[party].session.is_quiet() {
+            self.bury(party);
+        }
     }
 
     fn output(&mut self, party: usize, output: Output) {
@@ -538,14 +543,15 @@ impl World {
                 self.at(at, Happening::SourceRead { party, task, offset, len, generation });
             }
             Output::CloseSource { task } => self.ledger.source_closed(party, task),
-            Output::OpenSink { id, size, .. } => {
+            Output::OpenSink { id, size, kind } => {
                 self.ledger.sink_opened(party, id);
                 let bad = self.rng.percent(self.plan.bad_files) && !self.healed;
                 let fails = bad.then(|| (self.rng.between(1, 4) as u32, code::FILE_WRITE_ERR));
-                let mut sink = Sink::new(size, fails);
+                let mut sink = Sink::new(kind, size, fails);
                 sink.trusting = self.defect == Some(Defect::FlipChunkByte);
                 self.parties[party].sinks.insert(id, sink);
                 self.sink_job(party, id, Job::Open);
+                self.check_bound(party);
             }
             Output::Write { id, mut data } => {
                 self.ledger.sink_used(party, id);
@@ -671,7 +677,16 @@ impl World {
             self.record(party, &late, None);
         }
         if !self.parties[party].letters.is_empty() {
+            self.check_bound(party);
             self.application_turn(party);
+        }
+    }
+
+    /// What comes in and waits for the application has a limit.
+    fn check_bound(&mut self, party: usize) {
+        let (held, limit) = (self.parties[party].held(), self.plan.config.inbound_limit);
+        if held > limit {
+            self.ledger.violated(format!("I8: party {party} holds {held} bytes for its application, and may {limit}"));
         }
     }
 

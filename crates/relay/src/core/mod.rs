@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crvideo_proto::code;
-use crvideo_proto::frame::{Frame, Kind, VERSION};
+use crvideo_proto::frame::{Frame, Kind, SESSION_LIMIT, VERSION};
 use crvideo_proto::message::{self as msg, Body, Message};
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::{PackError, validate};
@@ -49,6 +49,8 @@ pub const WAKE_DEADLINE: Duration = Duration::from_secs(10);
 pub const FLUSH_DEADLINE: Duration = Duration::from_secs(30);
 /// The hard limit of a queue is this many times its soft limit.
 pub const HARD_LIMIT_FACTOR: usize = 4;
+/// No frame of a logged-in client is larger, its header and method included.
+const LARGEST_FRAME: usize = SESSION_LIMIT + 512;
 /// Questions about users of an earlier run of the relay that are remembered.
 pub const MAX_ASKED: usize = 65_536;
 
@@ -505,11 +507,15 @@ impl Core {
             let by = self.now.at + self.settings.stall_timeout;
             self.timers.arm(Subject::Connection(id), &mut connection.armed, by);
         }
-        let soft = match connection.role {
-            Role::Bulk(_) | Role::ClosedBulk(_) => self.settings.bulk_queue,
-            _ => self.settings.command_queue,
+        let hard = match connection.role {
+            // A queue takes one message more while it is below its soft limit, and that one may be a whole chunk.
+            Role::Bulk(_) | Role::ClosedBulk(_) => {
+                let soft = self.settings.bulk_queue;
+                soft.saturating_mul(HARD_LIMIT_FACTOR).max(soft.saturating_add(LARGEST_FRAME))
+            }
+            _ => self.settings.command_queue.saturating_mul(HARD_LIMIT_FACTOR),
         };
-        if queued > soft.saturating_mul(HARD_LIMIT_FACTOR) {
+        if queued > hard {
             self.overflowed.push(id);
         }
     }

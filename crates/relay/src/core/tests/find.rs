@@ -54,7 +54,7 @@ fn news_that_came_while_away_is_told_on_resuming() {
     let mut news = world.news(alice.link);
     news.sort_by(|one, other| one.0.cmp(&other.0));
     let away = ("bob".into(), bob.epoch, PeerState::Away, 3);
-    assert_eq!(news, [away, ("carol".into(), carol.epoch, PeerState::Left, 3)]);
+    assert_eq!(news, [away, ("carol".into(), carol.epoch, PeerState::Gone, 3)]);
     world.resume(&mut bob);
     assert_eq!(world.news(alice.link), [("bob".into(), bob.epoch, PeerState::On, 3)]);
 }
@@ -66,7 +66,9 @@ fn correspondents_are_limited() {
     let id = world.core.connections[&alice.link].role;
     let Role::Command(id) = id else { panic!("{id:?}") };
     let session = world.core.sessions.get_mut(&id).unwrap();
-    session.peers.extend((1_000_000..).take(MAX_CORRESPONDENTS - 1).map(|id| (id, Joined { at: Duration::ZERO, number: 0 })));
+    session
+        .peers
+        .extend((1_000_000..).take(MAX_CORRESPONDENTS - 1).map(|id| (id, Joined { at: Duration::ZERO, number: 0 })));
     world.login("carol");
     let full = world.ask::<_, msg::FindAnswer>(alice.link, &msg::Find { user: "carol".into() });
     assert_eq!(full.unwrap_err(), 1106);
