@@ -37,6 +37,7 @@ static void *exit_soon(void *unused)
 int main(int argc, char **argv)
 {
     static unsigned char content[SIZE];
+    CRVideo_Config config;
     CRVideo_Session alice;
     CRVideo_Session bob;
     pthread_t thread;
@@ -48,7 +49,9 @@ int main(int argc, char **argv)
     how = argv[4];
     exit_in_callback = strcmp(how, "callback") == 0;
 
-    alice = check_session(0);
+    CRVideo_ConfigInit(&config);
+    config.task_limit = 200;
+    CHECK_OK(CRVideo_Create(&config, &alice));
     bob = check_session(0);
     CHECK_OK(CRVideo_SetSendProgressCallback(alice, on_progress, NULL));
     CHECK_OK(check_login(alice, 0, "alice"));

@@ -46,9 +46,9 @@ static void on_cmd_result(void *user, const char *task_id, CRVideo_Err err, void
     (void)user;
     (void)task_id;
     (void)err;
-    counter_add(&ended, 1);
     if (!stopped())
         send_one(i, 0);
+    counter_add(&ended, 1); /* last, so that equal counts mean that no callback is about to send */
 }
 
 static void on_buffer_result(void *user, const char *task_id, CRVideo_Err err, void *cookie)
@@ -57,9 +57,9 @@ static void on_buffer_result(void *user, const char *task_id, CRVideo_Err err, v
     (void)user;
     (void)task_id;
     (void)err;
-    counter_add(&ended, 1);
     if (!stopped())
         send_one(i, 1);
+    counter_add(&ended, 1); /* last, so that equal counts mean that no callback is about to send */
 }
 
 static void on_line_off(void *user, CRVideo_Err err)

@@ -43,25 +43,25 @@ pub enum Defect {
 }
 
 impl Defect {
-    /// All of them.
-    pub const ALL: [Self; 18] = [
-        Self::DeliverTwice,
-        Self::SwallowCommand,
-        Self::SwapCommands,
-        Self::FlipCommandByte,
-        Self::FlipChunkByte,
-        Self::CutContent,
-        Self::SwallowResult,
-        Self::RepeatResult,
-        Self::DelayResult,
-        Self::ClaimSuccess,
-        Self::ClaimFailure,
-        Self::ProgressBack,
-        Self::SwallowFirstProgress,
-        Self::SwallowCancelResult,
-        Self::SwallowTransferEnded,
-        Self::KeepSink,
-        Self::LoseReceipt,
-        Self::DeafRelay,
+    /// All of them, each with what the ledger must say.
+    pub const ALL: [(Self, &'static str); 18] = [
+        (Self::DeliverTwice, "delivered more than once"),
+        (Self::SwallowCommand, "ended with 0, delivered 0 times"),
+        (Self::SwapCommands, "came out of order"),
+        (Self::FlipCommandByte, "came with other content"),
+        (Self::FlipChunkByte, "came with other content"),
+        (Self::CutContent, "came with other content"),
+        (Self::SwallowResult, "has not ended"),
+        (Self::RepeatResult, "ended twice"),
+        (Self::DelayResult, "due by"),
+        (Self::ClaimSuccess, "ended with 0, delivered 0 times"),
+        (Self::ClaimFailure, "ended with 207, delivered 1 times"),
+        (Self::ProgressBack, "backwards"),
+        (Self::SwallowFirstProgress, "not from 0"),
+        (Self::SwallowCancelResult, "no cancel result"),
+        (Self::SwallowTransferEnded, "never of its end"),
+        (Self::KeepSink, "is still open"),
+        (Self::LoseReceipt, "for nothing"),
+        (Self::DeafRelay, "I12"),
     ];
 }

@@ -239,8 +239,14 @@ impl Session {
     /// The application accepts an offer.
     pub fn accept(&mut self, source: &Arc<str>, task: TaskId, now: Now) -> bool {
         let id = self.offer_id(source, task);
-        if let Some(id) = id {
-            self.take(id, true, now);
+        let buffer = id.and_then(|id| self.receiving_by_id.get(&id)).filter(|it| it.kind == Kind::Buffer);
+        let size = buffer.map_or(0, |buffer| buffer.size);
+        // There was room when the offer came; others may have been accepted since.
+        let full = size > 0 && self.inbound().saturating_add(size) > self.config.inbound_limit;
+        match id {
+            Some(id) if full => self.abort(id, code::SEND_QUEUE_FULL, true),
+            Some(id) => self.take(id, true, now),
+            None => {}
         }
         self.settle(now);
         id.is_some()
