@@ -9,7 +9,7 @@ use crvideo_proto::code;
 use crvideo_proto::frame::{Frame, FrameReader, Kind as FrameKind, SESSION_LIMIT};
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{
-    Body, Bye, Command, CommandAck, Find, FindAnswer, HelloAnswer, LoginAnswer, Message, Peer, PeerState,
+    Body, Bye, Command, CommandAck, Done, Find, FindAnswer, HelloAnswer, LoginAnswer, Message, Offer, Peer, PeerState,
 };
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
@@ -252,6 +252,40 @@ fn regression_a_sender_that_comes_back_is_remembered() {
     // A restarted relay has let Bob's old epoch come back, and he has not heard the acknowledgement.
     alice.command_from_bob(0, 0, 10);
     assert_eq!(alice.received(), 1);
+}
+
+#[test]
+fn regression_a_transfer_that_has_ended_with_its_sender_stays_ended() {
+    let mut alice = Alice::logged_in();
+    alice.session.set_wants(true, false);
+    let task = TaskId::from_bytes([8; 16]);
+    let offer = |repeated| Offer { task, kind: 2, name: String::new(), size: 10, repeated };
+    alice.hear_bob(BOB, &offer(false));
+    alice.news("bob", BOB, PeerState::Gone, 3);
+    alice.hear_bob(BOB, &offer(true));
+    let done = alice.written().into_iter().rfind(|frame| frame.method() == Done::METHOD);
+    assert_eq!(Done::read(&done.expect("an answer").payload).unwrap().code, i64::from(code::CONNECTIONLOST));
+    alice.collect();
+    let of = |wanted: fn(&Event) -> bool| alice.events.iter().filter(|event| wanted(event)).count();
+    assert_eq!(of(|event| matches!(event, Event::Offer { .. })), 1);
+    assert_eq!(of(|event| matches!(event, Event::TransferEnded { .. })), 1);
+}
+
+#[test]
+fn regression_accepted_buffers_keep_to_the_limit_together() {
+    let mut alice = Alice::logged_in();
+    alice.session.set_wants(true, false);
+    // Each fits the limit of 8 MiB; nine of them do not.
+    let tasks: Vec<_> = (0..9).map(|at| TaskId::from_bytes([at; 16])).collect();
+    for task in &tasks {
+        alice.hear_bob(BOB, &Offer { task: *task, kind: 1, name: String::new(), size: 1 << 20, repeated: false });
+    }
+    for task in &tasks {
+        assert!(alice.session.accept(&"bob".into(), *task, alice.now));
+    }
+    alice.collect();
+    let refused = |event: &&Event| matches!(event, Event::TransferEnded { err: code::SEND_QUEUE_FULL, .. });
+    assert_eq!(alice.events.iter().filter(refused).count(), 1);
 }
 
 #[test]

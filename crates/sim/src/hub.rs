@@ -121,7 +121,8 @@ impl World {
                 self.trace.mark(4, id, bytes.len() as u64);
                 socket.reader.feed(&bytes);
                 let deaf = self.defect == Some(Defect::DeafRelay) && self.now > Duration::from_secs(5);
-                if !take_frames(&mut hub.core, socket, id, now, deaf) {
+                if let Err(breach) = take_frames(&mut hub.core, socket, id, now, deaf) {
+                    self.ledger.violated(breach);
                     self.drop_socket(id);
                 }
             }
@@ -200,15 +201,21 @@ impl World {
     }
 }
 
-/// Hands the frames that are here to the core; `false` when the connection is over.
-fn take_frames(core: &mut Core, socket: &mut Socket, id: ConnectionId, now: Now, deaf: bool) -> bool {
+/// Hands the frames that are here to the core. Sessions keep to the protocol, so no frame ends its own connection.
+fn take_frames(core: &mut Core, socket: &mut Socket, id: ConnectionId, now: Now, deaf: bool) -> Result<(), String> {
     core.heard(id, now);
     loop {
         match socket.reader.next_frame() {
             Ok(Some(frame)) if deaf && frame.method() == "crcmd" => {}
-            Ok(Some(frame)) => core.frame(id, &frame, now),
-            Ok(None) => return true,
-            Err(_) => return false,
+            Ok(Some(frame)) => {
+                let was_open = core.is_open(id);
+                core.frame(id, &frame, now);
+                if was_open && !core.is_open(id) {
+                    return Err(format!("the relay closed connection {id} because of a {:?}", frame.method()));
+                }
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => return Err(format!("a session wrote what {error}")),
         }
         if !socket.logged_in && core.logged_in(id) {
             socket.logged_in = true;

@@ -15,6 +15,7 @@ pub(crate) const USERS: [&str; 3] = ["alice", "bob", "carol"];
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weights {
     pub(crate) command: u64,
+    pub(crate) flood: u64,
     pub(crate) transfer: u64,
     pub(crate) cancel: u64,
     pub(crate) repeat: u64,
@@ -89,6 +90,7 @@ impl Plan {
         };
         let weights = Weights {
             command: rng.between(2, 20),
+            flood: if rng.percent(20) { 2 } else { 0 },
             transfer: rng.between(0, 10),
             cancel: rng.between(0, 5),
             repeat: rng.between(0, 3),

@@ -56,6 +56,7 @@ impl World {
         let it = self.plan.weights;
         let weights = [
             it.command,
+            it.flood,
             it.transfer,
             it.cancel,
             it.repeat,
@@ -78,21 +79,22 @@ impl World {
         let alive: Vec<usize> = (0..self.parties.len()).filter(|at| !self.parties[*at].destroyed).collect();
         let in_now: Vec<usize> = alive.iter().filter(|at| self.parties[**at].stage == Stage::In).copied().collect();
         // Some calls come at the wrong time; all else is for those who can do it.
-        let wrong_time = in_now.is_empty() || action >= 5 || self.rng.percent(5);
+        let wrong_time = in_now.is_empty() || action >= 6 || self.rng.percent(5);
         let party = self.rng.pick(if wrong_time { &alive } else { &in_now });
         match action {
             0 => self.send_commands(party),
-            1 => self.send_transfer(party, false, None),
-            2 => self.cancel(party),
-            3 => self.repeat(party),
-            4 => self.cancel_receive(party),
-            5 => self.change_mood(party),
-            6 => self.ask(party),
-            7 => self.login(party),
-            8 => self.logout(party),
-            9 => self.destroy(party),
-            10 => self.cut(),
-            11 => self.freeze(),
+            1 => self.flood(party),
+            2 => self.send_transfer(party, false, None),
+            3 => self.cancel(party),
+            4 => self.repeat(party),
+            5 => self.cancel_receive(party),
+            6 => self.change_mood(party),
+            7 => self.ask(party),
+            8 => self.login(party),
+            9 => self.logout(party),
+            10 => self.destroy(party),
+            11 => self.cut(),
+            12 => self.freeze(),
             _ => self.restart(),
         }
     }
@@ -152,6 +154,19 @@ impl World {
             let chosen = self.rng.percent(20);
             let target = if self.rng.percent(80) { target } else { self.somebody() };
             self.send_command(party, target, size, chosen, false);
+        }
+    }
+
+    /// More commands than a sleeping application may have waiting.
+    fn flood(&mut self, party: usize) {
+        let target = self.rng.pick(&USERS[..self.plan.users]);
+        let until = self.now + self.rng.millis(10, 5_000);
+        for it in self.parties.iter_mut().filter(|it| it.user == target) {
+            it.asleep_until = it.asleep_until.max(until);
+        }
+        for _ in 0..40 {
+            let size = self.rng.between(30_000, 65_536) as usize;
+            self.send_command(party, target, size, false, false);
         }
     }
 

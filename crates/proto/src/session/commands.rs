@@ -21,6 +21,8 @@ const MAX_WAITING: usize = 65_536;
 const WINDOW: u64 = 1024 * 1024;
 /// The same, while the session as a whole is short of room.
 const SMALL_WINDOW: u64 = INITIAL_COMMAND_LIMIT;
+/// What the largest command takes of the sequence.
+const LARGEST_CHARGE: u64 = MAX_COMMAND as u64 + COMMAND_OVERHEAD;
 /// Sources that are remembered after their epoch has ended.
 const MAX_GONE: usize = 1_024;
 /// Refused stretches of one source's sequence that are remembered.
@@ -96,7 +98,10 @@ impl Source {
 
     /// What the sender may send now, when `window` bytes may wait for the application.
     fn fresh_limit(&self, window: u64) -> u64 {
-        self.limit.max((self.expected + window).saturating_sub(self.delivered - self.handled))
+        let fresh = (self.expected + window).saturating_sub(self.delivered - self.handled);
+        // Only a receipt makes the limit grow later. When none is to come, there must be room for one command more.
+        let least = if self.handled >= self.receipted { self.expected + LARGEST_CHARGE } else { 0 };
+        self.limit.max(fresh).max(least)
     }
 
     /// Remembers a refusal; false when there is no room to remember it.
@@ -422,7 +427,7 @@ impl Session {
         }
         // Tell a sender that is out of credit, or nearly so; others hear it with their next acknowledgement.
         let fresh = source.fresh_limit(window);
-        let blocked = source.limit.saturating_sub(source.expected) < MAX_COMMAND as u64 + COMMAND_OVERHEAD;
+        let blocked = source.limit.saturating_sub(source.expected) < LARGEST_CHARGE;
         if (fresh >= source.limit + WINDOW / 4 || (blocked && fresh > source.limit)) && !source.ack_due {
             source.ack_due = true;
             self.acks.push(name.clone());

@@ -338,6 +338,11 @@ impl Core {
         self.connections.len()
     }
 
+    /// Whether a connection is still there.
+    pub fn is_open(&self, id: ConnectionId) -> bool {
+        self.connections.contains_key(&id)
+    }
+
     /// Sessions whose epoch lasts, with a connection or without.
     pub fn sessions(&self) -> usize {
         self.sessions.len()
