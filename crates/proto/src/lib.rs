@@ -11,5 +11,6 @@ pub mod message;
 pub mod name;
 pub mod out;
 pub mod pack;
+pub mod rtm;
 pub mod session;
 pub mod token;

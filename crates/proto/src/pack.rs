@@ -188,6 +188,17 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Writes nil.
+    pub fn nil(&mut self) {
+        self.buffer.put_u8(0xc0);
+    }
+
+    /// Writes a floating-point number.
+    pub fn float(&mut self, value: f64) {
+        self.buffer.put_u8(0xcb);
+        self.buffer.put_f64(value);
+    }
+
     /// Writes true or false.
     pub fn bool(&mut self, value: bool) {
         self.buffer.put_u8(if value { 0xc3 } else { 0xc2 });
@@ -221,7 +232,8 @@ impl<'a> Reader<'a> {
         read_marker(&mut self.rest).map_err(|_| PackError::Truncated)
     }
 
-    fn peek(&self) -> Result<Marker, PackError> {
+    /// The type of the next value.
+    pub(crate) fn peek(&self) -> Result<Marker, PackError> {
         self.rest.first().map(|byte| Marker::from_u8(*byte)).ok_or(PackError::Truncated)
     }
 
