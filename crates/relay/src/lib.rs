@@ -16,6 +16,7 @@ mod file;
 mod http;
 mod server;
 mod shared;
+mod store;
 
 pub use blocking::BlockingRelay;
 pub use config::{Config, ConfigError, Project};
