@@ -14,6 +14,7 @@ pub mod core;
 mod epoch_file;
 mod file;
 mod http;
+mod rtm;
 mod server;
 mod shared;
 mod store;
