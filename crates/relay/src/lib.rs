@@ -14,8 +14,10 @@ pub mod core;
 mod epoch_file;
 mod file;
 mod http;
+mod rtm;
 mod server;
 mod shared;
+mod store;
 
 pub use blocking::BlockingRelay;
 pub use config::{Config, ConfigError, Project};
