@@ -1,12 +1,12 @@
 //! The core behind its lock, and who is woken when it has something to say.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
-use crate::core::{ConnectionId, Core, Now, Refused};
+use crate::core::{ConnectionId, Core, Mail, Now, Refused};
 
 struct State {
     core: Core,
@@ -21,7 +21,12 @@ pub(crate) struct Shared {
     started: Instant,
     /// Wakes the timer task when a deadline has come nearer.
     pub(crate) timer: Notify,
+    /// Where the courier's mail goes, if there is a courier.
+    mail: OnceLock<mpsc::Sender<Mail>>,
 }
+
+/// Mail that waits for the courier. What is too much is lost, and made good when the courier asks again.
+const MAX_MAIL: usize = 65_536;
 
 /// Microseconds since 1970.
 pub(crate) fn unix_micros() -> u64 {
@@ -32,7 +37,15 @@ pub(crate) fn unix_micros() -> u64 {
 impl Shared {
     pub(crate) fn new(core: Core) -> Self {
         let state = State { core, notify_by_connection: HashMap::new(), sleeps_until: None };
-        Self { state: Mutex::new(state), started: Instant::now(), timer: Notify::new() }
+        Self { state: Mutex::new(state), started: Instant::now(), timer: Notify::new(), mail: OnceLock::new() }
+    }
+
+    /// Begins to collect the courier's mail. To be called once.
+    pub(crate) fn start_courier(&self) -> mpsc::Receiver<Mail> {
+        let (sender, receiver) = mpsc::channel(MAX_MAIL);
+        let _ = self.mail.set(sender);
+        self.with(None, |core, now| core.start_courier(now));
+        receiver
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -56,7 +69,13 @@ impl Shared {
         if sooner {
             state.sleeps_until = next;
         }
+        let mail = state.core.take_mail();
         drop(state);
+        for letter in mail {
+            if self.mail.get().is_some_and(|courier| courier.try_send(letter).is_err()) {
+                tracing::debug!("the courier has too much mail");
+            }
+        }
         // The others are woken outside the lock, or they would run into it.
         for notify in woken {
             notify.notify_one();

@@ -28,7 +28,7 @@ pub struct Mail {
 /// What a session has said or done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum News {
-    /// It has logged in, or come back: what was unanswered is to be sent again.
+    /// It has logged in, come back, or lost what was on its way to it: what is unanswered is to be sent again.
     Here,
     /// The application has handled a message.
     Got(TaskId),

@@ -102,3 +102,15 @@ fn without_a_courier_there_is_no_mail() {
     world.one_way(bob.link, &msg::Got { id: task(1) });
     assert!(world.mail().is_empty());
 }
+
+#[test]
+fn the_courier_hears_that_a_transfer_lost_bytes_with_the_bulk_connection() {
+    let mut world = World::with_courier();
+    let mut bob = world.login("bob");
+    let bulk = world.bulk(&mut bob);
+    world.mail();
+    assert!(world.post_bulk("bob", &offer(1)));
+    world.cut(bulk);
+    world.bulk(&mut bob);
+    assert_eq!(world.mail(), [("bob".to_owned(), News::Here)]);
+}
