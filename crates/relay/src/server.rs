@@ -230,7 +230,7 @@ fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mp
         // The client has gone already, or the system lacks the option: neither is a reason to refuse.
         debug!(%from, %error, "socket options");
     }
-    match shared.open() {
+    match shared.open(from) {
         Ok((id, notify)) => {
             debug!(connection = id, %from, "accepted");
             let (shared, alive) = (shared.clone(), alive.clone());
