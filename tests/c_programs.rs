@@ -301,6 +301,18 @@ mod abuse {
         }
     }
 
+    pub fn regression_a_received_file_of_which_nobody_hears_is_removed(stage: &Stage) {
+        let mut program = stage.start("tests/c/unheard_file.c", &[]);
+        program.wait_for("nobody listens");
+        stage.is_clean();
+        program.say("");
+        program.wait_for("destroyed unheard");
+        stage.is_clean();
+        assert_eq!(std::fs::read_dir(stage.scratch.path("tmp")).unwrap().count(), 0, "the directory went, too");
+        program.say("");
+        program.finish().exits(0);
+    }
+
     pub fn the_library_may_be_unloaded_while_it_works(stage: &Stage) {
         stage.run("tests/c/dlclose.c", &["20"]).exits(0);
     }
@@ -365,6 +377,8 @@ mod plain {
         one_thread_that_polls_is_enough: abuse::one_thread_that_polls_is_enough;
         a_forked_child_is_refused_and_its_parent_goes_on: abuse::a_forked_child_is_refused_and_its_parent_goes_on;
         a_process_may_end_at_any_time: |stage: &Stage| abuse::a_process_may_end_at_any_time(stage, 25);
+        regression_a_received_file_of_which_nobody_hears_is_removed:
+            abuse::regression_a_received_file_of_which_nobody_hears_is_removed;
         the_library_may_be_unloaded_while_it_works: abuse::the_library_may_be_unloaded_while_it_works;
         stacks_of_64_kib_are_enough: abuse::stacks_of_64_kib_are_enough;
         what_cpp_callbacks_throw_is_caught: abuse::what_cpp_callbacks_throw_is_caught;

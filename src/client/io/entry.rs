@@ -68,7 +68,6 @@ pub struct Entry {
 pub fn session_of(order: &Order) -> u64 {
     match order {
         Order::Attach(shared, _) => shared.handle(),
-        Order::RemoveFile(_) => 0,
         Order::Login(session, ..)
         | Order::Logout(session, ..)
         | Order::Token(session, ..)
@@ -176,7 +175,7 @@ impl Entry {
                 self.incoming_by_id.remove(&id);
                 self.proto.sink_aborted(id, now);
             }
-            Order::Attach(..) | Order::Destroy(_) | Order::Resolved(..) | Order::RemoveFile(_) => {}
+            Order::Attach(..) | Order::Destroy(_) | Order::Resolved(..) => {}
         }
     }
 
@@ -566,7 +565,8 @@ impl Entry {
                     context.expiring.entry(at).or_default().push(path.clone());
                 }
                 let name = name::clean(&name);
-                self.deliver(Event::NotifyFileData { source, task, path, name }, After::default());
+                let after = After { file: incoming.expires.then(|| path.clone()), ..After::default() };
+                self.deliver(Event::NotifyFileData { source, task, path, name }, after);
             }
             Told::TransferEnded { source, task, err } => {
                 self.incoming_over(&source, task);
