@@ -314,7 +314,14 @@ impl Entry {
         self.next_attempt += 1;
         let attempt = self.next_attempt;
         let mut connection = Connection::new(attempt);
+        let number = server + 1;
         let Some(server) = self.servers.get(server).cloned() else { return };
+        log::debug!(
+            "session {:#x} connects to server {number}, {:?} {}",
+            self.shared.handle(),
+            server.host,
+            server.port
+        );
         if let Ok(ip) = server.host.parse::<IpAddr>() {
             connection.state = State::Connecting([SocketAddr::new(ip, server.port)].into());
         } else {
