@@ -314,6 +314,11 @@ mod abuse {
         program.finish().exits(0);
     }
 
+    pub fn a_name_server_that_does_not_answer_harms_only_those_who_wait_for_it(stage: &Stage) {
+        stage.run("tests/c/slow_names.c", &[]).exits(0);
+        stage.is_clean();
+    }
+
     pub fn the_library_may_be_unloaded_while_it_works(stage: &Stage) {
         stage.run("tests/c/dlclose.c", &["20"]).exits(0);
     }
@@ -378,6 +383,8 @@ mod plain {
         a_process_may_end_at_any_time: |stage: &Stage| abuse::a_process_may_end_at_any_time(stage, 25);
         regression_a_received_file_of_which_nobody_hears_is_removed:
             abuse::regression_a_received_file_of_which_nobody_hears_is_removed;
+        regression_a_name_server_that_does_not_answer_harms_only_those_who_wait_for_it:
+            abuse::a_name_server_that_does_not_answer_harms_only_those_who_wait_for_it;
         the_library_may_be_unloaded_while_it_works: abuse::the_library_may_be_unloaded_while_it_works;
         stacks_of_64_kib_are_enough: abuse::stacks_of_64_kib_are_enough;
         what_cpp_callbacks_throw_is_caught: abuse::what_cpp_callbacks_throw_is_caught;

@@ -17,8 +17,6 @@ use crate::pack::PackError;
 
 /// The protocol version spoken.
 pub const PROTOCOL_VERSION: u32 = 1;
-/// From the start of connecting to the end of login, for each server.
-const LOGIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the relay may take to confirm a logout.
 const LOGOUT_DEADLINE: Duration = Duration::from_secs(5);
 /// The same, when the session is dropped and nobody waits for the outcome itself.
@@ -364,7 +362,7 @@ impl Session {
     }
 
     fn connect(&mut self, server: usize, now: Now) {
-        self.line = Line::Connecting { server, until: now.mono + LOGIN_DEADLINE };
+        self.line = Line::Connecting { server, until: now.mono + CONNECT_DEADLINE };
         self.outputs.push_back(Output::Connect { conn: Conn::Command, server });
     }
 
@@ -735,7 +733,7 @@ impl Session {
             self.bulk = Bulk::Closed;
             return;
         }
-        self.bulk = Bulk::Connecting { until: now.mono + LOGIN_DEADLINE };
+        self.bulk = Bulk::Connecting { until: now.mono + CONNECT_DEADLINE };
         self.outputs.push_back(Output::Connect { conn: Conn::Bulk, server });
     }
 
