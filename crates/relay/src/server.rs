@@ -16,7 +16,9 @@ use crate::connection;
 use crate::core::{Core, Epochs};
 use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
 use crate::http;
+use crate::rtm::Gate;
 use crate::shared::{Shared, unix_micros};
+use crate::store::{Database, Directory, StoreError};
 
 /// Connections that the kernel holds for us until we accept them.
 const BACKLOG: i32 = 1024;
@@ -36,6 +38,8 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// The data directory cannot be used.
     Data(std::path::PathBuf, io::Error),
+    /// What is stored in the data directory cannot be used.
+    Store(StoreError),
     /// The system gives no threads or random numbers.
     System(io::Error),
 }
@@ -47,7 +51,7 @@ impl fmt::Display for StartError {
             StartError::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(
                     f,
-                    "the address {address} is in use by another program; stop it or give another --listen or --http"
+                    "the address {address} is in use by another program; stop it or give another --listen, --http or --rtm"
                 )
             }
             StartError::Listen(address, error) => {
@@ -59,6 +63,7 @@ impl fmt::Display for StartError {
                     "the data directory {path:?} cannot be used ({error}); make it writable or give another --data"
                 )
             }
+            StartError::Store(error) => write!(f, "{error}; see to the data directory or give another --data"),
             StartError::System(error) => write!(f, "the system does not let the relay start ({error}); free resources"),
         }
     }
@@ -77,6 +82,8 @@ pub struct Relay {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     http: Option<SocketAddr>,
+    rtm: Option<SocketAddr>,
+    rtm_files: Option<SocketAddr>,
     epochs: Option<EpochFile>,
     /// Says to the listeners and the timer that it is over.
     stop: watch::Sender<bool>,
@@ -92,13 +99,31 @@ impl Relay {
         let listeners = config.listen.iter().map(|address| listen(*address, &config)).collect::<Result<Vec<_>, _>>()?;
         let http = config.http.map(|address| listen(address, &config)).transpose()?;
         let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
-        let core = Core::new(config.settings(), config.tenants(), epochs, Box::new(random));
+        let rtm = config.rtm.listen.map(|address| listen(address, &config)).transpose()?;
+        let rtm_files = config.rtm.files.map(|address| listen(address, &config)).transpose()?;
+        let mut core = Core::new(config.settings(), config.tenants(), epochs, Box::new(random));
+        let directory = open_directory(&config, &mut core).await?;
         let shared = Arc::new(Shared::new(core));
         let (stop, stopped) = watch::channel(false);
         let (alive, tasks) = mpsc::channel(1);
         for (listener, address) in listeners {
             info!(%address, "listening");
-            tokio::spawn(accept(shared.clone(), listener, stopped.clone(), alive.clone()));
+            let (shared, alive) = (shared.clone(), alive.clone());
+            let take = move |stream, from| take_in(&shared, stream, from, &alive);
+            tokio::spawn(accept(listener, stopped.clone(), take));
+        }
+        let rtm_address = rtm.as_ref().map(|(_, address)| *address);
+        let rtm_files_address = rtm_files.as_ref().map(|(_, address)| *address);
+        if let (Some(files), Some(directory)) = (rtm_files_address.or(rtm_address), directory) {
+            let gate = Gate::new(&config, shared.clone(), directory, files);
+            let listeners = rtm.into_iter().map(|it| (it, false)).chain(rtm_files.into_iter().map(|it| (it, true)));
+            for ((listener, address), files_only) in listeners {
+                say_rtm(address, files_only);
+                let (gate, stopping, alive) = (gate.clone(), stopped.clone(), alive.clone());
+                let take = move |stream, from| gate.take_in(stream, from, files_only, &stopping, &alive);
+                tokio::spawn(accept(listener, stopped.clone(), take));
+            }
+            tokio::spawn(gate.keep_pinging(stopped.clone()));
         }
         let http_address = http.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = http {
@@ -109,7 +134,8 @@ impl Relay {
         if let Some(file) = file.clone() {
             tokio::spawn(keep_reserving(shared.clone(), file, stopped));
         }
-        Ok(Relay { shared, addresses, http: http_address, epochs: file, stop, tasks })
+        let (rtm, rtm_files) = (rtm_address, rtm_files_address);
+        Ok(Relay { shared, addresses, http: http_address, rtm, rtm_files, epochs: file, stop, tasks })
     }
 
     /// The first address that clients can connect to.
@@ -127,7 +153,17 @@ impl Relay {
         self.http
     }
 
-    /// Connections that are open.
+    /// Where servers connect with RTM SDKs.
+    pub fn rtm_address(&self) -> Option<SocketAddr> {
+        self.rtm
+    }
+
+    /// Where RTM SDKs send files, if that is somewhere else.
+    pub fn rtm_files_address(&self) -> Option<SocketAddr> {
+        self.rtm_files
+    }
+
+    /// Connections of clients that are open, those of the RTM dialect not counted.
     pub fn connections(&self) -> usize {
         self.shared.with(None, |core, _| core.connections())
     }
@@ -166,6 +202,25 @@ fn open_epochs(config: &Config) -> Result<(Epochs, Option<EpochFile>), StartErro
     Ok((Epochs::after(used, now, ceiling), Some(file)))
 }
 
+/// The directory, if anybody needs it: servers change it, and what they changed before holds without them, too.
+async fn open_directory(config: &Config, core: &mut Core) -> Result<Option<Arc<dyn Directory>>, StartError> {
+    if config.data.is_none() && config.rtm.listen.is_none() {
+        return Ok(None);
+    }
+    let directory: Arc<dyn Directory> = Arc::new(Database::open(config.data.as_deref()).map_err(StartError::Store)?);
+    for revoked in directory.revoked().await.map_err(StartError::Store)? {
+        core.remember_revocation(revoked.project, &revoked.user, revoked.until);
+    }
+    Ok(Some(directory))
+}
+
+fn say_rtm(address: SocketAddr, files_only: bool) {
+    info!(%address, "{}", if files_only { "RTM files" } else { "RTM" });
+    if !address.ip().is_loopback() {
+        warn!(%address, "RTM is not encrypted: everybody on the way can read it; keep it in a private network");
+    }
+}
+
 fn listen(address: SocketAddr, config: &Config) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Listen(address, error);
     let open = || {
@@ -188,12 +243,7 @@ fn listen(address: SocketAddr, config: &Config) -> Result<(TcpListener, SocketAd
 }
 
 /// Accepts until the relay stops. No error ends it: whatever the kernel lacks now, it may have again later.
-async fn accept(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    mut stopped: watch::Receiver<bool>,
-    alive: mpsc::Sender<()>,
-) {
+async fn accept(listener: TcpListener, mut stopped: watch::Receiver<bool>, take: impl Fn(TcpStream, SocketAddr)) {
     let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
@@ -202,7 +252,8 @@ async fn accept(
         };
         match accepted {
             Ok((stream, from)) => {
-                take_in(&shared, stream, from, &alive);
+                prepare(&stream, from);
+                take(stream, from);
             }
             Err(error) if is_the_clients(&error) => debug!(%error, "a connection ended before it was accepted"),
             Err(error) => {
@@ -222,14 +273,17 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::WouldBlock)
 }
 
-fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mpsc::Sender<()>) {
+fn prepare(stream: &TcpStream, from: SocketAddr) {
     let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4);
     let prepared =
-        stream.set_nodelay(true).and_then(|()| socket2::SockRef::from(&stream).set_tcp_keepalive(&keep_alive));
+        stream.set_nodelay(true).and_then(|()| socket2::SockRef::from(stream).set_tcp_keepalive(&keep_alive));
     if let Err(error) = prepared {
         // The client has gone already, or the system lacks the option: neither is a reason to refuse.
         debug!(%from, %error, "socket options");
     }
+}
+
+fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mpsc::Sender<()>) {
     match shared.open(from) {
         Ok((id, notify)) => {
             debug!(connection = id, %from, "accepted");

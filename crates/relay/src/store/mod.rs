@@ -9,4 +9,4 @@ mod directory;
 mod schema;
 
 pub use database::{Database, StoreError};
-pub(crate) use directory::{Added, Answer, Bounds, Directory, Group, Revoked};
+pub(crate) use directory::{Added, Bounds, Directory, Group, Revoked};
