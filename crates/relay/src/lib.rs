@@ -17,6 +17,7 @@ mod http;
 mod rtm;
 mod server;
 mod shared;
+#[allow(dead_code, unused_imports)]
 mod store;
 
 pub use blocking::BlockingRelay;

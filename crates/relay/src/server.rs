@@ -103,7 +103,7 @@ impl Relay {
         let http_address = http.as_ref().map(|(_, address)| *address);
         if let Some((listener, address)) = http {
             info!(%address, "HTTP");
-            tokio::spawn(accept_http(listener, stopped.clone()));
+            tokio::spawn(accept_http(listener, http::router(None), stopped.clone(), alive.clone()));
         }
         tokio::spawn(keep_time(shared.clone(), stopped.clone()));
         if let Some(file) = file.clone() {
@@ -243,8 +243,13 @@ fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mp
     }
 }
 
-async fn accept_http(listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(http::MAX_REQUESTS));
+async fn accept_http(
+    listener: TcpListener,
+    router: axum::Router,
+    mut stopped: watch::Receiver<bool>,
+    alive: mpsc::Sender<()>,
+) {
+    let places = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -253,9 +258,10 @@ async fn accept_http(listener: TcpListener, mut stopped: watch::Receiver<bool>) 
         match accepted {
             Ok((stream, _)) => {
                 let Ok(place) = places.clone().try_acquire_owned() else { continue };
+                let (router, stopped, alive) = (router.clone(), stopped.clone(), alive.clone());
                 tokio::spawn(async move {
-                    http::serve(stream).await;
-                    drop(place);
+                    http::serve(stream, router, stopped).await;
+                    drop((place, alive));
                 });
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,

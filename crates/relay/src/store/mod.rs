@@ -2,8 +2,25 @@
 //!
 //! * `database`: SQLite on a thread of its own.
 //! * `schema`: its tables.
+//! * `blobs`: stored files, as whoever uses them sees them.
+//! * `local_blobs`: stored files in a directory.
+//! * `spool`: content on its way in.
+//! * `disk`: work on files, away from the threads that serve sockets.
 
+mod blobs;
 mod database;
+mod disk;
+mod local_blobs;
 mod schema;
+mod spool;
 
+use std::future::Future;
+use std::pin::Pin;
+
+pub(crate) use blobs::{About, Blob, BlobError, BlobId, Blobs, Content, random_hex};
 pub use database::{Database, StoreError};
+pub(crate) use local_blobs::{Limits, LocalBlobs};
+pub(crate) use spool::{Spool, Spooled};
+
+/// What a trait of this module answers, later.
+pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
