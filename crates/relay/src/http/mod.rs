@@ -11,6 +11,8 @@ mod download;
 mod label;
 mod patient;
 mod range;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
