@@ -248,6 +248,66 @@ fn rtm_one_way(fields: Fields) -> Frame {
     frame
 }
 
+/// The bytes of a package that a real SDK has sent.
+fn vector(name: &str) -> Vec<u8> {
+    let path = format!("{}/../proto/tests/golden/{name}.hex", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let dump = text.lines().filter(|line| line.starts_with(|char: char| char.is_ascii_hexdigit()));
+    let digits: String = dump.flat_map(|line| line[8..58].split_whitespace()).collect();
+    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}
+
+#[tokio::test]
+async fn files_of_real_sdks_are_taken_and_answered_as_they_expect() {
+    let one = Target::User(200);
+    let vectors = [
+        ("10-sendfile-quest-python-bin8", one.clone(), "file.txt"),
+        ("12-sendfile-quest-node-flat-attrs", one.clone(), "file.txt"),
+        ("13-sendfile-quest-cpp-str-nosign", one.clone(), "file"),
+        ("15-sendfile-quest-go", one.clone(), "small.txt"),
+        ("17-sendfile-quest-python-bin32-head", one.clone(), "file.bin"),
+        ("19-sendfile-quest-node-stringcontent", one, "file.txt"),
+        ("20-sendfiles-quest-python", Target::Users(vec![200, 201]), "file.txt"),
+        ("21-sendgroupfile-quest-python", Target::Group(300), "file.txt"),
+        ("22-sendroomfile-quest-python", Target::Room(400), "file.txt"),
+        ("23-broadcastfile-quest-python", Target::Everyone, "file.txt"),
+    ];
+    let counting: Vec<u8> = (0..76_800).map(|at| at as u8).collect();
+    for (name, target, file_name) in vectors {
+        // The answer that the SDKs took is the pattern: only its sequence number and time differ.
+        let mut expected = vector("11-sendfile-answer");
+        let mut bytes = vector(name);
+        if name.starts_with("17") {
+            // Only the beginning was kept: the file counts up, and two parameters follow it.
+            bytes.extend(&counting[bytes.len() - 0x62..]);
+            let attrs = br#"{"rtm":{"sign":"3071ecfa98ac81f03f1a67c21cb62557", "ext":"bin"}}"#;
+            bytes.extend([b"\xa2to\xcc\xc8\xa5attrs\xd9\x40".as_slice(), attrs].concat());
+        }
+        for step in [1, bytes.len()] {
+            let ground = Ground::new(|_| {}).await;
+            ground.files.tokens.plant("TOKEN0123456789ABCDEF", PID, 100, &target);
+            let answers = ground.answers(&bytes, step).await;
+            let [answer] = answers.as_slice() else { panic!("{name}: {answers:?}") };
+            let message = ground.got().pop().unwrap_or_else(|| panic!("{name}: {answer:?}"));
+            // Version and sequence number are those of the quest.
+            expected[4] = bytes[4];
+            expected[12..16].copy_from_slice(&bytes[12..16]);
+            expected[24..].copy_from_slice(&message.mtime.to_be_bytes());
+            assert_eq!(encoded(answer), expected, "{name}");
+            assert_eq!((&message.target, message.mtype), (&target, 50), "{name}");
+            let (blob, content) = ground.stored(&message).await;
+            let expected = match &name[..2] {
+                "17" => counting.as_slice(),
+                "19" => "string content é".as_bytes(),
+                _ => b"hello rtm file\n",
+            };
+            assert_eq!((blob.name.as_str(), content.as_slice()), (file_name, expected), "{name}");
+            let used = ground.answers(&bytes, step).await;
+            assert_eq!(read_answer(&used[0]).unwrap_err().0, code::BAD_FILE, "{name}");
+        }
+    }
+}
+
 // ---- what is refused --------------------------------------------------------------------------------------
 
 #[tokio::test]

@@ -130,6 +130,14 @@ impl Tokens {
         Ok(text)
     }
 
+    /// Makes a token that is known beforehand.
+    #[cfg(test)]
+    pub(super) fn plant(&self, text: &str, project: i64, from: i64, target: &Target) {
+        let expires = Instant::now() + self.life;
+        let token = Token { project, from, scope: Scope::of(target), expires, state: State::Free };
+        self.table().by_text.insert(text.to_owned(), token);
+    }
+
     /// Says early whether a token could be good for a file that `from` sends since `began`. What it is for is left to
     /// [`Tokens::claim`].
     pub(super) fn check(&self, text: &str, project: i64, from: i64, began: Instant) -> Result<(), Refusal> {
