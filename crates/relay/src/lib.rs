@@ -17,9 +17,9 @@ mod http;
 mod rtm;
 mod server;
 mod shared;
-#[allow(dead_code, unused_imports)]
 mod store;
 
 pub use blocking::BlockingRelay;
 pub use config::{Config, ConfigError, Project};
+pub use rtm::{FileSettings, RtmConfig};
 pub use server::{Relay, StartError};

@@ -87,6 +87,17 @@ pub(crate) enum BlobError {
     Store(StoreError),
 }
 
+impl fmt::Display for BlobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BlobError::Quota(most) => write!(f, "the project's files would take more than {most} bytes"),
+            BlobError::Full => f.write_str("the disk is full"),
+            BlobError::Disk(error) => write!(f, "the disk fails: {error}"),
+            BlobError::Store(error) => error.fmt(f),
+        }
+    }
+}
+
 impl From<StoreError> for BlobError {
     fn from(error: StoreError) -> Self {
         BlobError::Store(error)
@@ -124,6 +135,10 @@ pub(crate) trait Blobs: Send + Sync {
 
     /// Removes what has expired and returns how many files that were.
     fn sweep(&self) -> Later<'_, Result<usize, StoreError>>;
+
+    /// Removes what a crash has left behind, and returns how much that was. Takes as long as there are files, so it
+    /// runs beside everything else.
+    fn clear_orphans(&self) -> Later<'_, Result<usize, BlobError>>;
 }
 
 /// Content that is being read.

@@ -209,9 +209,8 @@ impl LocalBlobs {
         }
     }
 
-    /// Clears away content that the database does not know: a crash came between the two. Takes as long as there are
-    /// files, so it runs beside everything else.
-    pub(crate) async fn clear_orphans(&self) -> Result<usize, BlobError> {
+    /// Clears away content that the database does not know: a crash came between the two.
+    async fn remove_unknown(&self) -> Result<usize, BlobError> {
         let root = self.root.clone();
         let mut count = 0;
         for first in self.disk.run(move || directories(&root)).await? {
@@ -272,6 +271,10 @@ impl Blobs for LocalBlobs {
 
     fn sweep(&self) -> Later<'_, Result<usize, StoreError>> {
         Box::pin(self.remove_expired())
+    }
+
+    fn clear_orphans(&self) -> Later<'_, Result<usize, BlobError>> {
+        Box::pin(self.remove_unknown())
     }
 }
 

@@ -16,6 +16,7 @@ impl Budget {
     }
 
     /// Bytes that are taken.
+    #[cfg(test)]
     pub(super) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }

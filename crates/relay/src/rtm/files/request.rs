@@ -1,5 +1,7 @@
 //! What a quest with a file asks for, checked as far as that goes without the file.
 
+use std::collections::HashSet;
+
 use crvideo_proto::name;
 use crvideo_proto::rtm::attrs::Attrs;
 use crvideo_proto::rtm::params::{ParamError, Params};
@@ -65,7 +67,9 @@ fn target(method: &str, params: &Params, max_targets: usize) -> Result<Target, R
             if ids.is_empty() {
                 return Err(Refusal::new(code::EMPTY, "the list \"tos\" is empty"));
             }
-            Target::Users(ids)
+            // Whoever is named twice is meant once, and the order of the list stays.
+            let mut seen = HashSet::with_capacity(ids.len());
+            Target::Users(ids.into_iter().filter(|id| seen.insert(*id)).collect())
         }
     })
 }
