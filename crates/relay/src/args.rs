@@ -44,7 +44,7 @@ pub struct Args {
     #[arg(long, value_name = "ADDR:PORT", env = "CRVIDEO_RELAY_LISTEN", value_delimiter = ',')]
     pub listen: Vec<String>,
 
-    /// Serve GET /healthz here [default: no HTTP]
+    /// Serve HTTP here: files that servers have sent, and GET /healthz [default: no HTTP, with --dev a free port]
     #[arg(long, value_name = "ADDR:PORT", env = "CRVIDEO_RELAY_HTTP")]
     pub http: Option<String>,
 
@@ -63,6 +63,10 @@ pub struct Args {
     /// How far the time in a quest of an RTM SDK may be from ours [default: 600]
     #[arg(long, value_name = "SECONDS", env = "CRVIDEO_RELAY_RTM_CLOCK_WINDOW")]
     pub rtm_clock_window: Option<String>,
+
+    /// What the addresses of files begin with, as clients reach the HTTP listener [default: http:// and its address]
+    #[arg(long, value_name = "URL", env = "CRVIDEO_RELAY_PUBLIC_URL")]
+    pub public_url: Option<String>,
 
     /// Directory for what must outlive a restart; made when missing [default: nothing is kept]
     #[arg(long, value_name = "DIR", env = "CRVIDEO_RELAY_DATA")]
@@ -127,6 +131,7 @@ impl Args {
             config.rtm.clock_window = Duration::from_secs(seconds);
         }
         config.rtm.file_endpoint = self.rtm_file_endpoint.or(config.rtm.file_endpoint);
+        config.files.public_url = self.public_url.or(config.files.public_url);
         config.data = self.data.or(config.data);
         config.allow_plain |= self.allow_plain;
         let from_env = || self.projects.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::{Settings, Tenant};
-use crate::rtm::RtmConfig;
+use crate::rtm::{FileSettings, RtmConfig};
 
 /// Where clients are expected when nothing is said about it.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 13_400);
@@ -73,6 +73,8 @@ pub struct Config {
     pub bulk_queue: usize,
     /// The RTM dialect.
     pub rtm: RtmConfig,
+    /// Files that servers send through it.
+    pub files: FileSettings,
 }
 
 impl Default for Config {
@@ -93,6 +95,7 @@ impl Default for Config {
             command_queue: 1024 * 1024,
             bulk_queue: 4 * 1024 * 1024,
             rtm: RtmConfig::default(),
+            files: FileSettings::default(),
         }
     }
 }
@@ -103,6 +106,7 @@ impl Config {
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Ok(Self {
             listen: vec![free],
+            http: Some(free),
             rtm: RtmConfig { listen: Some(free), ..RtmConfig::default() },
             projects: vec![Project { id: DEV_PROJECT, secrets: vec![random_secret()?], max_file_size: 0 }],
             ..Self::default()
@@ -134,6 +138,7 @@ impl Config {
             return Err(ConfigError(format!("project {} has no secret; give it one", project.id)));
         }
         self.rtm.check()?;
+        self.files.check().map_err(ConfigError)?;
         self.check_limits()
     }
 

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::{Config, ConfigError, Project, parse_address, parse_seconds, push_secret};
-use crate::rtm::RtmConfig;
+use crate::rtm::{FilesSection, RtmConfig};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +24,8 @@ struct File {
     limits: Limits,
     #[serde(default)]
     rtm: Rtm,
+    #[serde(default)]
+    files: FilesSection,
     #[serde(default)]
     project: Vec<Spanned<Tenant>>,
 }
@@ -119,6 +121,7 @@ fn apply(source: &Source<'_>, config: &mut Config) -> Result<Option<String>, Con
     config.allow_plain = file.allow_plain.unwrap_or(config.allow_plain);
     apply_limits(source, &file.limits, config)?;
     apply_rtm(source, file.rtm, &mut config.rtm)?;
+    file.files.apply(&mut config.files);
     if !file.project.is_empty() {
         config.projects = projects(source, file.project)?;
     }
@@ -207,6 +210,7 @@ mod tests {
         assert_eq!(format!("{:?}", config.settings()), format!("{:?}", default.settings()));
         assert_eq!(config.listen, default.listen);
         assert_eq!(config.rtm, default.rtm);
+        assert_eq!(config.files, default.files);
     }
 
     #[test]
@@ -218,6 +222,8 @@ mod tests {
              [rtm]\nlisten = '127.0.0.1:4'\nfiles = '127.0.0.1:5'\nfile_endpoint = 'h:6'\nmax_targets = 7\n\
              max_group_members = 8\nmax_connections = 9\nmax_strangers = 10\npush_queue = 3000000\nclock_window = 11\n\
              token_life = 12\nidle_timeout = 13\nping = 1.5\n\
+             [files]\npublic_url = 'https://h'\nmax_size = 1\nkeep = 2\nproject_quota = 3\nmin_free_percent = 4\n\
+             token_life = 60\nrequire_sign = true\nmax_uploading = 5\nmax_unauthorised = 6\n\
              [[project]]\nid = -7\nsecrets = ['one', 'two']\nmax_file_size = 9\n",
         )
         .unwrap();
@@ -240,6 +246,18 @@ mod tests {
             ping: Duration::from_millis(1_500),
         };
         assert_eq!(config.rtm, rtm);
+        let files = crate::rtm::FileSettings {
+            max_size: 1,
+            keep: Duration::from_secs(2),
+            project_quota: 3,
+            min_free_percent: 4,
+            token_life: Duration::from_secs(60),
+            require_sign: true,
+            max_uploading: 5,
+            max_unauthorised: 6,
+            public_url: Some("https://h".to_owned()),
+        };
+        assert_eq!(config.files, files);
         assert_eq!((config.max_connections, config.max_before_login), (5, 4));
         assert_eq!((config.command_queue, config.bulk_queue), (65536, 70000));
         assert_eq!(config.login_deadline, Duration::from_millis(1500));
@@ -259,6 +277,8 @@ mod tests {
             ("[limits]\nheartbeat = 1e99\n", "relay.toml, line 2: heartbeat: "),
             ("[limits]\nbulk_queue = -1\n", "relay.toml, line 2: invalid value"),
             ("[limits]\nspeed = 1\n", "relay.toml, line 2: unknown field `speed`"),
+            ("[files]\nkeep = -1\n", "relay.toml, line 2: invalid value"),
+            ("[files]\nsize = 1\n", "relay.toml, line 2: unknown field `size`"),
             ("[rtm]\nlisten = 'x'\n", "relay.toml, line 2: rtm.listen: \"x\" is not an address"),
             ("[rtm]\nping = -1\n", "relay.toml, line 2: rtm.ping: -1 is not a number of seconds"),
             ("allow_plain = maybe\n", "relay.toml, line 1: "),

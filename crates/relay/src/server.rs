@@ -18,7 +18,7 @@ use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
 use crate::http;
 use crate::rtm::Gate;
 use crate::shared::{Shared, unix_micros};
-use crate::store::{Database, Directory, StoreError};
+use crate::store::{self, BlobError, Blobs, Database, Directory, LocalBlobs, StoreError, Stores};
 
 /// Connections that the kernel holds for us until we accept them.
 const BACKLOG: i32 = 1024;
@@ -26,6 +26,8 @@ const BACKLOG: i32 = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// While it goes on failing, it is said once in this time.
 const WARN_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// An expired file cannot be downloaded any more; its space is free after this time at the latest.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Bulk connections carry no heart-beat; the kernel finds those whose client has vanished.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -102,7 +104,7 @@ impl Relay {
         let rtm = config.rtm.listen.map(|address| listen(address, &config)).transpose()?;
         let rtm_files = config.rtm.files.map(|address| listen(address, &config)).transpose()?;
         let mut core = Core::new(config.settings(), config.tenants(), epochs, Box::new(random));
-        let directory = open_directory(&config, &mut core).await?;
+        let stores = open_stores(&config, &mut core).await?;
         let shared = Arc::new(Shared::new(core));
         let (stop, stopped) = watch::channel(false);
         let (alive, tasks) = mpsc::channel(1);
@@ -112,10 +114,11 @@ impl Relay {
             let take = move |stream, from| take_in(&shared, stream, from, &alive);
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
+        let http_address = http.as_ref().map(|(_, address)| *address);
         let rtm_address = rtm.as_ref().map(|(_, address)| *address);
         let rtm_files_address = rtm_files.as_ref().map(|(_, address)| *address);
-        if let (Some(files), Some(directory)) = (rtm_files_address.or(rtm_address), directory) {
-            let gate = Gate::new(&config, shared.clone(), directory, files);
+        if let (Some(files), Some(stores)) = (rtm_files_address.or(rtm_address), stores.clone()) {
+            let gate = Gate::new(&config, shared.clone(), stores, files, http_address);
             let listeners = rtm.into_iter().map(|it| (it, false)).chain(rtm_files.into_iter().map(|it| (it, true)));
             for ((listener, address), files_only) in listeners {
                 say_rtm(address, files_only);
@@ -125,10 +128,13 @@ impl Relay {
             }
             tokio::spawn(gate.keep_pinging(stopped.clone()));
         }
-        let http_address = http.as_ref().map(|(_, address)| *address);
+        let blobs = stores.map(|stores| stores.blobs);
         if let Some((listener, address)) = http {
             info!(%address, "HTTP");
-            tokio::spawn(accept_http(listener, stopped.clone()));
+            tokio::spawn(accept_http(listener, http::router(blobs.clone()), stopped.clone(), alive.clone()));
+        }
+        if let Some(blobs) = blobs {
+            tokio::spawn(keep_sweeping(blobs, stopped.clone()));
         }
         tokio::spawn(keep_time(shared.clone(), stopped.clone()));
         if let Some(file) = file.clone() {
@@ -202,16 +208,35 @@ fn open_epochs(config: &Config) -> Result<(Epochs, Option<EpochFile>), StartErro
     Ok((Epochs::after(used, now, ceiling), Some(file)))
 }
 
-/// The directory, if anybody needs it: servers change it, and what they changed before holds without them, too.
-async fn open_directory(config: &Config, core: &mut Core) -> Result<Option<Arc<dyn Directory>>, StartError> {
+/// The stores, if anybody needs them: servers fill them, and what they stored before holds without them, too.
+async fn open_stores(config: &Config, core: &mut Core) -> Result<Option<Stores>, StartError> {
     if config.data.is_none() && config.rtm.listen.is_none() {
         return Ok(None);
     }
-    let directory: Arc<dyn Directory> = Arc::new(Database::open(config.data.as_deref()).map_err(StartError::Store)?);
+    let database = Database::open(config.data.as_deref()).map_err(StartError::Store)?;
+    let blobs: Arc<dyn Blobs> = Arc::new(open_blobs(config, database.clone()).await?);
+    let directory: Arc<dyn Directory> = Arc::new(database);
     for revoked in directory.revoked().await.map_err(StartError::Store)? {
         core.remember_revocation(revoked.project, &revoked.user, revoked.until);
     }
-    Ok(Some(directory))
+    Ok(Some(Stores { directory, blobs }))
+}
+
+async fn open_blobs(config: &Config, database: Database) -> Result<LocalBlobs, StartError> {
+    let (files, data) = (&config.files, config.data.as_deref());
+    let limits = store::Limits {
+        keep: files.keep,
+        project_quota: files.project_quota,
+        min_free_percent: files.min_free_percent,
+    };
+    LocalBlobs::open(data, database, limits).await.map_err(|error| {
+        let failed = |error| StartError::Data(data.map_or_else(std::env::temp_dir, ToOwned::to_owned), error);
+        match error {
+            BlobError::Store(error) => StartError::Store(error),
+            BlobError::Disk(error) => failed(error),
+            BlobError::Full | BlobError::Quota(_) => failed(io::ErrorKind::StorageFull.into()),
+        }
+    })
 }
 
 fn say_rtm(address: SocketAddr, files_only: bool) {
@@ -297,8 +322,13 @@ fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mp
     }
 }
 
-async fn accept_http(listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(http::MAX_REQUESTS));
+async fn accept_http(
+    listener: TcpListener,
+    router: axum::Router,
+    mut stopped: watch::Receiver<bool>,
+    alive: mpsc::Sender<()>,
+) {
+    let places = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -307,9 +337,10 @@ async fn accept_http(listener: TcpListener, mut stopped: watch::Receiver<bool>) 
         match accepted {
             Ok((stream, _)) => {
                 let Ok(place) = places.clone().try_acquire_owned() else { continue };
+                let (router, stopped, alive) = (router.clone(), stopped.clone(), alive.clone());
                 tokio::spawn(async move {
-                    http::serve(stream).await;
-                    drop(place);
+                    http::serve(stream, router, stopped).await;
+                    drop((place, alive));
                 });
             }
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -332,6 +363,25 @@ async fn keep_time(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
             () = shared.timer.notified() => {}
             _ = stopped.changed() => return,
         }
+    }
+}
+
+/// Removes what a crash has left behind, once, and what has expired, again and again.
+async fn keep_sweeping(blobs: Arc<dyn Blobs>, mut stopped: watch::Receiver<bool>) {
+    let work = async {
+        if let Err(error) = blobs.clear_orphans().await {
+            warn!(%error, "what a crash may have left behind stays until the next start");
+        }
+        loop {
+            if let Err(error) = blobs.sweep().await {
+                warn!(%error, "expired files stay a little longer");
+            }
+            tokio::time::sleep(SWEEP_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        _ = stopped.changed() => {}
     }
 }
 

@@ -10,34 +10,20 @@ use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, warn};
 
+use super::Refusal;
 use super::auth::Secrets;
 use super::config::RtmConfig;
+use super::files::{self, Files};
 use super::hub::Hub;
 use super::link::{self, Client};
 use super::methods::now_s;
 use super::outbox::Outbox;
-use super::{Refusal, Target};
 use crate::config::Config;
 use crate::shared::Shared;
-use crate::store::Directory;
+use crate::store::{Directory, Stores};
 
 /// While something goes on happening, it is said once in this time.
 const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
-
-/// Gives leave to send files.
-pub(super) trait Files: Send + Sync {
-    /// A token for one file from `from` to `target`.
-    fn issue_token(&self, project: i64, from: i64, target: Target) -> Result<String, Refusal>;
-}
-
-/// Where files cannot be sent.
-struct NoFiles;
-
-impl Files for NoFiles {
-    fn issue_token(&self, _: i64, _: i64, _: Target) -> Result<String, Refusal> {
-        Err(Refusal::new(code::NOT_ENABLED, "this relay takes no files"))
-    }
-}
 
 /// What is said now and then, however often it happens.
 #[derive(Default)]
@@ -62,7 +48,7 @@ pub(crate) struct Gate {
     pub(super) hub: Arc<Hub>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) core: Arc<Shared>,
-    pub(super) files: Box<dyn Files>,
+    pub(super) files: Arc<Files>,
     /// From accept to the first quest.
     pub(super) first_quest_deadline: Duration,
     /// A socket that takes or gives nothing for this long in the middle of something is closed.
@@ -77,24 +63,34 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// A gate whose files are sent to `file_listener`.
+    /// A gate whose files are sent to `file_listener`, stored in `blobs` and downloaded from `http`.
     pub(crate) fn new(
         config: &Config,
         core: Arc<Shared>,
-        directory: Arc<dyn Directory>,
+        stores: Stores,
         file_listener: SocketAddr,
+        http: Option<SocketAddr>,
     ) -> Arc<Self> {
+        let Stores { directory, blobs } = stores;
         let hub = Arc::new(Hub::new(directory.clone()));
         let hears = hub.clone();
         core.on_presence(Box::new(move |presence, from| hears.on_presence(presence, from, now_s())));
         let projects = config.projects.iter().map(|project| (project.id, project.secrets.clone()));
         let rtm = config.rtm.clone();
+        let files = Files::new(files::Parts {
+            settings: &config.files,
+            projects: config.projects.iter().map(|project| (project.id, project.max_file_size)).collect(),
+            max_targets: rtm.max_targets,
+            http,
+            blobs,
+            deliver: hub.clone(),
+        });
         Arc::new(Self {
             secrets: Secrets::new(projects, rtm.clock_window),
             hub,
             directory,
             core,
-            files: Box::new(NoFiles),
+            files,
             first_quest_deadline: config.login_deadline,
             stall_timeout: config.stall_timeout,
             bad_signs: Seldom::default(),

@@ -9,13 +9,14 @@ use crvideo_proto::rtm::code;
 use crvideo_proto::rtm::number_of;
 use crvideo_proto::rtm::params::Fields;
 
+use super::files::Deliver;
 use super::listening::Listening;
 use super::outbox::Outbox;
 use super::push::Push;
 use super::rooms::Rooms;
 use super::{Message, Refusal, Target};
 use crate::core::Presence;
-use crate::store::{Directory, Group};
+use crate::store::{Directory, Group, Later};
 
 /// Names a connection of the RTM dialect.
 pub(super) type LinkId = u64;
@@ -48,6 +49,12 @@ struct Project {
 pub(crate) struct Hub {
     projects: Mutex<BTreeMap<i64, Project>>,
     directory: Arc<dyn Directory>,
+}
+
+impl Deliver for Hub {
+    fn deliver(&self, message: Message) -> Later<'_, Result<(), Refusal>> {
+        Box::pin(self.send(message))
+    }
 }
 
 impl Hub {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crvideo_proto::frame::{Frame, FrameError, Kind};
-use crvideo_proto::rtm::reader::{Event, Reader};
+use crvideo_proto::rtm::reader::{Event, FILE_METHODS, Reader};
 use crvideo_proto::rtm::{answer, code, error, read_answer};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, trace, warn};
 
 use super::Refusal;
+use super::files::Upload;
 use super::gate::Gate;
 use super::hub::LinkId;
 use super::methods;
@@ -26,8 +27,6 @@ use super::outbox::{Next, Outbox, no_slices};
 
 /// Bytes of one read.
 const SCRATCH: usize = 16 * 1024;
-/// Larger files end the connection once they are many times as large.
-const MAX_FILE: usize = 64 * 1024 * 1024;
 /// The time to flush answers when a connection ends.
 const FLUSH: Duration = Duration::from_secs(2);
 /// When the relay stops, so many reads are still made of what was on its way, as long as they follow each other within
@@ -224,16 +223,16 @@ struct Incoming<'a> {
     heard: Instant,
     /// A whole quest has come, or the beginning of a file.
     began: bool,
-    /// The quest whose file is being passed over.
-    file_quest: Option<Frame>,
+    /// A quest with a file that is being read.
+    upload: Option<Upload>,
 }
 
 impl<'a> Incoming<'a> {
     fn new(link: &'a Link, stopped: watch::Receiver<bool>) -> Self {
         let now = Instant::now();
-        let reader = Reader::new(MAX_FILE);
+        let reader = link.gate.files.reader();
         let last_reads = LAST_READS;
-        Self { link, reader, stopped, last_reads, opened: now, heard: now, began: false, file_quest: None }
+        Self { link, reader, stopped, last_reads, opened: now, heard: now, began: false, upload: None }
     }
 
     async fn read(&mut self) -> End {
@@ -309,11 +308,21 @@ impl<'a> Incoming<'a> {
             Event::Frame(frame) if frame.kind == Kind::Answer => self.link.note(&frame),
             Event::Frame(frame) => self.link.serve(&frame).await,
             Event::TooLarge { quest, most } => self.link.refuse_size(&quest, most),
-            Event::Begin { quest, .. } => self.file_quest = Some(quest),
-            Event::File { .. } | Event::Piece(_) => {}
-            Event::End(_) => {
-                if let Some(quest) = self.file_quest.take() {
-                    self.link.refuse(&quest, &Refusal::new(code::NOT_ENABLED, "this relay takes no files"));
+            Event::Begin { quest, .. } => self.upload = Some(self.link.gate.files.begin(quest)),
+            Event::File { len, before } => {
+                if let Some(upload) = &mut self.upload {
+                    upload.file(len, &before).await;
+                }
+            }
+            Event::Piece(bytes) => {
+                if let Some(upload) = &mut self.upload {
+                    upload.piece(bytes).await;
+                }
+            }
+            Event::End(end) => {
+                if let Some(upload) = self.upload.take() {
+                    self.link.client.out.room().await;
+                    self.link.answer_file(upload.end(end).await);
                 }
             }
         }
@@ -324,10 +333,24 @@ impl Link {
     /// Serves a quest. Answers wait until the client has taken those of before.
     async fn serve(&self, quest: &Frame) {
         self.client.out.room().await;
+        if FILE_METHODS.contains(&quest.method()) {
+            return self.answer_file(self.gate.files.whole(quest).await);
+        }
         match methods::serve(&self.gate, &self.client, quest).await {
             Ok(fields) if quest.kind == Kind::Quest => self.client.out.frame(&answer(quest, fields)),
             Ok(_) => {}
             Err(refusal) => self.refuse(quest, &refusal),
+        }
+    }
+
+    /// A file was sent, or refused.
+    fn answer_file(&self, answer: Option<Frame>) {
+        if let Some(answer) = answer {
+            if answer.status == 0 {
+                // Its token came from a quest that was signed.
+                self.client.trust();
+            }
+            self.client.out.frame(&answer);
         }
     }
 

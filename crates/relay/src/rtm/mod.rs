@@ -11,9 +11,11 @@
 //! * `rooms`: who is in which room.
 //! * `push`: a message as it is pushed.
 //! * `message`: what travels, and why it may be refused.
+//! * `files`: files that servers send.
 
 mod auth;
 mod config;
+mod files;
 mod gate;
 mod hub;
 mod link;
@@ -25,5 +27,7 @@ mod push;
 mod rooms;
 
 pub use config::RtmConfig;
+pub use files::FileSettings;
+pub(crate) use files::Section as FilesSection;
 pub(crate) use gate::Gate;
 pub(crate) use message::{Message, Refusal, Target};

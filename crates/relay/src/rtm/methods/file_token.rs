@@ -11,7 +11,7 @@ pub(super) fn issue(call: &Call<'_>) -> Outcome {
     let from = call.params.int("from")?;
     let target = target(call)?;
     let endpoint = call.gate.file_endpoint(call.client.local)?;
-    let token = call.gate.files.issue_token(call.project, from, target)?;
+    let token = call.gate.files.issue_token(call.project, from, &target)?;
     Ok(Fields::new().text("token", &token).text("endpoint", &endpoint))
 }
 
