@@ -329,7 +329,7 @@ typedef void (*CRVideo_NotifyDataCallback)(void *user,
 
 /**
  * Brings a file: complete, checked and closed under the path `tmp_file`. Move it away or it is deleted after
- * `file_ttl_s`. `org_file_name` is for display; never build a path from it. The texts live until it returns.
+ * `file_ttl_s`, unless you accepted it to a path of your own. `org_file_name` is for display; never build a path from it. The texts live until it returns.
  */
 typedef void (*CRVideo_NotifyFileCallback)(void *user,
                                            const char *source,
@@ -1000,7 +1000,8 @@ CRVideo_Err CRVideo_SetNotifyCmdDataCallback(CRVideo_Session session, CRVideo_No
 CRVideo_Err CRVideo_SetNotifyBufferDataCallback(CRVideo_Session session, CRVideo_NotifyDataCallback cb, void *user);
 
 /**
- * Sets the function for `NotifyFileData`: a file has come in whole.
+ * Sets the function for `NotifyFileData`: a file has come in whole. A file of whose event nobody hears, because no
+ * function is set or the session is destroyed before, is deleted with it, unless it was accepted to a path of your own.
  *
  * See `CRVideo_SetLoginRsltCallback` for what holds for all setters.
  */

@@ -5,6 +5,7 @@
 //! `CRVIDEO_LIB_DIR` and `CRVIDEO_RELAY_BIN` name the library's directory and the relay's program; what is not given
 //! is built. The sanitizer's part needs `CRVIDEO_ASAN_LIB_DIR`, a library built with `-Zsanitizer=address`, and by
 //! default gcc's own runtime, which serves rustc's instrumentation as well (`CRVIDEO_ASAN_CC`, `CRVIDEO_ASAN_CXX`).
+//! `cargo xtask test` sees to all of it; without it, the tests that lack something fail and say so.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
@@ -301,6 +302,23 @@ mod abuse {
         }
     }
 
+    pub fn regression_a_received_file_of_which_nobody_hears_is_removed(stage: &Stage) {
+        let mut program = stage.start("tests/c/unheard_file.c", &[]);
+        program.wait_for("nobody listens");
+        stage.is_clean();
+        program.say("");
+        program.wait_for("destroyed unheard");
+        stage.is_clean();
+        assert_eq!(std::fs::read_dir(stage.scratch.path("tmp")).unwrap().count(), 0, "the directory went, too");
+        program.say("");
+        program.finish().exits(0);
+    }
+
+    pub fn a_name_server_that_does_not_answer_harms_only_those_who_wait_for_it(stage: &Stage) {
+        stage.run("tests/c/slow_names.c", &[]).exits(0);
+        stage.is_clean();
+    }
+
     pub fn the_library_may_be_unloaded_while_it_works(stage: &Stage) {
         stage.run("tests/c/dlclose.c", &["20"]).exits(0);
     }
@@ -329,10 +347,8 @@ macro_rules! stories {
         $(
             #[test]
             fn $name() {
-                match $mode.missing() {
-                    Some(why) => eprintln!("skipped: {why}"),
-                    None => $story(&Stage::new($mode)),
-                }
+                $mode.must_be_possible();
+                $story(&Stage::new($mode));
             }
         )*
     };
@@ -365,6 +381,10 @@ mod plain {
         one_thread_that_polls_is_enough: abuse::one_thread_that_polls_is_enough;
         a_forked_child_is_refused_and_its_parent_goes_on: abuse::a_forked_child_is_refused_and_its_parent_goes_on;
         a_process_may_end_at_any_time: |stage: &Stage| abuse::a_process_may_end_at_any_time(stage, 25);
+        regression_a_received_file_of_which_nobody_hears_is_removed:
+            abuse::regression_a_received_file_of_which_nobody_hears_is_removed;
+        regression_a_name_server_that_does_not_answer_harms_only_those_who_wait_for_it:
+            abuse::a_name_server_that_does_not_answer_harms_only_those_who_wait_for_it;
         the_library_may_be_unloaded_while_it_works: abuse::the_library_may_be_unloaded_while_it_works;
         stacks_of_64_kib_are_enough: abuse::stacks_of_64_kib_are_enough;
         what_cpp_callbacks_throw_is_caught: abuse::what_cpp_callbacks_throw_is_caught;
@@ -440,17 +460,15 @@ mod valgrind {
 
     #[test]
     fn valgrind_would_have_told() {
-        match Mode::Valgrind.missing() {
-            Some(why) => eprintln!("skipped: {why}"),
-            None => {
-                let stage = Stage::new(Mode::Valgrind);
-                stage.run("tests/c/defect.c", &["read"]).exits(DEFECT).complains("Invalid read");
-                stage.run("tests/c/defect.c", &["leak"]).exits(DEFECT).complains("definitely lost");
-            }
-        }
+        Mode::Valgrind.must_be_possible();
+        let stage = Stage::new(Mode::Valgrind);
+        stage.run("tests/c/defect.c", &["read"]).exits(DEFECT).complains("Invalid read");
+        stage.run("tests/c/defect.c", &["leak"]).exits(DEFECT).complains("definitely lost");
     }
 }
 
+/// Where AddressSanitizer is used: `cargo xtask test` builds a library with it here, and nowhere else.
+#[cfg(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"))]
 mod asan {
     use super::*;
 
@@ -477,26 +495,29 @@ mod asan {
 
     #[test]
     fn broken_connections_raise_no_sigpipe() {
-        match Mode::Asan.missing() {
-            Some(why) => eprintln!("skipped: {why}"),
-            None => abuse::broken_connections_raise_no_sigpipe(Stage::new(Mode::Asan)),
-        }
+        Mode::Asan.must_be_possible();
+        abuse::broken_connections_raise_no_sigpipe(Stage::new(Mode::Asan));
     }
 
     /// The program reads past the end of memory that the library has allocated, in a callback; and it leaks.
     #[test]
     fn the_sanitizer_would_have_told() {
-        match Mode::Asan.missing() {
-            Some(why) => eprintln!("skipped: {why}"),
-            None => {
-                let stage = Stage::new(Mode::Asan);
-                stage.run("tests/c/defect.c", &["read"]).exits(DEFECT).complains("heap-buffer-overflow");
-                stage.run("tests/c/defect.c", &["leak"]).exits(DEFECT).complains("LeakSanitizer");
-                // The library itself is instrumented, too.
-                let symbols =
-                    output(Command::new("nm").arg("-D").arg(harness::asan_lib_dir().unwrap().join("libcrvideo.so")));
-                assert!(symbols.contains("__asan_report_load"), "the library is not instrumented");
-            }
-        }
+        Mode::Asan.must_be_possible();
+        let stage = Stage::new(Mode::Asan);
+        stage.run("tests/c/defect.c", &["read"]).exits(DEFECT).complains("heap-buffer-overflow");
+        stage.run("tests/c/defect.c", &["leak"]).exits(DEFECT).complains("LeakSanitizer");
+        // The library itself is instrumented, too.
+        let library = harness::asan_lib_dir().unwrap().join("libcrvideo.so");
+        let symbols = output(Command::new("nm").arg("-D").arg(library));
+        assert!(symbols.contains("__asan_report_load"), "the library is not instrumented");
+    }
+
+    #[test]
+    fn regression_a_test_that_lacks_the_sanitizers_library_fails_and_says_how_it_is_run() {
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", "asan::a_command_arrives_as_it_was_sent", "--nocapture"]);
+        let done = test.env_remove("CRVIDEO_ASAN_LIB_DIR").output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(!done.status.success() && said.contains("cargo xtask test FILTER"), "{}: {said}", done.status);
     }
 }

@@ -46,8 +46,8 @@ pub enum Event {
 
 /// Takes a session's events, on the callback thread or the thread that polls. No lock is held while it runs.
 pub trait EventHandler: Any + Send + Sync {
-    /// Handles one event.
-    fn handle(&self, session: u64, event: &Event);
+    /// Handles one event; false when the application has no ear for it, so that nobody has heard it.
+    fn handle(&self, session: u64, event: &Event) -> bool;
     /// Whether the application wants to decide about transfers before bytes flow.
     fn wants_offers(&self) -> bool;
     /// Whether the application wants `ReceiveProgress`.

@@ -7,6 +7,7 @@ mod config;
 mod event;
 mod io;
 mod logging;
+mod names;
 mod pool;
 mod private_dir;
 mod queue;

@@ -1,11 +1,8 @@
 //! The helper pool: the few threads on which files are read and written and names are resolved.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-use crossbeam_channel::{Receiver, Sender};
-use once_cell::sync::Lazy;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::sys::spawn_quiet;
 
@@ -15,55 +12,72 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct Pool {
     name: &'static str,
     limit: usize,
-    sender: Sender<Job>,
-    receiver: Receiver<Job>,
-    threads: AtomicUsize,
-    idle: Arc<AtomicUsize>,
+    state: Mutex<PoolState>,
+    work: Condvar,
+}
+
+struct PoolState {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    /// Threads that wait for a job. One that has been woken counts until it has taken its job.
+    idle: usize,
 }
 
 /// Reads and writes files.
-pub static FILES: Lazy<Pool> = Lazy::new(|| Pool::new("crvideo-files", 4));
-/// Resolves names; apart from the files, because a slow name server can hold a thread for a minute.
-pub static NAMES: Lazy<Pool> = Lazy::new(|| Pool::new("crvideo-names", 2));
+pub static FILES: Pool = Pool::new("crvideo-files", 4);
+/// Resolves names; apart from the files, because a slow name server can hold a thread for a minute, and a broken one
+/// for ever. A thread starts only for a name that none of the others is free for.
+pub static NAMES: Pool = Pool::new("crvideo-names", 16);
 
 impl Pool {
-    fn new(name: &'static str, limit: usize) -> Self {
-        let (sender, receiver) = crossbeam_channel::unbounded();
-        Self { name, limit, sender, receiver, threads: AtomicUsize::new(0), idle: Arc::new(AtomicUsize::new(0)) }
+    const fn new(name: &'static str, limit: usize) -> Self {
+        let state = PoolState { jobs: VecDeque::new(), threads: 0, idle: 0 };
+        Self { name, limit, state: Mutex::new(state), work: Condvar::new() }
     }
 
     /// Runs a job soon. What callers hand in is bounded by their own limits on transfers and logins.
-    pub fn run(&self, job: impl FnOnce() + Send + 'static) {
-        // The receiver lives in this very struct, so sending cannot fail.
-        let _ = self.sender.send(Box::new(job));
-        if self.idle.load(Ordering::SeqCst) < self.receiver.len() {
-            self.grow();
+    pub fn run(&'static self, job: impl FnOnce() + Send + 'static) {
+        let mut state = lock(&self.state);
+        state.jobs.push_back(Box::new(job));
+        if state.jobs.len() <= state.idle {
+            return self.work.notify_one();
         }
-    }
-
-    fn grow(&self) {
-        let room = |threads| (threads < self.limit).then_some(threads + 1);
-        if self.threads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, room).is_err() {
+        if state.threads >= self.limit {
             return;
         }
-        let (jobs, idle) = (self.receiver.clone(), self.idle.clone());
-        let work = move || {
-            loop {
-                idle.fetch_add(1, Ordering::SeqCst);
-                let job = jobs.recv();
-                idle.fetch_sub(1, Ordering::SeqCst);
-                let Ok(job) = job else { break };
-                // A job that panics has told nobody; its transfer ends by its own deadline.
-                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(job)).is_err() {
-                    log::error!("a fault inside the library: a helper job panicked");
-                }
-            }
-        };
-        if let Err(error) = spawn_quiet(self.name, work) {
-            self.threads.fetch_sub(1, Ordering::SeqCst);
+        state.threads += 1;
+        drop(state);
+        if let Err(error) = spawn_quiet(self.name, || self.serve()) {
+            lock(&self.state).threads -= 1;
             log::error!("cannot start a helper thread: {error}");
         }
     }
+
+    fn serve(&self) {
+        loop {
+            let job = self.next_job();
+            // A job that panics has told nobody; its transfer ends by its own deadline.
+            if catch_unwind(AssertUnwindSafe(job)).is_err() {
+                log::error!("a fault inside the library: a helper job panicked");
+            }
+        }
+    }
+
+    fn next_job(&self) -> Job {
+        let mut state = lock(&self.state);
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return job;
+            }
+            state.idle += 1;
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
+        }
+    }
+}
+
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Jobs that run one after the other, on whichever thread of a pool is free.
@@ -76,10 +90,6 @@ pub struct Strand {
 struct StrandState {
     jobs: VecDeque<Job>,
     running: bool,
-}
-
-fn lock(state: &Mutex<StrandState>) -> MutexGuard<'_, StrandState> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Strand {
@@ -99,7 +109,7 @@ impl Strand {
         let strand = self.clone();
         FILES.run(move || {
             let Some(job) = lock(&strand.state).jobs.pop_front() else { return };
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+            let outcome = catch_unwind(AssertUnwindSafe(job));
             let mut state = lock(&strand.state);
             state.running = !state.jobs.is_empty();
             let more = state.running;
@@ -111,5 +121,43 @@ impl Strand {
                 std::panic::resume_unwind(panic);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn jobs_run_beside_jobs_that_never_end_as_long_as_the_limit_allows() {
+        static POOL: Pool = Pool::new("test", 4);
+        let (sender, ended) = mpsc::channel();
+        let gate = Arc::new(Mutex::new(()));
+        let shut = lock(&gate);
+        for round in 0..3 {
+            let gate = gate.clone();
+            POOL.run(move || drop(lock(&gate)));
+            // Whoever comes behind a job that hangs must find a thread, however the two meet.
+            for at in 0..200 {
+                let sender = sender.clone();
+                POOL.run(move || sender.send((round, at)).unwrap());
+                assert_eq!(ended.recv_timeout(PATIENCE), Ok((round, at)));
+            }
+        }
+        assert_eq!(lock(&POOL.state).threads, 4);
+        drop(shut);
+    }
+
+    #[test]
+    fn a_job_that_panics_takes_no_thread_with_it() {
+        static POOL: Pool = Pool::new("test", 1);
+        let (sender, ended) = mpsc::channel();
+        POOL.run(|| panic!("a fault in a job"));
+        POOL.run(move || sender.send(1).unwrap());
+        assert_eq!(ended.recv_timeout(PATIENCE), Ok(1));
     }
 }

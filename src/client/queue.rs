@@ -208,21 +208,23 @@ impl EventQueue {
     }
 
     fn deliver(&self, session: &Arc<Shared>, delivery: Delivery) -> bool {
-        let Some(event) = session.prepare(&delivery) else {
-            session.settle(delivery, false);
+        let event = session.prepare(&delivery);
+        let Delivery { after, .. } = delivery;
+        let Some(event) = event else {
+            session.settle(after, false);
             return false;
         };
-        let mut handled = false;
+        let (mut handled, mut heard) = (false, false);
         self.run_callback(session.handle(), || {
             // The session may have been destroyed since it was asked for the event: ask again now that whoever
             // destroys it can see us and wait.
             if !session.discards(&event) {
-                session.handler().handle(session.handle(), &event);
+                heard = session.handler().handle(session.handle(), &event);
                 handled = true;
             }
         });
         drop(event);
-        session.settle(delivery, handled);
+        session.settle(after, heard);
         handled
     }
 

@@ -14,6 +14,7 @@ use super::config::SessionConfig;
 use super::event::{Event, EventHandler};
 use super::io::{self, Order};
 use super::queue::{EventQueue, is_terminal};
+use super::sink;
 
 /// Where a session's life stands, for the calls that must know at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,9 @@ pub struct After {
     pub ends_task: Option<u64>,
     /// The event counts against the limit on status pushes.
     pub status: bool,
+    /// The event brings a file in a directory of ours, which goes when nobody hears of it. One at a path of the
+    /// application's own stays in any case.
+    pub file: Option<PathBuf>,
 }
 
 /// An event in a queue.
@@ -290,9 +294,9 @@ impl Shared {
         (!self.discards(&event)).then_some(event)
     }
 
-    /// Does what follows an event that has been handled, or (`handled` false) discarded.
-    pub fn settle(&self, delivery: Delivery, handled: bool) {
-        let After { charge, receipt, ends_task, status } = delivery.after;
+    /// Does what follows an event that the application has heard, or (`heard` false) that nobody has.
+    pub fn settle(&self, after: After, heard: bool) {
+        let After { charge, receipt, ends_task, status, file } = after;
         if charge > 0 {
             self.handled.fetch_add(charge, Ordering::SeqCst);
         }
@@ -302,9 +306,10 @@ impl Shared {
         if status {
             self.status_waiting.fetch_sub(1, Ordering::SeqCst);
         }
-        if !handled && let Event::NotifyFileData { path, .. } = &delivery.event {
-            // Nobody will ever hear of this file.
-            io::give(Order::RemoveFile(PathBuf::clone(path)));
+        if let Some(path) = file.filter(|_| !heard) {
+            // Removed here, and not on a helper thread: when a session's end is reported, its files are gone.
+            sink::remove(&path);
+            io::tidy_up();
         }
         if let Some(receipt) = receipt {
             io::give(Order::Receipt(self.handle, receipt));

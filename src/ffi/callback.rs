@@ -60,7 +60,7 @@ pub type CRVideo_NotifyDataCallback = Option<
 >;
 
 /// Brings a file: complete, checked and closed under the path `tmp_file`. Move it away or it is deleted after
-/// `file_ttl_s`. `org_file_name` is for display; never build a path from it. The texts live until it returns.
+/// `file_ttl_s`, unless you accepted it to a path of your own. `org_file_name` is for display; never build a path from it. The texts live until it returns.
 pub type CRVideo_NotifyFileCallback = Option<
     unsafe extern "C-unwind" fn(
         user: *mut c_void,
@@ -233,7 +233,7 @@ pub(super) fn set(session: CRVideo_Session, change: impl FnOnce(&mut Table)) -> 
 }
 
 impl EventHandler for Callbacks {
-    fn handle(&self, _session: u64, event: &Event) {
+    fn handle(&self, _session: u64, event: &Event) -> bool {
         let table = self.table();
         match event {
             Event::LoginRslt { err, cookie } => rslt(table.login_rslt, *err, *cookie),
@@ -285,89 +285,104 @@ pub(super) fn c_text(bytes: &[u8]) -> CString {
 // Each of the following calls one function of the application, if it is set. The one safety argument of all of them:
 // setting a function promises that it may be called with such arguments, and every pointer lives until it returns.
 
-fn notice(slot: Slot<CRVideo_NoticeCallback>) {
-    let Some(call) = slot.callback else { return };
+fn notice(slot: Slot<CRVideo_NoticeCallback>) -> bool {
+    let Some(call) = slot.callback else { return false };
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user)) }
+    unsafe { call(context_pointer(slot.user)) };
+    true
 }
 
-fn rslt(slot: Slot<CRVideo_RsltCallback>, err: i32, cookie: usize) {
-    let Some(call) = slot.callback else { return };
+fn rslt(slot: Slot<CRVideo_RsltCallback>, err: i32, cookie: usize) -> bool {
+    let Some(call) = slot.callback else { return false };
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user), err, context_pointer(cookie)) }
+    unsafe { call(context_pointer(slot.user), err, context_pointer(cookie)) };
+    true
 }
 
-fn line_off(slot: Slot<CRVideo_LineOffCallback>, err: i32) {
-    let Some(call) = slot.callback else { return };
+fn line_off(slot: Slot<CRVideo_LineOffCallback>, err: i32) -> bool {
+    let Some(call) = slot.callback else { return false };
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user), err) }
+    unsafe { call(context_pointer(slot.user), err) };
+    true
 }
 
-fn send_rlst(slot: Slot<CRVideo_SendRlstCallback>, task: TaskId, err: i32, cookie: usize) {
-    let Some(call) = slot.callback else { return };
+fn send_rlst(slot: Slot<CRVideo_SendRlstCallback>, task: TaskId, err: i32, cookie: usize) -> bool {
+    let Some(call) = slot.callback else { return false };
     let task = task_id_text(task);
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user), task.as_ptr().cast(), err, context_pointer(cookie)) }
+    unsafe { call(context_pointer(slot.user), task.as_ptr().cast(), err, context_pointer(cookie)) };
+    true
 }
 
-fn send_file_rlst(slot: Slot<CRVideo_SendFileRlstCallback>, event: &Event) {
-    let (Some(call), Event::SendFileRlst { task, path, err, cookie }) = (slot.callback, event) else { return };
+fn send_file_rlst(slot: Slot<CRVideo_SendFileRlstCallback>, event: &Event) -> bool {
+    let (Some(call), Event::SendFileRlst { task, path, err, cookie }) = (slot.callback, event) else { return false };
     let (task, name) = (task_id_text(*task), c_text(path::to_bytes(path)));
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user), task.as_ptr().cast(), name.as_ptr(), *err, context_pointer(*cookie)) }
+    unsafe { call(context_pointer(slot.user), task.as_ptr().cast(), name.as_ptr(), *err, context_pointer(*cookie)) };
+    true
 }
 
-fn send_progress(slot: Slot<CRVideo_SendProgressCallback>, event: &Event) {
-    let (Some(call), Event::SendProgress { task, sent, total, cookie }) = (slot.callback, event) else { return };
+fn send_progress(slot: Slot<CRVideo_SendProgressCallback>, event: &Event) -> bool {
+    let (Some(call), Event::SendProgress { task, sent, total, cookie }) = (slot.callback, event) else { return false };
     let task = task_id_text(*task);
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user), task.as_ptr().cast(), *sent, *total, context_pointer(*cookie)) }
+    unsafe { call(context_pointer(slot.user), task.as_ptr().cast(), *sent, *total, context_pointer(*cookie)) };
+    true
 }
 
-fn notify_data(slot: Slot<CRVideo_NotifyDataCallback>, source: &str, task: TaskId, data: &[u8]) {
-    let Some(call) = slot.callback else { return };
+fn notify_data(slot: Slot<CRVideo_NotifyDataCallback>, source: &str, task: TaskId, data: &[u8]) -> bool {
+    let Some(call) = slot.callback else { return false };
     let (source, task) = (c_text(source.as_bytes()), task_id_text(task));
     let start = if data.is_empty() { c"".as_ptr().cast() } else { data.as_ptr().cast() };
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), start, data.len()) }
+    unsafe { call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), start, data.len()) };
+    true
 }
 
-fn notify_file(slot: Slot<CRVideo_NotifyFileCallback>, event: &Event) {
-    let (Some(call), Event::NotifyFileData { source, task, path, name }) = (slot.callback, event) else { return };
+fn notify_file(slot: Slot<CRVideo_NotifyFileCallback>, event: &Event) -> bool {
+    let (Some(call), Event::NotifyFileData { source, task, path, name }) = (slot.callback, event) else { return false };
     let (source, task) = (c_text(source.as_bytes()), task_id_text(*task));
     let (path, name) = (c_text(path::to_bytes(path)), c_text(name.as_bytes()));
     // SAFETY: as said above.
     unsafe {
         call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), path.as_ptr(), name.as_ptr());
-    }
+    };
+    true
 }
 
-fn notify_cancel_send(slot: Slot<CRVideo_NotifyCancelSendCallback>, event: &Event) {
-    let (Some(call), Event::NotifyCancelSend { source, task, err }) = (slot.callback, event) else { return };
+fn notify_cancel_send(slot: Slot<CRVideo_NotifyCancelSendCallback>, event: &Event) -> bool {
+    let (Some(call), Event::NotifyCancelSend { source, task, err }) = (slot.callback, event) else { return false };
     let (source, task) = (c_text(source.as_bytes()), task_id_text(*task));
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), *err) }
+    unsafe { call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), *err) };
+    true
 }
 
-fn transfer_offer(slot: Slot<CRVideo_TransferOfferCallback>, event: &Event) {
-    let (Some(call), Event::TransferOffer { source, task, kind, name, size }) = (slot.callback, event) else { return };
+fn transfer_offer(slot: Slot<CRVideo_TransferOfferCallback>, event: &Event) -> bool {
+    let (Some(call), Event::TransferOffer { source, task, kind, name, size }) = (slot.callback, event) else {
+        return false;
+    };
     let (source, task) = (c_text(source.as_bytes()), task_id_text(*task));
     let (kind, name) = (*kind as c_int, c_text(name.as_bytes()));
     // SAFETY: as said above.
     unsafe {
         call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), kind, name.as_ptr(), *size);
-    }
+    };
+    true
 }
 
-fn receive_progress(slot: Slot<CRVideo_ReceiveProgressCallback>, event: &Event) {
-    let (Some(call), Event::ReceiveProgress { source, task, received, total }) = (slot.callback, event) else { return };
+fn receive_progress(slot: Slot<CRVideo_ReceiveProgressCallback>, event: &Event) -> bool {
+    let (Some(call), Event::ReceiveProgress { source, task, received, total }) = (slot.callback, event) else {
+        return false;
+    };
     let (source, task) = (c_text(source.as_bytes()), task_id_text(*task));
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), *received, *total) }
+    unsafe { call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), *received, *total) };
+    true
 }
 
-fn notify_rtm_message(slot: Slot<CRVideo_NotifyRtmMessageCallback>, message: &Rtm) {
-    let Some(call) = slot.callback else { return };
+fn notify_rtm_message(slot: Slot<CRVideo_NotifyRtmMessageCallback>, message: &Rtm) -> bool {
+    let Some(call) = slot.callback else { return false };
     let source = c_text(message.from.to_string().as_bytes());
     let (task, attrs) = (task_id_text(message.id), c_text(message.attrs.as_bytes()));
     let data = if message.data.is_empty() { c"".as_ptr().cast() } else { message.data.as_ptr().cast() };
@@ -387,22 +402,25 @@ fn notify_rtm_message(slot: Slot<CRVideo_NotifyRtmMessageCallback>, message: &Rt
         data,
     };
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user), &raw const shown) }
+    unsafe { call(context_pointer(slot.user), &raw const shown) };
+    true
 }
 
-fn user_status(slot: Slot<CRVideo_UserStatusCallback>, user: &str, online: bool) {
-    let Some(call) = slot.callback else { return };
+fn user_status(slot: Slot<CRVideo_UserStatusCallback>, user: &str, online: bool) -> bool {
+    let Some(call) = slot.callback else { return false };
     let user = c_text(user.as_bytes());
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user), user.as_ptr(), online.into()) }
+    unsafe { call(context_pointer(slot.user), user.as_ptr(), online.into()) };
+    true
 }
 
-fn user_status_rslt(slot: Slot<CRVideo_UserStatusRsltCallback>, err: i32, users: &[String], cookie: usize) {
-    let Some(call) = slot.callback else { return };
+fn user_status_rslt(slot: Slot<CRVideo_UserStatusRsltCallback>, err: i32, users: &[String], cookie: usize) -> bool {
+    let Some(call) = slot.callback else { return false };
     let texts: Vec<CString> = users.iter().map(|user| c_text(user.as_bytes())).collect();
     let pointers: Vec<*const c_char> = texts.iter().map(|text| text.as_ptr()).collect();
     // SAFETY: as said above; the pointer of an empty list is not NULL either.
-    unsafe { call(context_pointer(slot.user), err, pointers.as_ptr(), pointers.len(), context_pointer(cookie)) }
+    unsafe { call(context_pointer(slot.user), err, pointers.as_ptr(), pointers.len(), context_pointer(cookie)) };
+    true
 }
 
 #[cfg(test)]

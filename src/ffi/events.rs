@@ -172,7 +172,8 @@ pub unsafe extern "C" fn CRVideo_SetNotifyBufferDataCallback(
     guard(|| set(session, |table| table.notify_buffer_data = Slot::new(cb, user)))
 }
 
-/// Sets the function for `NotifyFileData`: a file has come in whole.
+/// Sets the function for `NotifyFileData`: a file has come in whole. A file of whose event nobody hears, because no
+/// function is set or the session is destroyed before, is deleted with it, unless it was accepted to a path of your own.
 ///
 /// See `CRVideo_SetLoginRsltCallback` for what holds for all setters.
 #[unsafe(no_mangle)]

@@ -372,20 +372,24 @@ pub enum Mode {
 pub const DEFECT: i32 = 99;
 
 impl Mode {
-    /// Why this cannot be run here.
-    pub fn missing(self) -> Option<&'static str> {
-        match self {
-            Mode::Plain => None,
-            Mode::Valgrind if !installed("valgrind") => Some("valgrind is not installed"),
-            Mode::Asan if asan_lib_dir().is_none() => Some("CRVIDEO_ASAN_LIB_DIR is not set"),
-            Mode::Valgrind | Mode::Asan => None,
-        }
+    /// Fails where something is missing that programs need to run like this: a test that has tested nothing must not
+    /// look like one that has passed.
+    #[track_caller]
+    pub fn must_be_possible(self) {
+        let missing = match self {
+            Mode::Valgrind if !installed("valgrind") => "valgrind, which is not installed",
+            Mode::Asan if asan_lib_dir().is_none() => {
+                "the library built with AddressSanitizer, and CRVIDEO_ASAN_LIB_DIR does not say where that is"
+            }
+            Mode::Plain | Mode::Valgrind | Mode::Asan => return,
+        };
+        panic!("this test needs {missing}: run it by `cargo xtask test FILTER`, which sees to that");
     }
 
     fn lib_dir(self) -> &'static Path {
         match self {
             Mode::Plain | Mode::Valgrind => &artefacts().lib_dir,
-            Mode::Asan => asan_lib_dir().expect("asked before"),
+            Mode::Asan => asan_lib_dir().expect("it must have been asked before whether this is possible"),
         }
     }
 

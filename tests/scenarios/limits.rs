@@ -74,11 +74,12 @@ struct Slow {
 }
 
 impl EventHandler for Slow {
-    fn handle(&self, _session: u64, event: &Event) {
+    fn handle(&self, _session: u64, event: &Event) -> bool {
         if matches!(event, Event::NotifyCmdData { .. }) {
             let _ = self.gate.recv();
         }
         let _ = self.events.send(event.clone());
+        true
     }
     fn wants_offers(&self) -> bool {
         false
@@ -290,13 +291,14 @@ fn a_session_may_be_destroyed_inside_its_own_callback_and_inside_another_session
         name: u64,
     }
     impl EventHandler for Bomb {
-        fn handle(&self, session: u64, event: &Event) {
+        fn handle(&self, session: u64, event: &Event) -> bool {
             let _ = self.events.send((session, event.clone()));
             if matches!(event, Event::NotifyCmdData { .. })
                 && let Some(victim) = self.victim.lock().unwrap().take()
             {
                 client::destroy_session(victim).unwrap();
             }
+            true
         }
         fn wants_offers(&self) -> bool {
             false

@@ -35,6 +35,70 @@ fn login_at(server: ServerAddress) -> i32 {
     world.stranger(|_| {}).login(world.info("alice", server))
 }
 
+/// The log: its lines at INFO and more urgent levels that contain `word`, one by one, and all lines in the end.
+struct Lines {
+    lines: crossbeam_channel::Receiver<String>,
+    word: &'static str,
+    seen: std::cell::RefCell<Vec<String>>,
+}
+
+impl Lines {
+    fn with(word: &'static str) -> Self {
+        let (sender, lines) = crossbeam_channel::unbounded();
+        let sink = move |level: u8, _: &str, text: &str| drop(sender.send(format!("{level} {text}")));
+        client::set_log(0, 5, Some(Box::new(sink))).unwrap();
+        Self { lines, word, seen: std::cell::RefCell::default() }
+    }
+
+    /// The next line. Other tests of this process may log, too.
+    fn next(&self) -> String {
+        loop {
+            let line = self.lines.recv_timeout(crate::world::PATIENCE).expect("a line in time");
+            self.seen.borrow_mut().push(line.clone());
+            if line.contains(self.word) && line.as_str() < "4" {
+                return line;
+            }
+        }
+    }
+
+    fn next_is(&self, expected: &str) {
+        assert_eq!(self.next(), expected);
+    }
+}
+
+#[test]
+fn regression_the_log_tells_of_logins_lost_links_and_ends_and_of_no_secret() {
+    let world = World::new();
+    let proxy = crate::proxy::Proxy::new(world.relay.address());
+    let lines = Lines::with("diarist");
+    let diarist = world.stranger(|_| {});
+    let mut info = world.info("diarist", refused_port());
+    info.servers.push(proxy.address());
+    assert_eq!(diarist.login(info), code::NOERR);
+    let epoch = |line: &str| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+    lines.next_is("3 the login of \"diarist\" at server 1 of 2 failed with 203; trying the next address");
+    let line = lines.next();
+    let project = world.relay.project();
+    let number = epoch(&line);
+    assert_eq!(line, format!("3 \"diarist\" of project {project} is logged in at server 2 of 2, epoch {number}"));
+    proxy.cut();
+    let line = lines.next();
+    assert!(line.starts_with("2 \"diarist\" has lost the link to the relay at server 2 of 2 ("), "{line}");
+    lines.next_is(&format!("3 \"diarist\" has its link back at server 2 of 2: epoch {number} goes on"));
+    assert_eq!(diarist.logout(), code::NOERR);
+    lines.next_is("3 \"diarist\" logs out");
+    lines.next_is("3 \"diarist\" is logged out");
+    let mut info = world.info("diarist", world.address());
+    info.credential = Credential::Secret("a wrong secret".to_owned());
+    assert_eq!(diarist.login(info), code::ANCTPSWD_ERR);
+    lines.next_is("2 the login of \"diarist\" has failed with 7");
+    client::set_log(0, 0, None).unwrap();
+    // "eyJ" begins every token.
+    for line in lines.seen.borrow().iter() {
+        assert!(![world.relay.secret(), "a wrong secret", "eyJ"].iter().any(|text| line.contains(text)), "{line}");
+    }
+}
+
 #[test]
 fn a_relay_that_is_not_there_is_a_failed_connection() {
     assert_eq!(login_at(refused_port()), code::CREATE_CONN_FAILED);

@@ -173,6 +173,73 @@ fn a_received_file_that_nobody_takes_away_is_removed_after_its_time() {
 }
 
 #[test]
+fn regression_a_received_file_of_which_nobody_hears_is_removed() {
+    let world = World::new();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    bob.stop_listening_for_files();
+    assert_eq!(alice.result(alice.send_file("bob", &world.file("a.txt", 10))), code::NOERR);
+    // Events are handled in order: when the command is heard, the file's event is done with.
+    alice.send_cmd("bob", b"after the file");
+    bob.command();
+    assert!(world.leftovers().is_empty());
+}
+
+#[test]
+fn a_file_of_which_nobody_hears_stays_at_a_path_of_the_applications_own() {
+    let world = World::new();
+    let (alice, bob) = (world.user("alice"), world.user("bob"));
+    bob.ask_for_offers();
+    bob.stop_listening_for_files();
+    let task = alice.send_file("bob", &world.file("a.txt", 10));
+    offer(&bob);
+    let own = world.dir.path().join("mine.txt");
+    client::accept_transfer(bob.session, "alice", task, Some(own.clone())).unwrap();
+    assert_eq!(alice.result(task), code::NOERR);
+    alice.send_cmd("bob", b"after the file");
+    bob.command();
+    assert_eq!(std::fs::read(own).unwrap(), content(10));
+}
+
+#[test]
+fn regression_destroy_removes_the_files_of_which_nobody_has_heard_but_those_at_paths_of_the_applications_own() {
+    let world = World::new();
+    let alice = world.user("alice");
+    let queue = client::create_queue().unwrap();
+    let bob = world.stranger(|config| config.queue = queue);
+    let poll_until = |heard: fn(&Event) -> bool| {
+        while !bob.events.try_iter().any(|event| heard(&event)) {
+            client::poll_events(queue, Some(Duration::from_millis(50))).unwrap();
+        }
+    };
+    client::login(bob.session, world.info("bob", world.address()), 7).unwrap();
+    poll_until(|event| matches!(event, Event::LoginRslt { err: code::NOERR, .. }));
+    bob.ask_for_offers();
+    let path = world.file("a.txt", 10);
+    let (ours, own) = (alice.send_file("bob", &path), alice.send_file("bob", &path));
+    let mut offers = 0;
+    while offers < 2 {
+        client::poll_events(queue, Some(Duration::from_millis(50))).unwrap();
+        offers += bob.events.try_iter().filter(|event| matches!(event, Event::TransferOffer { .. })).count();
+    }
+    let own_path = world.dir.path().join("mine.txt");
+    client::accept_transfer(bob.session, "alice", ours, None).unwrap();
+    client::accept_transfer(bob.session, "alice", own, Some(own_path.clone())).unwrap();
+    let mut results = [ours, own].map(|task| (task, None));
+    while results.iter().any(|(_, err)| err.is_none()) {
+        let (task, err) = alice.wait(|event| match event {
+            Event::SendFileRlst { task, err, .. } => Some((task, err)),
+            _ => None,
+        });
+        results.iter_mut().filter(|(of, _)| *of == task).for_each(|(_, result)| *result = Some(err));
+    }
+    assert!(results.iter().all(|(_, err)| *err == Some(code::NOERR)));
+    assert_eq!(world.leftovers().len(), 1);
+    client::destroy_session(bob.session).unwrap();
+    assert!(world.leftovers().is_empty());
+    assert_eq!(std::fs::read(own_path).unwrap(), content(10));
+}
+
+#[test]
 fn sources_that_are_no_readable_regular_file_are_refused_by_the_call() {
     let world = World::new();
     let alice = world.user("alice");

@@ -110,11 +110,17 @@ struct Ear {
     events: Sender<Event>,
     offers: AtomicBool,
     progress: AtomicBool,
+    /// As if no function were set for files.
+    deaf_to_files: AtomicBool,
 }
 
 impl EventHandler for Ear {
-    fn handle(&self, _session: u64, event: &Event) {
+    fn handle(&self, _session: u64, event: &Event) -> bool {
+        if matches!(event, Event::NotifyFileData { .. }) && self.deaf_to_files.load(Ordering::SeqCst) {
+            return false;
+        }
         let _ = self.events.send(event.clone());
+        true
     }
     fn wants_offers(&self) -> bool {
         self.offers.load(Ordering::SeqCst)
@@ -133,7 +139,12 @@ pub struct User {
 impl User {
     pub fn new(config: SessionConfig) -> Self {
         let (sender, events) = crossbeam_channel::unbounded();
-        let ear = Ear { events: sender, offers: AtomicBool::new(false), progress: AtomicBool::new(false) };
+        let ear = Ear {
+            events: sender,
+            offers: AtomicBool::new(false),
+            progress: AtomicBool::new(false),
+            deaf_to_files: AtomicBool::new(false),
+        };
         Self { session: client::create_session(config, Arc::new(ear)).unwrap(), events }
     }
 
@@ -143,6 +154,10 @@ impl User {
 
     pub fn ask_for_progress(&self) {
         self.change(|ear| ear.progress.store(true, Ordering::SeqCst));
+    }
+
+    pub fn stop_listening_for_files(&self) {
+        self.change(|ear| ear.deaf_to_files.store(true, Ordering::SeqCst));
     }
 
     fn change(&self, change: impl FnOnce(&Ear)) {

@@ -9,8 +9,8 @@ use crvideo_proto::code;
 use crvideo_proto::frame::{Frame, FrameReader, Kind as FrameKind, SESSION_LIMIT};
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{
-    Body, Bye, Command, CommandAck, Done, Find, FindAnswer, Got, HelloAnswer, LoginAnswer, Message, Offer, Peer,
-    PeerState, Rtm,
+    Address, Body, Bye, Command, CommandAck, Done, Find, FindAnswer, Got, HelloAnswer, LoginAnswer, Message, Offer,
+    Peer, PeerState, Rtm,
 };
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
@@ -404,6 +404,92 @@ fn regression_a_probe_is_acknowledged_and_not_taken() {
     assert_eq!(alice.received(), 1);
     let ack = acks.iter().find(|frame| frame.method() == CommandAck::METHOD).expect("an acknowledgement");
     assert_eq!(CommandAck::read(&ack.payload).unwrap().position, 266);
+}
+
+/// Carries everything that one session has written about commands to the other, as a relay does.
+fn carry(from: &mut Alice, (name, epoch): (&str, u64), to: &mut Alice) {
+    for frame in from.written() {
+        if [Command::METHOD, CommandAck::METHOD].contains(&frame.method()) {
+            let address = Address::to(&frame.payload).unwrap();
+            let mut out = OutQueue::default();
+            out.forward(frame.method(), address.pairs, name, epoch, frame.payload.slice(address.rest..));
+            to.reads(out);
+        }
+    }
+}
+
+#[test]
+fn regression_credit_that_given_up_commands_have_used_up_is_granted_again() {
+    // Bob's own session, and Alice, who sends to him.
+    let (mut alice, mut bob) = (Alice::logged_in(), Alice::logged_in());
+    alice.sends(1_000);
+    alice.finds_bob(BOB, PeerState::On);
+    carry(&mut alice, ("alice", OURS), &mut bob);
+    carry(&mut bob, ("bob", BOB), &mut alice);
+    assert_eq!(bob.received(), 1);
+    // She uses up all that he has granted, and nothing of it arrives.
+    let lost: Vec<_> = (0..17).map(|_| alice.sends(65_000)).collect();
+    assert_eq!(Alice::commands(&alice.written()).len(), 16, "so much is granted");
+    alice.session.closed(Conn::Command, code::SOCKETEXCEPTION, alice.now);
+    alice.pass(TIMEOUT);
+    for task in &lost[..16] {
+        assert_eq!(alice.outcome(*task), Some(code::SEND_OUTCOME_UNKNOWN));
+    }
+    assert_eq!(alice.outcome(lost[16]), Some(code::CONNECTIONLOST), "it never had any credit");
+    alice.admitted(OURS, true);
+    let tasks: Vec<_> = (0..40).map(|_| alice.sends(65_000)).collect();
+    alice.finds_bob(BOB, PeerState::On);
+    for _ in 0..40 {
+        carry(&mut alice, ("alice", OURS), &mut bob);
+        // Bob's application handles what comes.
+        let handled = 1_256 + 65_256 * (bob.received() as u64 - 1);
+        bob.session.handled_in_all(handled);
+        for event in &bob.events {
+            if let Event::Command { receipt: Some(receipt), .. } = event {
+                bob.session.receipt(receipt.clone(), bob.now);
+            }
+        }
+        carry(&mut bob, ("bob", BOB), &mut alice);
+    }
+    assert!(tasks.into_iter().all(|task| alice.outcome(task) == Some(code::NOERR)));
+    assert_eq!(bob.received(), 41);
+}
+
+#[test]
+fn what_a_sender_has_given_up_is_not_expected_any_more() {
+    let mut alice = Alice::logged_in();
+    alice.command_from_bob(0, 0, 10);
+    alice.written();
+    let acknowledged = |alice: &mut Alice| {
+        let acks = alice.written();
+        let ack = acks.iter().rfind(|frame| frame.method() == CommandAck::METHOD).expect("an acknowledgement");
+        CommandAck::read(&ack.payload).unwrap()
+    };
+    // Bob has given up what stood between 266 and 900,000, and asks for his limit.
+    let (task, data) = (TaskId::from_bytes([0; 16]), Bytes::new());
+    let ask = Command { position: 899_999, base: 899_999, settled: 900_000, task, chosen: false, data };
+    alice.hear_bob(BOB, &ask);
+    let ack = acknowledged(&mut alice);
+    assert_eq!(ack.position, 900_000);
+    assert!(ack.limit >= 900_000 + 65_792, "there is room behind it");
+    assert_eq!(alice.received(), 1, "nothing of it is taken");
+    // What comes late all the same is not taken any more; what follows is.
+    alice.command_from_bob(266, 266, 10);
+    assert_eq!(acknowledged(&mut alice).position, 900_000);
+    alice.command_from_bob(900_000, 0, 10);
+    assert_eq!(acknowledged(&mut alice).position, 900_266);
+    assert_eq!(alice.received(), 2);
+}
+
+#[test]
+fn positions_at_the_end_of_numbers_harm_nobody() {
+    for settled in [0, u64::MAX - 266, u64::MAX] {
+        let mut alice = Alice::logged_in();
+        let (task, data) = (TaskId::from_bytes([9; 16]), Bytes::from(vec![0; 10]));
+        alice.hear_bob(BOB, &Command { position: u64::MAX - 266, base: 0, settled, task, chosen: false, data });
+        alice.command_from_bob(u64::MAX - 1, 0, 10);
+        assert!(alice.session.is_logged_in());
+    }
 }
 
 #[test]

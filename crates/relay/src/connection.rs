@@ -53,6 +53,8 @@ enum Next {
     Wait,
     /// Last words are out.
     Linger,
+    /// The client is gone, but may have said something before.
+    HearOut,
     /// It is over.
     Drop,
 }
@@ -65,6 +67,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, id: Connection
         match link.write() {
             Next::Wait => {}
             Next::Linger => return link.linger().await,
+            Next::HearOut => return link.hear_out().await,
             Next::Drop => return,
         }
         let interest = if link.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
@@ -176,7 +179,7 @@ impl Link {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.out.slices(&mut slices);
             match self.stream.try_write_vectored(&slices[..count]) {
-                Ok(0) => return Next::Drop,
+                Ok(0) => return Next::HearOut,
                 Ok(count) => {
                     self.out.advance(count);
                     written += count;
@@ -188,9 +191,19 @@ impl Link {
                 }
                 Err(error) => {
                     debug!(connection = self.id, %error, "broken");
-                    return Next::Drop;
+                    return Next::HearOut;
                 }
             }
+        }
+    }
+
+    /// Takes what came before the connection broke. A client that has logged out and closed its socket has ended its
+    /// session; if its farewell went unheard, the session would seem to be away, and those who send to it would wait.
+    async fn hear_out(mut self) {
+        let heard =
+            tokio::time::timeout(LINGER, async { while self.stream.readable().await.is_ok() && self.read() {} });
+        if heard.await.is_err() {
+            trace!(connection = self.id, "the connection broke one way only");
         }
     }
 

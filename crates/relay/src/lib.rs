@@ -21,4 +21,5 @@ mod store;
 
 pub use blocking::BlockingRelay;
 pub use config::{Config, ConfigError, Project};
+pub use rtm::{FileSettings, RtmConfig};
 pub use server::{Relay, StartError};

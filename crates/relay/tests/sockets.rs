@@ -259,6 +259,34 @@ fn a_cut_link_resumes_and_an_abandoned_one_ends() {
     assert_eq!((gone.state, gone.epoch), (0, epoch));
 }
 
+/// Bob goes on sending to Alice while she says farewell and closes her socket without having read everything, which
+/// makes the kernel reset the connection. What the relay writes fails then, and her last word waits unread.
+#[test]
+fn regression_a_farewell_counts_although_the_client_is_gone_before_it_is_read() {
+    let relay = BlockingRelay::start_dev().unwrap();
+    for round in 0..300 {
+        let (mut bob, mut alice) = (Client::login(&relay, "bob", 0), Client::login(&relay, "alice", 0));
+        bob.find(&alice);
+        let epoch = alice.epoch;
+        let mut flood = bob.link.stream.try_clone().unwrap();
+        let flooding = thread::spawn(move || {
+            for offset in 0..300 {
+                let mut out = OutQueue::default();
+                out.routed("alice", epoch, &confirm(offset));
+                flood.write_all(&out.take()).unwrap();
+            }
+        });
+        alice.link.expect::<msg::Confirm>();
+        let mut out = OutQueue::default();
+        out.quest(9, &msg::Logout {});
+        alice.link.send(out);
+        drop(alice.link);
+        let news = bob.link.expect_news();
+        assert!([0, 4].contains(&news.state), "round {round}: {news:?}");
+        flooding.join().unwrap();
+    }
+}
+
 #[test]
 fn pings_come_and_who_does_not_answer_is_closed() {
     let config = Config { heartbeat: Duration::from_millis(100), ..Config::dev().unwrap() };

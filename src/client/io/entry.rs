@@ -1,7 +1,7 @@
 //! One session on the io thread: its state machine, its connections, its files.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,13 +10,15 @@ use std::time::Duration;
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::name;
-use crvideo_proto::session::{COMMAND_OVERHEAD, Config, Conn, Event as Told, Kind, Now, Output, Session, TransferCall};
+use crvideo_proto::session::{
+    COMMAND_OVERHEAD, CONNECT_DEADLINE, Config, Conn, Event as Told, Kind, Now, Output, Session, TransferCall,
+};
 use mio::{Registry, Token};
 
 use super::super::Code;
 use super::super::config::ServerAddress;
 use super::super::event::{Event, TransferKind};
-use super::super::pool::NAMES;
+use super::super::names;
 use super::super::queue::Item;
 use super::super::session::{After, Shared, Slot, Stage};
 use super::super::sink::{Place, Sink};
@@ -54,6 +56,9 @@ pub struct Entry {
     shared: Arc<Shared>,
     proto: Session,
     servers: Vec<ServerAddress>,
+    /// Where the present command connection leads. The bulk connection must reach the same relay, and a name may stand
+    /// for several.
+    relay: Option<SocketAddr>,
     connections: [Option<Connection>; 2],
     next_attempt: u64,
     outgoing_by_task: HashMap<TaskId, Outgoing>,
@@ -64,11 +69,15 @@ pub struct Entry {
     ends_at: Option<Duration>,
 }
 
+/// A name has been looked up for a connection.
+fn resolved((session, conn): (u64, Conn), attempt: u64, addresses: Vec<SocketAddr>) {
+    give(Order::Resolved(session, conn, attempt, addresses));
+}
+
 /// The session that an order is for.
 pub fn session_of(order: &Order) -> u64 {
     match order {
         Order::Attach(shared, _) => shared.handle(),
-        Order::RemoveFile(_) => 0,
         Order::Login(session, ..)
         | Order::Logout(session, ..)
         | Order::Token(session, ..)
@@ -125,6 +134,7 @@ impl Entry {
             proto: Session::new(config, session_id, seed),
             shared,
             servers: Vec::new(),
+            relay: None,
             connections: [None, None],
             next_attempt: 0,
             outgoing_by_task: HashMap::new(),
@@ -176,7 +186,7 @@ impl Entry {
                 self.incoming_by_id.remove(&id);
                 self.proto.sink_aborted(id, now);
             }
-            Order::Attach(..) | Order::Destroy(_) | Order::Resolved(..) | Order::RemoveFile(_) => {}
+            Order::Attach(..) | Order::Destroy(_) | Order::Resolved(..) => {}
         }
     }
 
@@ -222,6 +232,16 @@ impl Entry {
 
     /// The deadline has passed.
     pub fn timeout(&mut self, now: Now) {
+        for conn in [Conn::Command, Conn::Bulk] {
+            // The state machine sees one deadline for looking a server up and connecting to it; only here it is known
+            // which of them has taken so long.
+            let late = |connection: &Connection| connection.resolve_by.is_some_and(|by| by <= now.mono);
+            if self.connections[index(conn)].as_ref().is_some_and(late) {
+                log::warn!("the name of a server was not resolved in time");
+                self.connections[index(conn)] = None;
+                self.proto.connect_failed(conn, code::NO_SERVERINFO, now);
+            }
+        }
         self.proto.timeout(now);
     }
 
@@ -232,6 +252,7 @@ impl Entry {
         let Some(connection) = &mut self.connections[index(conn)] else { return };
         if connection.attempt == attempt && matches!(connection.state, State::Resolving) {
             connection.state = State::Connecting(addresses.into());
+            connection.resolve_by = None;
         }
     }
 
@@ -315,22 +336,23 @@ impl Entry {
         self.next_attempt += 1;
         let attempt = self.next_attempt;
         let mut connection = Connection::new(attempt);
+        let number = server + 1;
         let Some(server) = self.servers.get(server).cloned() else { return };
-        if let Ok(ip) = server.host.parse::<IpAddr>() {
-            connection.state = State::Connecting([SocketAddr::new(ip, server.port)].into());
+        log::debug!(
+            "session {:#x} connects to server {number}, {:?} {}",
+            self.shared.handle(),
+            server.host,
+            server.port
+        );
+        let known = match server.host.parse::<IpAddr>() {
+            Ok(ip) => Some(SocketAddr::new(ip, server.port)),
+            Err(_) => self.relay.filter(|_| conn == Conn::Bulk),
+        };
+        if let Some(address) = known {
+            connection.state = State::Connecting([address].into());
         } else {
-            let session = self.shared.handle();
-            NAMES.run(move || {
-                let found = (server.host.as_str(), server.port).to_socket_addrs();
-                let addresses = found.map_or_else(
-                    |error| {
-                        log::warn!("cannot resolve {:?}: {error}", server.host);
-                        Vec::new()
-                    },
-                    Iterator::collect,
-                );
-                give(Order::Resolved(session, conn, attempt, addresses));
-            });
+            connection.resolve_by = Some(context.now.mono + CONNECT_DEADLINE);
+            names::look_up(&server.host, (self.shared.handle(), conn), (server.port, attempt), resolved);
         }
         self.connections[index(conn)] = Some(connection);
     }
@@ -344,6 +366,9 @@ impl Entry {
         match outcome {
             Some(Ok(())) => {
                 connection.state = State::Open;
+                if conn == Conn::Command {
+                    self.relay = connection.stream.as_ref().and_then(|stream| stream.peer_addr().ok());
+                }
                 self.proto.connected(conn, context.now);
             }
             None if connection.stream.is_some() => {}
@@ -566,7 +591,8 @@ impl Entry {
                     context.expiring.entry(at).or_default().push(path.clone());
                 }
                 let name = name::clean(&name);
-                self.deliver(Event::NotifyFileData { source, task, path, name }, After::default());
+                let after = After { file: incoming.expires.then(|| path.clone()), ..After::default() };
+                self.deliver(Event::NotifyFileData { source, task, path, name }, after);
             }
             Told::TransferEnded { source, task, err } => {
                 self.incoming_over(&source, task);

@@ -74,8 +74,6 @@ pub enum Order {
     Finished(u64, u64, Result<(), Code>),
     /// A sink is removed.
     Aborted(u64, u64),
-    /// Remove a received file that nobody will hear of.
-    RemoveFile(PathBuf),
 }
 
 struct Handle {
@@ -124,6 +122,13 @@ pub fn give(order: Order) {
         && let Err(error) = handle.waker.wake()
     {
         log::error!("cannot wake the network thread: {error}");
+    }
+}
+
+/// Removes the private directory once no session is left: the last one found a file in it that is gone now.
+pub fn tidy_up() {
+    if LIVE.load(Ordering::SeqCst) == 0 {
+        private_dir::remove_if_empty();
     }
 }
 
@@ -350,7 +355,6 @@ impl IoThread {
                 self.entries.insert(handle, Entry::new(shared, session_id));
                 return;
             }
-            Order::RemoveFile(path) => return FILES.run(move || sink::remove(&path)),
             Order::Destroy(session) => {
                 if let Some(entry) = self.entries.get_mut(&session) {
                     entry.destroy(now, now.mono + REMOVAL_PATIENCE);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crvideo_proto::frame::FrameReader;
 use crvideo_proto::out::OutQueue;
@@ -36,6 +37,8 @@ pub struct Connection {
     pub stream: Option<TcpStream>,
     /// The socket's name in `Poll`.
     pub token: Token,
+    /// While the name is being resolved: until when that may take.
+    pub resolve_by: Option<Duration>,
     /// The socket takes nothing until `Poll` says so.
     pub blocked: bool,
     /// The session has given this connection up; it is closed before the turn ends.
@@ -45,7 +48,15 @@ pub struct Connection {
 impl Connection {
     /// A connection whose server's name is being resolved.
     pub fn new(attempt: u64) -> Self {
-        Self { attempt, state: State::Resolving, stream: None, token: Token(0), blocked: false, given_up: false }
+        Self {
+            attempt,
+            state: State::Resolving,
+            stream: None,
+            token: Token(0),
+            resolve_by: None,
+            blocked: false,
+            given_up: false,
+        }
     }
 
     /// Begins to connect to the next address that can be begun with; false when none is left.

@@ -206,7 +206,7 @@ fn each_event_reaches_its_function_with_all_that_it_carries() {
     let lines = Lines::default();
     let callbacks = Callbacks { table: RwLock::new(all(&lines)) };
     for (event, line) in events() {
-        callbacks.handle(1, &event);
+        assert!(callbacks.handle(1, &event));
         assert_eq!(*lines.lock().unwrap(), [line], "{event:?}");
         lines.lock().unwrap().clear();
     }
@@ -216,7 +216,7 @@ fn each_event_reaches_its_function_with_all_that_it_carries() {
 fn without_functions_every_event_is_dropped() {
     let callbacks = Callbacks::default();
     for (event, _) in events() {
-        callbacks.handle(1, &event);
+        assert!(!callbacks.handle(1, &event), "nobody has heard {event:?}");
     }
 }
 

@@ -4,12 +4,14 @@
 //! * `params`: reading and writing maps of named parameters, in msgpack and JSON.
 //! * `sign`: signatures of requests and of files.
 //! * `attrs`: the attributes of a file message.
+//! * `reader`: frames out of a byte stream, and the bytes of files as they arrive.
 //!
 //! The wire is not ours: `docs/rtm.md` says what real SDKs send and expect.
 
 pub mod attrs;
 pub mod code;
 pub mod params;
+pub mod reader;
 pub mod sign;
 
 use bytes::Bytes;

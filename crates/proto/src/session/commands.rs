@@ -98,9 +98,9 @@ impl Source {
 
     /// What the sender may send now, when `window` bytes may wait for the application.
     fn fresh_limit(&self, window: u64) -> u64 {
-        let fresh = (self.expected + window).saturating_sub(self.delivered - self.handled);
+        let fresh = self.expected.saturating_add(window).saturating_sub(self.delivered - self.handled);
         // Only a receipt makes the limit grow later. When none is to come, there must be room for one command more.
-        let least = if self.handled >= self.receipted { self.expected + LARGEST_CHARGE } else { 0 };
+        let least = if self.handled >= self.receipted { self.expected.saturating_add(LARGEST_CHARGE) } else { 0 };
         self.limit.max(fresh).max(least)
     }
 
@@ -193,13 +193,14 @@ impl Session {
         }
     }
 
-    /// Asks a target that has acknowledged everything for its limit, because news of it can be lost with a
-    /// connection: an empty command at a place that is decided already is only acknowledged again.
+    /// Asks a target of which no answer is awaited for its limit. News of it can be lost with a connection, and what
+    /// was lost and then given up has used up credit of which the target knows nothing. An empty command at a place
+    /// that is decided already is only acknowledged, with a limit that counts from where the sender goes on.
     fn probe(&mut self, target: &Arc<str>) {
         let Some(path) = self.path_by_target.get(target) else { return };
-        let decided = path.next_position - 1;
-        let task = TaskId::from_bytes([0; 16]);
-        let (settled, data) = (path.next_position, Bytes::new());
+        let settled = path.commands.front().and_then(|front| front.position).unwrap_or(path.next_position);
+        let decided = settled.saturating_sub(1);
+        let (task, data) = (TaskId::from_bytes([0; 16]), Bytes::new());
         let message = Command { position: decided, base: decided, settled, task, chosen: false, data };
         self.wire.out.routed(target, path.epoch, &message);
     }
@@ -365,6 +366,9 @@ impl Session {
         source.gone = false;
         source.ack_due = true;
         source.refused.retain(|(_, to)| *to > message.settled);
+        // What the sender has given up will never come. Credit counts from where it goes on, or a sender whose credit
+        // was lost with what it has given up would never get any again.
+        source.expected = source.expected.max(message.settled.min(end));
         if (message.base..=message.position).contains(&source.expected) {
             self.take_command(&name, end, message);
         }

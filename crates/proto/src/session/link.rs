@@ -17,8 +17,6 @@ use crate::pack::PackError;
 
 /// The protocol version spoken.
 pub const PROTOCOL_VERSION: u32 = 1;
-/// From the start of connecting to the end of login, for each server.
-const LOGIN_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the relay may take to confirm a logout.
 const LOGOUT_DEADLINE: Duration = Duration::from_secs(5);
 /// The same, when the session is dropped and nobody waits for the outcome itself.
@@ -364,7 +362,7 @@ impl Session {
     }
 
     fn connect(&mut self, server: usize, now: Now) {
-        self.line = Line::Connecting { server, until: now.mono + LOGIN_DEADLINE };
+        self.line = Line::Connecting { server, until: now.mono + CONNECT_DEADLINE };
         self.outputs.push_back(Output::Connect { conn: Conn::Command, server });
     }
 
@@ -398,13 +396,15 @@ impl Session {
         match self.mode {
             Mode::Idle | Mode::LoggingOut { .. } | Mode::Ending => {}
             Mode::LoggingIn { .. } if server + 1 < servers => {
-                log::info!("login at server {server} failed with {err}; trying the next address");
+                let at = self.at_server(server);
+                log::info!("the login of {:?} {at} failed with {err}; trying the next address", self.user());
                 self.connect(server + 1, now);
             }
             Mode::LoggingIn { .. } => self.login_failed(err),
             Mode::Kept => {
                 if was_up {
-                    log::warn!("the link to the relay is lost ({err}); reconnecting");
+                    let at = self.at_server(server);
+                    log::warn!("{:?} has lost the link to the relay {at} ({err}); reconnecting", self.user());
                     self.event(Event::LineOff { err });
                     self.terms.failures = 0;
                     self.peers_unknown(now);
@@ -412,6 +412,7 @@ impl Session {
                     self.cancels_without_link();
                 } else {
                     self.terms.failures = self.terms.failures.saturating_add(1);
+                    log::debug!("{:?} cannot come back {} ({err})", self.user(), self.at_server(server));
                 }
                 // The address that worked last is tried first, the others in turn.
                 let next_server = if was_up { server } else { (server + 1) % servers };
@@ -435,6 +436,11 @@ impl Session {
     fn login_failed(&mut self, err: i32) {
         let Mode::LoggingIn { cookie } = self.mode else { return };
         self.mode = Mode::Idle;
+        if err == code::NOT_LOGIN {
+            log::info!("{:?} gives up the login", self.user());
+        } else {
+            log::warn!("the login of {:?} has failed with {err}", self.user());
+        }
         self.event(Event::LoginRslt { err, cookie });
     }
 
@@ -464,7 +470,8 @@ impl Session {
         match self.mode {
             Mode::LoggingIn { .. } => self.login_failed(code::NOT_LOGIN),
             Mode::LoggingOut { .. } | Mode::Ending => self.logged_out(code::CONNECTIONLOST),
-            Mode::Idle | Mode::Kept => {}
+            Mode::Kept => log::info!("{:?} logs out", self.user()),
+            Mode::Idle => {}
         }
         self.end_everything(code::NOT_LOGIN);
         let open = std::mem::take(&mut self.wire.pending_by_seq);
@@ -483,6 +490,10 @@ impl Session {
 
     fn logged_out(&mut self, err: i32) {
         let mode = std::mem::replace(&mut self.mode, Mode::Idle);
+        match err {
+            code::NOERR => log::info!("{:?} is logged out", self.user()),
+            err => log::warn!("{:?} is logged out, but the relay may not know ({err})", self.user()),
+        }
         self.line = Line::Down;
         self.wire.reset();
         if let Mode::LoggingOut { cookie } = mode {
@@ -492,6 +503,12 @@ impl Session {
 
     pub(super) fn user(&self) -> &str {
         self.identity.as_deref().map_or("", |identity| &identity.user)
+    }
+
+    /// A server, for the log. Its address is known to the shell alone.
+    fn at_server(&self, server: usize) -> String {
+        let servers = self.identity.as_deref().map_or(1, |identity| identity.servers);
+        format!("at server {} of {servers}", server + 1)
     }
 
     // ---- frames -------------------------------------------------------------------------------------------
@@ -649,13 +666,20 @@ impl Session {
         let first = self.epoch == 0;
         self.epoch = answer.epoch;
         self.token_lasts(answer.expires_ms, now);
+        let (at, epoch) = (self.at_server(server), self.epoch);
         if let Mode::LoggingIn { cookie } = self.mode {
+            let project = self.identity.as_deref().map_or(0, |identity| identity.project);
+            log::info!("{:?} of project {project} is logged in {at}, epoch {epoch}", self.user());
             self.mode = Mode::Kept;
             self.event(Event::LoginRslt { err: code::NOERR, cookie });
             return;
         }
+        if resumed {
+            log::info!("{:?} has its link back {at}: epoch {epoch} goes on", self.user());
+        } else {
+            log::warn!("{:?} has its link back {at}, but in a new epoch, {epoch}", self.user());
+        }
         if !resumed && !first {
-            log::warn!("the relay has ended the earlier epoch: unanswered tasks cannot be continued");
             self.epoch_lost();
         }
         self.event(Event::LineOn);
@@ -710,7 +734,7 @@ impl Session {
             self.bulk = Bulk::Closed;
             return;
         }
-        self.bulk = Bulk::Connecting { until: now.mono + LOGIN_DEADLINE };
+        self.bulk = Bulk::Connecting { until: now.mono + CONNECT_DEADLINE };
         self.outputs.push_back(Output::Connect { conn: Conn::Bulk, server });
     }
 

@@ -16,6 +16,8 @@ pub const COMMAND_OVERHEAD: u64 = 256;
 pub const MAX_COMMAND: usize = 65_536;
 /// How far a sender of commands may go before it has heard from its target.
 pub const INITIAL_COMMAND_LIMIT: u64 = 320 * 1_024 + COMMAND_OVERHEAD;
+/// From the start of connecting to the end of login, for each server.
+pub const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// How far a transfer may go before the target has answered its offer.
 pub const INITIAL_WINDOW: u64 = 262_144;
 

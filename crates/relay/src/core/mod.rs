@@ -9,6 +9,7 @@ mod find;
 mod flow;
 mod login;
 mod route;
+mod servers;
 mod session;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
@@ -31,6 +32,7 @@ use connection::{Connection, Role};
 pub use courier::{Mail, News};
 pub use epochs::Epochs;
 use epochs::{Ended, Last};
+pub use servers::Presence;
 use session::{Class, Session};
 use timers::{Subject, Timers};
 
@@ -176,6 +178,7 @@ pub struct Core {
     timers: Timers,
     beat: beat::Beat,
     courier: courier::Courier,
+    servers: servers::Servers,
     last_id: u64,
     /// Connections that the shell must look at.
     woken: Vec<ConnectionId>,
@@ -202,6 +205,7 @@ impl Core {
             timers: Timers::default(),
             beat: beat::Beat::default(),
             courier: courier::Courier::default(),
+            servers: servers::Servers::default(),
             last_id: 0,
             woken: Vec::new(),
             overflowed: Vec::new(),

@@ -4,11 +4,10 @@
 //! repeats it until the session has confirmed it, and ends when the user has gone or nothing is left.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message as msg;
@@ -22,7 +21,7 @@ use tracing::{debug, info, warn};
 
 use crate::core::{Mail, News};
 use crate::shared::Shared;
-use crate::store::{Blobs, Dialect, Messages, StoreError, Stored};
+use crate::store::{Blob, BlobId, Blobs, CR, Content, Kind, Messages, StoreError, Stored};
 
 /// Messages on their way to one session.
 const WINDOW: u32 = 64;
@@ -237,7 +236,7 @@ impl Carrier {
         if room == 0 || load.transfer_by_task.len() >= TRANSFERS {
             return Ok(());
         }
-        let waiting = self.courier.messages.waiting(self.project, self.user, Dialect::Cr, load.seen, room).await?;
+        let waiting = self.courier.messages.waiting(self.project, self.user, CR, load.seen, room).await?;
         for message in waiting {
             let task = message.task(self.user);
             if load.sent.contains_key(&task) {
@@ -259,7 +258,7 @@ impl Carrier {
     /// Sends one message; false when the session has gone.
     async fn post(&self, message: &Stored, task: TaskId) -> bool {
         let draft = &message.draft;
-        let place = if draft.kind == crate::store::Kind::User { 0 } else { draft.place };
+        let place = if draft.kind == Kind::User { 0 } else { draft.place };
         let message = msg::Rtm {
             id: task,
             from: draft.from,
@@ -282,7 +281,7 @@ impl Carrier {
     }
 
     async fn settled(&self, message: &Stored, load: &mut Load) {
-        let delivered = self.courier.messages.delivered(self.project, self.user, message.id, Dialect::Cr);
+        let delivered = self.courier.messages.delivered(self.project, self.user, message.id, CR);
         if let Err(error) = delivered.await {
             // It is delivered again later, and the session knows it by its id.
             warn!(user = self.user, %error, "a delivery cannot be noted");
@@ -340,31 +339,52 @@ struct Progress {
 
 impl Transfer {
     async fn run(mut self, blob: &str) -> Outcome {
-        let opened = match self.courier.blobs.open(blob).await {
-            Ok(Some(opened)) => opened,
-            Ok(None) => {
-                warn!(user = self.to, "a file that is still to be delivered is no longer stored");
-                return Outcome::Settled;
-            }
+        let (blob, hash) = match self.find(blob).await {
+            Ok(found) => found,
+            Err(outcome) => return outcome,
+        };
+        let courier = self.courier.clone();
+        let Ok(_permit) = courier.transfers.acquire().await else { return Outcome::Later };
+        let mut content = match courier.blobs.open(blob.id.clone()).await {
+            Ok(content) => Some(content),
             Err(error) => {
                 warn!(user = self.to, %error, "a stored file cannot be read");
                 return Outcome::Later;
             }
         };
-        let courier = self.courier.clone();
-        let Ok(_permit) = courier.transfers.acquire().await else { return Outcome::Later };
-        let file = Arc::new(opened.file);
         let mut repeated = false;
         loop {
-            match self.attempt(&file, opened.size, opened.hash, repeated).await {
+            match self.attempt(&mut content, blob.size, hash, repeated).await {
                 Some(outcome) => return outcome,
                 None => repeated = true,
             }
         }
     }
 
+    /// The stored file and its hash.
+    async fn find(&self, blob: &str) -> Result<(Blob, [u8; 32]), Outcome> {
+        let lost = || {
+            warn!(user = self.to, "a file that was still to be delivered is not stored any more");
+            Outcome::Settled
+        };
+        let id = BlobId::parse(blob).ok_or_else(lost)?;
+        let found = self.courier.blobs.find(id).await.map_err(|error| {
+            warn!(user = self.to, %error, "a stored file cannot be looked up");
+            Outcome::Later
+        })?;
+        let blob = found.ok_or_else(lost)?;
+        let hash = blake3::Hash::from_hex(&blob.hash).map_err(|_| lost())?;
+        Ok((blob, *hash.as_bytes()))
+    }
+
     /// Offers the file and sends it; `None` when it must be offered again.
-    async fn attempt(&mut self, file: &Arc<File>, size: u64, hash: [u8; 32], repeated: bool) -> Option<Outcome> {
+    async fn attempt(
+        &mut self,
+        content: &mut Option<Content>,
+        size: u64,
+        hash: [u8; 32],
+        repeated: bool,
+    ) -> Option<Outcome> {
         let offer = msg::Offer { task: self.task, kind: 2, name: self.name.clone(), size, repeated };
         if !self.post(&offer).await {
             return Some(Outcome::Later);
@@ -374,7 +394,8 @@ impl Transfer {
         loop {
             let end = progress.limit.min(progress.confirmed + AHEAD).min(size);
             let news = if progress.next < end {
-                let Some(data) = read(file, progress.next, end).await else { return Some(Outcome::Later) };
+                let len = usize::try_from(end - progress.next).unwrap_or(CHUNK).min(CHUNK);
+                let Some(data) = read(content, progress.next, len).await else { return Some(Outcome::Later) };
                 let offset = progress.next;
                 progress.next += data.len() as u64;
                 if !self.post(&msg::Data { task: self.task, offset, data }).await {
@@ -438,31 +459,15 @@ impl Transfer {
 }
 
 /// Reads a piece of a stored file.
-async fn read(file: &Arc<File>, from: u64, end: u64) -> Option<Bytes> {
-    let file = file.clone();
-    let len = usize::try_from(end - from).unwrap_or(CHUNK).min(CHUNK);
-    let read = tokio::task::spawn_blocking(move || {
-        let mut buffer = BytesMut::zeroed(len);
-        read_at(&file, &mut buffer, from).map(|()| buffer.freeze())
-    });
-    match read.await {
-        Ok(Ok(bytes)) => Some(bytes),
-        Ok(Err(error)) => {
+async fn read(content: &mut Option<Content>, at: u64, len: usize) -> Option<Bytes> {
+    match content.take()?.read(at, len).await {
+        Ok((again, bytes)) => {
+            *content = Some(again);
+            Some(bytes)
+        }
+        Err(error) => {
             warn!(%error, "a stored file cannot be read");
             None
         }
-        Err(_) => None,
     }
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
-}
-
-#[cfg(not(unix))]
-fn read_at(mut file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
-    use std::io::{Read, Seek, SeekFrom};
-    file.seek(SeekFrom::Start(offset))?;
-    file.read_exact(buffer)
 }

@@ -11,7 +11,7 @@ use super::{Database, StoreError};
 /// What a message was sent to; the numbers are the wire's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// One user.
     User = 1,
     /// A group.
@@ -22,55 +22,48 @@ pub enum Kind {
     Everyone = 4,
 }
 
-/// By which dialect a user is reached; bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Dialect {
-    /// A session of libcrvideo.
-    Cr = 1,
-    /// A connection of an RTM end-user SDK.
-    Rtm = 2,
-}
+/// The bit of our own dialect, among those by which a user can be reached.
+pub(crate) const CR: u8 = 1;
 
 /// A message to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
+pub(crate) struct Draft {
     /// Project id.
-    pub project: i64,
+    pub(crate) project: i64,
     /// What it is sent to.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// The user, group or room; 0 for everybody.
-    pub place: i64,
+    pub(crate) place: i64,
     /// The sender.
-    pub from: i64,
+    pub(crate) from: i64,
     /// The sender's number of it.
-    pub mid: i64,
+    pub(crate) mid: i64,
     /// Message type.
-    pub mtype: i8,
+    pub(crate) mtype: i8,
     /// Milliseconds since 1970.
-    pub mtime: i64,
+    pub(crate) mtime: i64,
     /// The message itself.
-    pub body: Bytes,
+    pub(crate) body: Bytes,
     /// JSON text.
-    pub attrs: String,
+    pub(crate) attrs: String,
     /// The stored file that it brings, if any.
-    pub blob: Option<String>,
+    pub(crate) blob: Option<String>,
 }
 
 /// A stored message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Stored {
+pub(crate) struct Stored {
     /// Grows with every message of the relay.
-    pub id: i64,
+    pub(crate) id: i64,
     /// Names it for ever.
-    pub unique: [u8; 16],
+    pub(crate) unique: [u8; 16],
     /// What was stored.
-    pub draft: Draft,
+    pub(crate) draft: Draft,
 }
 
 impl Stored {
     /// Names the message to one user for ever.
-    pub fn task(&self, user: i64) -> TaskId {
+    pub(crate) fn task(&self, user: i64) -> TaskId {
         let mut hasher = blake3::Hasher::new();
         hasher.update(&self.unique);
         hasher.update(&user.to_le_bytes());
@@ -83,16 +76,16 @@ impl Stored {
 
 /// How long and how much is kept.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct MessageLimits {
     /// What has not been delivered, and history, are forgotten after this time.
-    pub keep: Duration,
+    pub(crate) keep: Duration,
     /// Undelivered messages of one conversation of one user; the oldest go first.
-    pub per_conversation: u32,
+    pub(crate) per_conversation: u32,
     /// Messages of one project; the oldest go first.
-    pub per_project: u32,
+    pub(crate) per_project: u32,
 }
 
-impl Default for Limits {
+impl Default for MessageLimits {
     fn default() -> Self {
         Self { keep: Duration::from_secs(7 * 24 * 3600), per_conversation: 500, per_project: 1_000_000 }
     }
@@ -100,24 +93,24 @@ impl Default for Limits {
 
 /// Which part of a conversation is asked for.
 #[derive(Debug, Clone, Default)]
-pub struct Query {
+pub(crate) struct Query {
     /// The newest first.
-    pub newest_first: bool,
+    pub(crate) newest_first: bool,
     /// At most this many.
-    pub count: u32,
+    pub(crate) count: u32,
     /// Not before this time, in milliseconds since 1970.
-    pub begin: Option<i64>,
+    pub(crate) begin: Option<i64>,
     /// Not after this time.
-    pub end: Option<i64>,
+    pub(crate) end: Option<i64>,
     /// Only those behind this one, in the order asked for.
-    pub last_id: Option<i64>,
+    pub(crate) last_id: Option<i64>,
     /// Only these types; empty for all.
-    pub mtypes: Vec<i64>,
+    pub(crate) mtypes: Vec<i64>,
 }
 
 /// Whose conversation is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Conversation {
+pub(crate) enum Conversation {
     /// Between two users.
     Between(i64, i64),
     /// Of a group.
@@ -130,9 +123,9 @@ pub enum Conversation {
 
 /// The messages in the database.
 #[derive(Clone)]
-pub struct Messages {
+pub(crate) struct Messages {
     database: Database,
-    limits: Limits,
+    limits: MessageLimits,
 }
 
 const COLUMNS: &str =
@@ -166,13 +159,13 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 
 impl Messages {
     /// The messages of a database.
-    pub fn new(database: Database, limits: Limits) -> Self {
+    pub(crate) fn new(database: Database, limits: MessageLimits) -> Self {
         Self { database, limits }
     }
 
     /// Stores messages with the users that each is to be delivered to, and by which dialects (bits; 0: by the one that
     /// comes first). All or none.
-    pub async fn put(&self, drafts: Vec<(Draft, Vec<(i64, u8)>)>) -> Result<Vec<Stored>, StoreError> {
+    pub(crate) async fn put(&self, drafts: Vec<(Draft, Vec<(i64, u8)>)>) -> Result<Vec<Stored>, StoreError> {
         let limit = self.limits.per_conversation;
         self.database
             .run(move |db| drafts.into_iter().map(|(draft, users)| put(db, draft, &users, limit)).collect())
@@ -180,11 +173,11 @@ impl Messages {
     }
 
     /// What is to be delivered to a user by a dialect, the oldest first, behind `after`.
-    pub async fn waiting(
+    pub(crate) async fn waiting(
         &self,
         project: i64,
         user: i64,
-        dialect: Dialect,
+        dialect: u8,
         after: i64,
         most: u32,
     ) -> Result<Vec<Stored>, StoreError> {
@@ -196,16 +189,16 @@ impl Messages {
         self.database
             .run(move |db| {
                 let mut query = db.prepare_cached(&sql)?;
-                query.query_map(params![project, user, after, dialect as u8, most], stored)?.collect()
+                query.query_map(params![project, user, after, dialect, most], stored)?.collect()
             })
             .await
     }
 
     /// A message has reached a user by a dialect.
-    pub async fn delivered(&self, project: i64, user: i64, message: i64, dialect: Dialect) -> Result<(), StoreError> {
+    pub(crate) async fn delivered(&self, project: i64, user: i64, message: i64, dialect: u8) -> Result<(), StoreError> {
         self.database
             .run(move |db| {
-                let key = params![project, user, message, dialect as u8];
+                let key = params![project, user, message, dialect];
                 let by = "WHERE project = ?1 AND user = ?2 AND message = ?3";
                 db.prepare_cached(&format!("DELETE FROM pending {by} AND want & ~?4 = 0"))?.execute(key)?;
                 db.prepare_cached(&format!("UPDATE pending SET want = want & ~?4 {by}"))?.execute(key)?;
@@ -215,12 +208,17 @@ impl Messages {
     }
 
     /// A part of a conversation.
-    pub async fn history(&self, project: i64, of: Conversation, query: Query) -> Result<Vec<Stored>, StoreError> {
+    pub(crate) async fn history(
+        &self,
+        project: i64,
+        of: Conversation,
+        query: Query,
+    ) -> Result<Vec<Stored>, StoreError> {
         self.database.run(move |db| history(db, project, of, &query)).await
     }
 
     /// The message with a number, by its sender and place.
-    pub async fn find(
+    pub(crate) async fn find(
         &self,
         project: i64,
         kind: Kind,
@@ -235,13 +233,20 @@ impl Messages {
     }
 
     /// Forgets the message with a number; whether there was one.
-    pub async fn forget(&self, project: i64, kind: Kind, from: i64, place: i64, mid: i64) -> Result<bool, StoreError> {
+    pub(crate) async fn forget(
+        &self,
+        project: i64,
+        kind: Kind,
+        from: i64,
+        place: i64,
+        mid: i64,
+    ) -> Result<bool, StoreError> {
         let sql = format!("DELETE FROM message AS m WHERE {BY_MID}");
         self.database.run(move |db| Ok(db.execute(&sql, params![project, kind as u8, place, from, mid])? > 0)).await
     }
 
     /// Forgets what is too old or too much. `now` in milliseconds since 1970.
-    pub async fn sweep(&self, now: i64) -> Result<(), StoreError> {
+    pub(crate) async fn sweep(&self, now: i64) -> Result<(), StoreError> {
         let keep = i64::try_from(self.limits.keep.as_millis()).unwrap_or(i64::MAX);
         let (before, most) = (now.saturating_sub(keep), self.limits.per_project);
         self.database
@@ -325,52 +330,55 @@ fn history(db: &Connection, project: i64, of: Conversation, query: &Query) -> ru
 mod tests {
     use super::*;
 
+    /// The bit of another dialect.
+    const RTM: u8 = 2;
+
     fn draft(kind: Kind, from: i64, place: i64, mid: i64) -> Draft {
         let (body, attrs) = (Bytes::from_static(b"text"), "{}".to_owned());
         Draft { project: 1, kind, place, from, mid, mtype: 30, mtime: mid, body, attrs, blob: None }
     }
 
-    fn messages(limits: Limits) -> Messages {
+    fn messages(limits: MessageLimits) -> Messages {
         Messages::new(Database::open(None).unwrap(), limits)
     }
 
-    async fn waiting(messages: &Messages, user: i64, dialect: Dialect) -> Vec<i64> {
+    async fn waiting(messages: &Messages, user: i64, dialect: u8) -> Vec<i64> {
         let waiting = messages.waiting(1, user, dialect, 0, 1_000).await.unwrap();
         waiting.into_iter().map(|it| it.draft.mid).collect()
     }
 
     #[tokio::test]
     async fn what_waits_is_delivered_once_by_each_dialect_that_was_there_or_by_the_first_that_comes() {
-        let messages = messages(Limits::default());
+        let messages = messages(MessageLimits::default());
         let first = draft(Kind::User, 7, 8, 1);
         let both = draft(Kind::User, 7, 8, 2);
         let stored = messages.put(vec![(first, vec![(8, 0)]), (both, vec![(8, 3)])]).await.unwrap();
-        assert_eq!(waiting(&messages, 8, Dialect::Cr).await, [1, 2]);
+        assert_eq!(waiting(&messages, 8, CR).await, [1, 2]);
         for message in &stored {
-            messages.delivered(1, 8, message.id, Dialect::Cr).await.unwrap();
+            messages.delivered(1, 8, message.id, CR).await.unwrap();
         }
-        assert!(waiting(&messages, 8, Dialect::Cr).await.is_empty());
-        assert_eq!(waiting(&messages, 8, Dialect::Rtm).await, [2]);
-        messages.delivered(1, 8, stored[1].id, Dialect::Rtm).await.unwrap();
-        assert!(waiting(&messages, 8, Dialect::Rtm).await.is_empty());
+        assert!(waiting(&messages, 8, CR).await.is_empty());
+        assert_eq!(waiting(&messages, 8, RTM).await, [2]);
+        messages.delivered(1, 8, stored[1].id, RTM).await.unwrap();
+        assert!(waiting(&messages, 8, RTM).await.is_empty());
         assert_ne!(stored[0].task(8), stored[0].task(9));
         assert_ne!(stored[0].task(8), stored[1].task(8));
     }
 
     #[tokio::test]
     async fn the_oldest_of_a_conversation_give_way() {
-        let messages = messages(Limits { per_conversation: 3, ..Limits::default() });
+        let messages = messages(MessageLimits { per_conversation: 3, ..MessageLimits::default() });
         for mid in 1..=5 {
             messages.put(vec![(draft(Kind::User, 7, 8, mid), vec![(8, 0)])]).await.unwrap();
         }
         messages.put(vec![(draft(Kind::Group, 7, 70, 6), vec![(8, 0), (9, 0)])]).await.unwrap();
-        assert_eq!(waiting(&messages, 8, Dialect::Rtm).await, [3, 4, 5, 6]);
-        assert_eq!(waiting(&messages, 9, Dialect::Rtm).await, [6]);
+        assert_eq!(waiting(&messages, 8, RTM).await, [3, 4, 5, 6]);
+        assert_eq!(waiting(&messages, 9, RTM).await, [6]);
     }
 
     #[tokio::test]
     async fn conversations_are_read_in_both_directions_and_parts() {
-        let messages = messages(Limits::default());
+        let messages = messages(MessageLimits::default());
         for (from, to, mid) in [(7, 8, 1), (8, 7, 2), (7, 9, 3), (7, 8, 4)] {
             messages.put(vec![(draft(Kind::User, from, to, mid), Vec::new())]).await.unwrap();
         }
@@ -394,23 +402,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_message_is_found_and_forgotten_by_its_number() {
-        let messages = messages(Limits::default());
+        let messages = messages(MessageLimits::default());
         messages.put(vec![(draft(Kind::User, 7, 8, 1), vec![(8, 0)])]).await.unwrap();
         assert!(messages.find(1, Kind::User, 7, 8, 1).await.unwrap().is_some());
         assert!(messages.find(2, Kind::User, 7, 8, 1).await.unwrap().is_none());
         assert!(messages.forget(1, Kind::User, 7, 8, 1).await.unwrap());
         assert!(!messages.forget(1, Kind::User, 7, 8, 1).await.unwrap());
-        assert!(waiting(&messages, 8, Dialect::Cr).await.is_empty(), "it is not delivered any more");
+        assert!(waiting(&messages, 8, CR).await.is_empty(), "it is not delivered any more");
     }
 
     #[tokio::test]
     async fn what_is_too_old_or_too_much_is_swept_away() {
-        let limits = Limits { keep: Duration::from_millis(10), per_project: 2, ..Limits::default() };
+        let limits = MessageLimits { keep: Duration::from_millis(10), per_project: 2, ..MessageLimits::default() };
         let messages = messages(limits);
         for mid in 1..=5 {
             messages.put(vec![(draft(Kind::User, 7, 8, mid), vec![(8, 0)])]).await.unwrap();
         }
         messages.sweep(13).await.unwrap();
-        assert_eq!(waiting(&messages, 8, Dialect::Cr).await, [4, 5]);
+        assert_eq!(waiting(&messages, 8, CR).await, [4, 5]);
     }
 }

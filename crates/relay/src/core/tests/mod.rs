@@ -6,6 +6,7 @@ mod find;
 mod flow;
 mod login;
 mod route;
+mod servers;
 mod stop;
 
 use std::collections::{BTreeMap, VecDeque};
