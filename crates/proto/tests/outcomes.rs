@@ -9,8 +9,8 @@ use crvideo_proto::code;
 use crvideo_proto::frame::{Frame, FrameReader, Kind as FrameKind, SESSION_LIMIT};
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{
-    Address, Body, Bye, Command, CommandAck, Done, Find, FindAnswer, HelloAnswer, LoginAnswer, Message, Offer, Peer,
-    PeerState,
+    Address, Body, Bulk, BulkAnswer, Bye, CloseBulk, Command, CommandAck, Done, Empty, Find, FindAnswer, HelloAnswer,
+    LoginAnswer, Message, NewTicket, Offer, Peer, PeerState, Ping, Wake,
 };
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
@@ -75,24 +75,53 @@ impl Alice {
 
     /// What the session writes now, all of which is handed to the socket.
     fn written(&mut self) -> Vec<Frame> {
+        self.written_on(Conn::Command)
+    }
+
+    fn written_on(&mut self, conn: Conn) -> Vec<Frame> {
         let mut reader = FrameReader::new(SESSION_LIMIT);
-        while !self.session.out(Conn::Command).is_empty() {
-            reader.feed(&self.session.out(Conn::Command).take());
-            self.session.written(Conn::Command, self.now);
+        while !self.session.out(conn).is_empty() {
+            reader.feed(&self.session.out(conn).take());
+            self.session.written(conn, self.now);
         }
         std::iter::from_fn(|| reader.next_frame().unwrap()).collect()
     }
 
-    fn reads(&mut self, mut out: OutQueue) {
-        self.session.reader(Conn::Command).feed(&out.take());
-        self.session.received(Conn::Command, self.now);
+    fn reads(&mut self, out: OutQueue) {
+        self.reads_on(Conn::Command, out);
+    }
+
+    fn reads_on(&mut self, conn: Conn, mut out: OutQueue) {
+        self.session.reader(conn).feed(&out.take());
+        self.session.received(conn, self.now);
     }
 
     fn answer(&mut self, quest: &Frame, body: &impl Body) {
+        self.answer_on(Conn::Command, quest, body);
+    }
+
+    fn answer_on(&mut self, conn: Conn, quest: &Frame, body: &impl Body) {
         assert_eq!(quest.kind, FrameKind::Quest);
         let mut out = OutQueue::default();
         out.answer(quest.seq, body);
-        self.reads(out);
+        self.reads_on(conn, out);
+    }
+
+    /// Whether the session wants its bulk connection now.
+    fn wants_bulk(&mut self) -> bool {
+        let outputs: Vec<_> = std::iter::from_fn(|| self.session.poll_output()).collect();
+        outputs.iter().any(|output| matches!(output, Output::Connect { conn: Conn::Bulk, .. }))
+    }
+
+    /// The bulk connection is there and the relay greets it: how the session wants to attach it.
+    fn bulk_quest(&mut self) -> (Frame, Bulk) {
+        assert!(self.wants_bulk());
+        self.session.connected(Conn::Bulk, self.now);
+        let hello = self.written_on(Conn::Bulk);
+        self.answer_on(Conn::Bulk, &hello[0], &HelloAnswer { version: 1, features: 0, agent: "test".to_owned() });
+        let quest = self.written_on(Conn::Bulk).remove(0);
+        let bulk = Bulk::read(&quest.payload).unwrap();
+        (quest, bulk)
     }
 
     fn told<M: Message>(&mut self, message: &M) {
@@ -183,7 +212,7 @@ fn regression_a_late_command_that_still_waits_for_the_socket_may_arrive() {
     alice.finds_bob(BOB, PeerState::On);
     // The socket takes nothing, and the relay's pings go on.
     alice.pass(TIMEOUT / 2);
-    alice.told(&crvideo_proto::message::Ping {});
+    alice.told(&Ping {});
     alice.pass(TIMEOUT / 2);
     assert_eq!(alice.outcome(task), Some(code::SEND_OUTCOME_UNKNOWN));
     assert_eq!(Alice::commands(&alice.written()).len(), 1, "it is still sent");
@@ -490,6 +519,51 @@ fn positions_at_the_end_of_numbers_harm_nobody() {
         alice.command_from_bob(u64::MAX - 1, 0, 10);
         assert!(alice.session.is_logged_in());
     }
+}
+
+#[test]
+fn regression_a_bulk_connection_that_is_given_up_while_it_closes_is_followed_by_one_that_says_so() {
+    for answered in [true, false] {
+        let mut alice = Alice::logged_in();
+        alice.told(&Wake {});
+        let (quest, bulk) = alice.bulk_quest();
+        assert_eq!(bulk.lost, None);
+        alice.answer_on(Conn::Bulk, &quest, &BulkAnswer { ticket: [3; 16] });
+        // Nothing needs it, so it is closed.
+        while alice.session.deadline().unwrap() <= Duration::from_secs(30) {
+            alice.told(&Ping {});
+            alice.now.mono = alice.session.deadline().unwrap();
+            alice.session.timeout(alice.now);
+        }
+        let close = alice.written_on(Conn::Bulk).remove(0);
+        assert_eq!(close.method(), CloseBulk::METHOD);
+        if answered {
+            alice.answer_on(Conn::Bulk, &close, &Empty {});
+        }
+        alice.session.closed(Conn::Bulk, code::FORCEDCLOSECONNECTION, alice.now);
+        alice.pass(Duration::from_secs(1));
+        if answered {
+            assert!(!alice.wants_bulk());
+        } else {
+            let (quest, bulk) = alice.bulk_quest();
+            assert_eq!(bulk, Bulk { ticket: [3; 16], lost: Some(true) });
+            alice.answer_on(Conn::Bulk, &quest, &BulkAnswer { ticket: [4; 16] });
+        }
+    }
+}
+
+#[test]
+fn regression_a_bulk_connection_that_the_relay_wakes_is_opened_although_the_ticket_was_lost() {
+    let mut alice = Alice::logged_in();
+    alice.told(&Wake {});
+    // The connection breaks before the answer, and the ticket is used up.
+    alice.bulk_quest();
+    alice.session.closed(Conn::Bulk, code::FORCEDCLOSECONNECTION, alice.now);
+    alice.pass(Duration::from_secs(1));
+    assert!(!alice.wants_bulk());
+    let ask = alice.written().into_iter().find(|frame| frame.method() == NewTicket::METHOD).expect("a crticket");
+    alice.answer(&ask, &BulkAnswer { ticket: [5; 16] });
+    assert_eq!(alice.bulk_quest().1.ticket, [5; 16]);
 }
 
 #[test]
