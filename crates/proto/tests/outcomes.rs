@@ -302,6 +302,44 @@ fn regression_a_transfer_that_has_ended_with_its_sender_stays_ended() {
 }
 
 #[test]
+fn regression_a_newer_incarnation_of_a_sender_may_offer_what_the_older_one_had_begun() {
+    let task = TaskId::from_bytes([8; 16]);
+    let offer = Offer { task, kind: 2, name: String::new(), size: 1_000_000, repeated: false };
+    for asking in [true, false] {
+        let mut alice = Alice::logged_in();
+        alice.session.set_wants(asking, false);
+        let look = |alice: &mut Alice| {
+            let mut seen = Vec::new();
+            while let Some(output) = alice.session.poll_output() {
+                match output {
+                    Output::Event(Event::Offer { .. }) => seen.push("offer"),
+                    Output::Event(Event::TransferEnded { .. }) => seen.push("end"),
+                    Output::OpenSink { .. } => seen.push("open"),
+                    Output::AbortSink { id } => {
+                        seen.push("abort");
+                        // Its offer is repeated, and an older one arrives late, while the sink is being removed.
+                        alice.hear_bob(LATER, &Offer { repeated: true, ..offer.clone() });
+                        alice.hear_bob(BOB, &offer);
+                        alice.session.sink_aborted(id, alice.now);
+                    }
+                    _ => {}
+                }
+            }
+            seen
+        };
+        alice.hear_bob(BOB, &offer);
+        assert_eq!(look(&mut alice), [if asking { "offer" } else { "open" }]);
+        // Another connection brings the news that the older one has gone: it may be late.
+        alice.hear_bob(LATER, &offer);
+        let expected: &[_] = if asking { &["end", "offer"] } else { &["abort", "open"] };
+        assert_eq!(look(&mut alice), expected);
+        alice.news("bob", BOB, PeerState::Gone, 3);
+        alice.hear_bob(BOB, &offer);
+        assert!(look(&mut alice).is_empty(), "the newer one's transfer goes on");
+    }
+}
+
+#[test]
 fn regression_accepted_buffers_keep_to_the_limit_together() {
     let mut alice = Alice::logged_in();
     alice.session.set_wants(true, false);

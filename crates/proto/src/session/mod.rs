@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use crate::code;
 use crate::id::TaskId;
+use crate::message::{Offer, Routed};
 use crate::out::OutQueue;
 use crate::token;
 use commands::Source;
@@ -117,6 +118,8 @@ pub struct Session {
     receiving_by_id: BTreeMap<u64, Receiving>,
     receiving_id_by_key: HashMap<(Arc<str>, TaskId), u64>,
     next_receiving: u64,
+    /// Offers whose place has just become free.
+    next_offers: Vec<Routed<Offer>>,
     sent_outcomes: Outcomes<TaskId, i32>,
     received_outcomes: Outcomes<(Arc<str>, TaskId), Ended>,
     wants_offers: bool,
@@ -157,6 +160,7 @@ impl Session {
             receiving_by_id: BTreeMap::new(),
             receiving_id_by_key: HashMap::new(),
             next_receiving: 1,
+            next_offers: Vec::new(),
             sent_outcomes: Outcomes::new(),
             received_outcomes: Outcomes::new(),
             wants_offers: false,
@@ -272,6 +276,7 @@ impl Session {
 
     /// What follows every input: acknowledgements that are due, and chunks for which there is room.
     fn settle(&mut self, now: Now) {
+        self.hear_next_offers(now);
         self.flush_acks();
         self.drive_bulk(now);
         self.pump_bulk(now);
