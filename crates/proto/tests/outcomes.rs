@@ -285,6 +285,24 @@ fn regression_a_sender_that_comes_back_is_remembered() {
 }
 
 #[test]
+fn regression_a_senders_earlier_epoch_that_a_restarted_relay_lets_live_is_heard_and_nothing_is_taken_twice() {
+    let mut alice = Alice::logged_in();
+    let from = |alice: &mut Alice, epoch, position| {
+        let (task, data) = (TaskId::from_bytes([9; 16]), Bytes::from(vec![0; 10]));
+        alice.hear_bob(epoch, &Command { position, base: 0, settled: 0, task, chosen: false, data });
+        let acks = alice.written();
+        let ack = acks.iter().rfind(|frame| frame.method() == CommandAck::METHOD).expect("an acknowledgement");
+        (alice.received(), CommandAck::read(&ack.payload).unwrap().position)
+    };
+    assert_eq!(from(&mut alice, BOB, 0), (1, 266));
+    assert_eq!(from(&mut alice, LATER, 0), (2, 266));
+    assert_eq!(from(&mut alice, BOB, 0), (2, 266), "it has been taken before");
+    assert_eq!(from(&mut alice, BOB, 266), (3, 532));
+    assert_eq!(from(&mut alice, LATER, 0), (3, 266), "so has this");
+    assert_eq!(from(&mut alice, BOB + 1, 0), (4, 266), "nothing has come from this one");
+}
+
+#[test]
 fn regression_a_transfer_that_has_ended_with_its_sender_stays_ended() {
     let mut alice = Alice::logged_in();
     alice.session.set_wants(true, false);

@@ -27,7 +27,7 @@ use crate::id::TaskId;
 use crate::message::{Offer, Routed};
 use crate::out::OutQueue;
 use crate::token;
-use commands::Source;
+use commands::{Aside, Source};
 use link::{Bulk, Line, Mode, Terms, Wire};
 use peers::Path;
 use receiving::Receiving;
@@ -98,6 +98,7 @@ pub struct Session {
     /// Where the command sequence of a new path begins: behind those of all that were forgotten.
     floor: u64,
     source_by_user: HashMap<Arc<str>, Source>,
+    sources_aside: Aside,
     /// Sources whose epoch is said to have ended, the first first.
     gone_sources: VecDeque<Arc<str>>,
     /// Sources that want an acknowledgement sent.
@@ -148,6 +149,7 @@ impl Session {
             path_by_target: BTreeMap::new(),
             floor: 0,
             source_by_user: HashMap::new(),
+            sources_aside: Aside::default(),
             gone_sources: VecDeque::new(),
             acks: Vec::new(),
             commands_wait: false,
