@@ -156,6 +156,7 @@ impl Session {
     pub fn send_command(&mut self, call: CommandCall, now: Now) {
         let CommandCall { target, task, chosen, data, timeout, cookie } = call;
         let size = data.len();
+        log::debug!("command {task} of {size} bytes to {target:?}");
         let outcome = match self.sent_outcomes.get(&task).filter(|_| chosen) {
             _ if self.mode != Mode::Kept => Some(code::NOT_LOGIN),
             outcome => outcome,

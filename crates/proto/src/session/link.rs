@@ -517,6 +517,7 @@ impl Session {
     // ---- frames -------------------------------------------------------------------------------------------
 
     fn frame(&mut self, conn: Conn, frame: &Frame, now: Now) -> Result<(), PackError> {
+        log::trace!("{:?} reads {:?} {:?} of {} bytes", self.user(), frame.kind, frame.method(), frame.payload.len());
         match frame.kind {
             FrameKind::Answer => self.answer(conn, frame, now),
             FrameKind::Quest => {

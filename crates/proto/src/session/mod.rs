@@ -267,6 +267,7 @@ impl Session {
     }
 
     fn event(&mut self, event: Event) {
+        event.log();
         self.outputs.push_back(Output::Event(event));
     }
 
