@@ -4,11 +4,15 @@
 //! * `params`: reading and writing maps of named parameters, in msgpack and JSON.
 //! * `sign`: signatures of requests and of files.
 //! * `attrs`: the attributes of a file message.
+//! * `mid`: ids of messages that never repeat.
+//! * `client`: one server's client of a gate, as a state machine.
 //!
 //! The wire is not ours: `docs/rtm.md` says what real SDKs send and expect.
 
 pub mod attrs;
+pub mod client;
 pub mod code;
+pub mod mid;
 pub mod params;
 pub mod sign;
 
