@@ -48,6 +48,8 @@ enum State {
 pub(super) struct Gate {
     state: State,
     pub wire: Wire,
+    /// Counts connections.
+    pub generation: u32,
     /// Addresses that have failed one after the other.
     failures: u32,
     /// Where the next attempt begins: at the address that worked last.
@@ -58,12 +60,18 @@ pub(super) struct Gate {
 
 impl Gate {
     pub fn new() -> Self {
-        Self { state: State::Down, wire: Wire::new(), failures: 0, next_server: 0, told_off: false }
+        Self { state: State::Down, wire: Wire::new(), generation: 0, failures: 0, next_server: 0, told_off: false }
     }
 
     /// Whether there is a connection, or one is being made.
     pub fn is_in_use(&self) -> bool {
         matches!(self.state, State::Connecting { .. } | State::Up { .. })
+    }
+
+    /// What an earlier connection had queued and asked; the next one begins anew.
+    fn take_wire(&mut self) -> Wire {
+        self.generation = self.generation.wrapping_add(1);
+        std::mem::replace(&mut self.wire, Wire::new())
     }
 
     /// Something has come.
@@ -155,7 +163,7 @@ impl Client {
     }
 
     fn try_server(&mut self, server: usize, left: usize, now: Now) {
-        self.gate.wire = Wire::new();
+        self.gate.take_wire();
         self.gate.state = State::Connecting { server, left, until: now.mono + CONNECT_DEADLINE };
         self.outputs.push_back(Output::Connect { link: GATE, to: Place::Gate(server) });
     }
@@ -205,7 +213,7 @@ impl Client {
             self.outputs.push_back(Output::Close { link: GATE });
         }
         self.gate.state = State::Down;
-        self.gate.wire = Wire::new();
+        self.gate.take_wire();
     }
 
     pub(super) fn gate_lost(&mut self, reason: &str, now: Now) {
@@ -225,7 +233,7 @@ impl Client {
         }
         let was_up = matches!(self.gate.state, State::Up { .. });
         self.gate.state = State::Down;
-        let wire = std::mem::replace(&mut self.gate.wire, Wire::new());
+        let wire = self.gate.take_wire();
         let written = wire.out.written();
         for asked in wire.asked_by_seq.into_values() {
             if let What::Call(id) = asked.what {

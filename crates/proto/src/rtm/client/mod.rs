@@ -176,7 +176,7 @@ impl Client {
         self.drive(now);
     }
 
-    /// Ends everything with `code`: each call gets its end, and every connection is closed. For good.
+    /// Ends everything with `code`: each call gets its end, nothing is listened to, and every connection is closed.
     pub fn end(&mut self, code: i32, text: &str) {
         self.wanted = Wanted::default();
         self.drop_gate();
@@ -198,9 +198,9 @@ impl Client {
         !self.outputs.is_empty()
     }
 
-    /// Whether there is such a connection. One that the client has given up is not there any more.
-    pub fn has_link(&self, link: Link) -> bool {
-        if link == GATE { self.gate.is_in_use() } else { self.file_links.contains_key(&link) }
+    /// Changes whenever the client gives a connection up.
+    pub fn generation(&self, link: Link) -> u32 {
+        if link == GATE { self.gate.generation } else { self.file_links.contains_key(&link).into() }
     }
 
     fn wire(&mut self, link: Link) -> Option<&mut Wire> {
@@ -257,6 +257,7 @@ impl Client {
         if link == GATE {
             self.gate.heard(now);
         }
+        let generation = self.generation(link);
         while let Some(wire) = self.wire(link) {
             match wire.reader.next_frame() {
                 Ok(Some(frame)) => self.frame(link, &frame, now),
@@ -269,7 +270,7 @@ impl Client {
                 }
             }
             // A frame can end the connection that it came on; what follows it is void.
-            if !self.has_link(link) {
+            if self.generation(link) != generation {
                 break;
             }
         }
