@@ -6,8 +6,6 @@ use super::types::*;
 
 /// A list in an answer has at most this many elements.
 const MAX_ANSWER: usize = 500_000;
-/// Longest token that a server may give.
-const MAX_TOKEN: usize = 4 * 1024;
 
 impl Action {
     /// The method of the quest to the server gate. A file begins with a token.
@@ -73,10 +71,11 @@ impl Action {
         Ok(match self {
             // An old document calls this answer empty, so its one parameter may be missing.
             Action::Message(_) => Answer::Sent { mtime: params.opt_int("mtime")?.unwrap_or_default() },
-            Action::File(_) | Action::FileToken { .. } => {
-                Answer::FileToken { token: token(params)?, endpoint: params.text("endpoint")? }
-            }
-            Action::GetToken { .. } => Answer::Token(token(params)?),
+            Action::File(_) | Action::FileToken { .. } => Answer::FileToken {
+                token: short_text(params, "token", MAX_TOKEN)?,
+                endpoint: short_text(params, "endpoint", MAX_ENDPOINT)?,
+            },
+            Action::GetToken { .. } => Answer::Token(short_text(params, "token", MAX_TOKEN)?),
             Action::OnlineUsers { .. } | Action::GroupMembers { .. } | Action::RoomMembers { .. } => {
                 Answer::Ids(params.ints("uids", MAX_ANSWER)?)
             }
@@ -96,10 +95,9 @@ impl Action {
     }
 }
 
-fn token(params: &Params) -> Result<String, ParamError> {
-    params
-        .text("token")
-        .and_then(|token| if token.len() > MAX_TOKEN { Err(ParamError::Type("token")) } else { Ok(token) })
+fn short_text(params: &Params, key: &'static str, max: usize) -> Result<String, ParamError> {
+    let text = params.text(key)?;
+    if text.len() > max { Err(ParamError::Type(key)) } else { Ok(text) }
 }
 
 impl Target {

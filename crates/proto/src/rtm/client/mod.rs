@@ -336,6 +336,8 @@ impl Client {
             (What::Ping, _) => {}
             (What::Listen { last }, outcome) => self.listens_again(last, outcome.map(drop), now),
             (What::Call(id), Err((code, text))) => {
+                // Success is told by the answer's status alone: a failure with the number 0 must not look like it.
+                let code = if code == 0 { code::UNKNOWN } else { code };
                 let text = if text.is_empty() { default_text(code) } else { text };
                 self.upload_answered(link, now);
                 self.finish(id, Err(Failure { code, text }));

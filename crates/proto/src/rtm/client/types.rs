@@ -15,6 +15,10 @@ pub const GATE: Link = 0;
 pub const MAX_IDS: usize = 20_000;
 /// A file has at most this many bytes: its quest's size is a number of 32 bits.
 pub const MAX_FILE: u64 = u32::MAX as u64 - 1024 * 1024;
+/// Longest token that a server may give, in bytes.
+pub const MAX_TOKEN: usize = 1_023;
+/// Longest endpoint that a server may give, in bytes.
+pub const MAX_ENDPOINT: usize = 263;
 /// Bytes that a push takes beside its content, in the account of what waits for the application.
 pub const PUSH_OVERHEAD: u64 = 512;
 /// Pushes that wait for the application have at most this many bytes in all; what comes then is refused (20011).
