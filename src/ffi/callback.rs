@@ -174,6 +174,16 @@ impl<F> Slot<F> {
     pub(super) fn new(callback: F, user: *mut c_void) -> Self {
         Self { callback, user: context(user) }
     }
+
+    pub(super) fn user(&self) -> usize {
+        self.user
+    }
+}
+
+impl<F: Copy> Slot<F> {
+    pub(super) fn callback(&self) -> F {
+        self.callback
+    }
 }
 
 /// A session's functions.

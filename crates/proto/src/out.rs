@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::frame::{FLAG_MSGPACK, HEADER_LEN, MAGIC, VERSION};
+use crate::frame::{FLAG_MSGPACK, Frame, HEADER_LEN, MAGIC, VERSION};
 use crate::message::{Body, ErrorAnswer, Message, Routed};
 use crate::pack::Writer;
 
@@ -58,6 +58,23 @@ impl OutQueue {
     pub fn error(&mut self, seq: u32, code: i32, text: &str) {
         let body = ErrorAnswer { code: code.into(), text: text.to_owned() };
         self.frame(2, 1, Some(seq), "", |writer| body.write(writer));
+    }
+
+    /// Queues a whole frame.
+    pub fn whole(&mut self, frame: &Frame) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.open.put_slice(&bytes);
+        self.len += bytes.len();
+    }
+
+    /// Queues bytes of a frame that the caller puts together in pieces; they are not copied.
+    pub fn piece(&mut self, bytes: Bytes) {
+        if !self.open.is_empty() {
+            self.ready.push_back(self.open.split().freeze());
+        }
+        self.len += bytes.len();
+        self.ready.push_back(bytes);
     }
 
     /// Queues a message to another session, through the relay.
