@@ -657,6 +657,102 @@ fn where_files_are_sent_to_servers_are_not_served() {
 }
 
 #[test]
+fn leave_to_send_a_file_is_given_for_the_target_that_the_command_names() {
+    let relay = dev();
+    let mut link = Link::open(&relay);
+    let all = |without: &str| -> Vec<(&str, Value)> {
+        let all = [("to", 7.into()), ("rid", 7.into()), ("gid", 7.into()), ("tos", ints(&[7]))];
+        all.into_iter().filter(|(key, _)| *key != without).collect()
+    };
+    let cases = [
+        ("sendfile", "to"),
+        ("sendfiles", "tos"),
+        ("sendgroupfile", "gid"),
+        ("GroupFile", "gid"),
+        ("sendroomfile", "rid"),
+        ("broadcastfile", ""),
+        ("BroadcastFile", ""),
+    ];
+    for (cmd, key) in cases {
+        let params = |without: &str| [all(without), vec![("from", 100.into()), ("cmd", cmd.into())]].concat();
+        let answer = link.ask("filetoken", &params("")).unwrap();
+        assert_eq!(text(&by_key(&answer, "token")).len(), 32, "{cmd}");
+        if !key.is_empty() {
+            let (code, text) = link.ask("filetoken", &params(key)).unwrap_err();
+            assert!(code == code::MISSING && text.contains(key), "{cmd}: {code} {text}");
+        }
+    }
+    let mut code_of = |more: &[(&str, Value)]| link.ask("filetoken", more).unwrap_err();
+    assert_eq!(code_of(&[("cmd", "sendfile".into()), ("to", 7.into())]).0, code::MISSING);
+    assert_eq!(code_of(&[("from", 1.into()), ("to", 7.into())]).0, code::MISSING);
+    let (code, text) = code_of(&[("from", 1.into()), ("to", 7.into()), ("cmd", "sendpicture".into())]);
+    assert!(code == code::BAD_PARAM && text.contains("sendpicture"), "{code} {text}");
+    let many = ints(&(0..10_001).collect::<Vec<_>>());
+    for (tos, code) in [(ints(&[]), code::EMPTY), (many, code::TOO_MANY)] {
+        assert_eq!(code_of(&[("from", 1.into()), ("cmd", "sendfiles".into()), ("tos", tos)]).0, code);
+    }
+}
+
+#[test]
+fn where_files_go_is_what_is_configured_or_what_the_client_has_reached() {
+    let endpoint = |change: &dyn Fn(&mut Config)| {
+        let relay = relay(change);
+        let mut link = Link::open(&relay);
+        let params = [("from", 1.into()), ("cmd", "sendfile".into()), ("to", 2.into())];
+        let answer = link.ask("filetoken", &params).map(|answer| text(&by_key(&answer, "endpoint")));
+        (answer, relay.rtm_address().unwrap(), relay.rtm_files_address())
+    };
+    let (answer, gate, _) = endpoint(&|_| ());
+    assert_eq!(answer.unwrap(), gate.to_string());
+    let (answer, _, files) = endpoint(&|config| config.rtm.files = Some("127.0.0.2:0".parse().unwrap()));
+    assert_eq!(answer.unwrap(), files.unwrap().to_string());
+    let (answer, _, files) = endpoint(&|config| {
+        config.allow_plain = true;
+        config.rtm.files = Some("0.0.0.0:0".parse().unwrap());
+    });
+    assert_eq!(answer.unwrap(), format!("127.0.0.1:{}", files.unwrap().port()));
+    let (answer, ..) = endpoint(&|config| config.rtm.file_endpoint = Some("files.example.com:9".to_owned()));
+    assert_eq!(answer.unwrap(), "files.example.com:9");
+    let (answer, ..) = endpoint(&|config| config.rtm.listen = Some("[::1]:0".parse().unwrap()));
+    let (code, text) = answer.unwrap_err();
+    assert!(code == code::NOT_ENABLED && text.contains("file_endpoint"), "{code} {text}");
+}
+
+#[test]
+fn no_bytes_whatever_harm_anybody_else() {
+    let relay = dev();
+    let mut witness = Link::open(&relay);
+    witness.ask("setlisten", &flags(true)).unwrap();
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let names = ["sendmsg", "setlisten", "filetoken", "sendfile", "addgroupmembers", "*ping", "*key"];
+    for _ in 0..300 {
+        let mut link = Link::open(&relay);
+        let method = names[random() as usize % names.len()];
+        let mut payload = rtm::map_owned(&link_params(now(), method, relay.project(), relay.secret()));
+        for _ in 0..random() % 4 {
+            let at = random() as usize % payload.len();
+            payload[at] = random() as u8;
+        }
+        let mut bytes = frame(1, 0x80, (random() % 3) as u8, method, Some(1), &payload);
+        for _ in 0..random() % 3 {
+            let at = random() as usize % bytes.len();
+            bytes[at] = random() as u8;
+        }
+        link.write(&bytes);
+        // The relay may be the first to close.
+        let _ = link.stream().shutdown(Shutdown::Write);
+        while link.next().is_some() {}
+        witness.ask_plain("*ping", &[]).unwrap();
+    }
+}
+
+#[test]
 fn quests_of_real_sdks_are_answered_as_the_sdks_expect() {
     let relay = relay(|config| {
         config.projects =
@@ -683,4 +779,10 @@ fn quests_of_real_sdks_are_answered_as_the_sdks_expect() {
     let token = text(&by_key(&ask(&mut link, "43-gettoken-quest-python"), "token"));
     assert_eq!(token.split('.').count(), 3);
     assert_eq!(ask(&mut link, "44-addgroupmembers-quest-python"), Value::Map(vec![]));
+    for name in ["01-filetoken-quest-python", "03-filetoken-quest-node", "04-filetoken-quest-cpp-group"] {
+        let answer = ask(&mut link, name);
+        assert!(!text(&by_key(&answer, "token")).is_empty(), "{name}");
+        let endpoint = text(&by_key(&answer, "endpoint"));
+        assert_eq!(endpoint, relay.rtm_address().unwrap().to_string(), "{name}");
+    }
 }

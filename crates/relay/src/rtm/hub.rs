@@ -1,6 +1,6 @@
 //! Who listens, and who is reached by a message.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -31,9 +31,10 @@ pub(super) enum Listen {
     Set(Listening),
 }
 
+#[derive(Clone)]
 struct Listener {
     out: Arc<Outbox>,
-    listening: Listening,
+    listening: Arc<Listening>,
 }
 
 /// What is kept of one project.
@@ -72,15 +73,15 @@ impl Hub {
         let mut projects = self.lock();
         let listeners = &mut projects.entry(project).or_default().listeners;
         let listener =
-            listeners.entry(link).or_insert_with(|| Listener { out: out.clone(), listening: Listening::default() });
+            listeners.entry(link).or_insert_with(|| Listener { out: out.clone(), listening: Arc::default() });
         let done = match how {
-            Listen::Add(more) => listener.listening.add(more),
+            Listen::Add(more) => Arc::make_mut(&mut listener.listening).add(more),
             Listen::Remove(less) => {
-                listener.listening.remove(&less);
+                Arc::make_mut(&mut listener.listening).remove(&less);
                 Ok(())
             }
             Listen::Set(listening) => {
-                listener.listening = listening;
+                listener.listening = Arc::new(listening);
                 Ok(())
             }
         };
@@ -112,7 +113,12 @@ impl Hub {
     }
 
     /// Sends a message to all whom it reaches. Servers may send as anybody, members or not.
-    pub(crate) async fn send(&self, message: Message) -> Result<(), Refusal> {
+    pub(crate) async fn send(&self, mut message: Message) -> Result<(), Refusal> {
+        if let Target::Users(users) = &mut message.target {
+            // Whoever is named twice is meant once.
+            let mut seen = HashSet::with_capacity(users.len());
+            users.retain(|user| seen.insert(*user));
+        }
         if let Target::Group(id) = message.target {
             let members = self.directory.count(Group { project: message.project, id }).await?;
             if members == 0 {
@@ -127,19 +133,21 @@ impl Hub {
     /// everybody: a server has no push for it.
     fn push_to_listeners(&self, message: &Message) {
         let Some(push) = Push::of(message) else { return };
-        let projects = self.lock();
-        let Some(project) = projects.get(&message.project) else { return };
-        for Listener { out, listening } in project.listeners.values() {
+        // Ten thousand pushes to each take a while, in which others must not wait.
+        let listeners = self.listeners(message.project);
+        for Listener { out, listening } in &listeners {
             match &message.target {
-                Target::User(user) if listening.users.has(*user) => push.send(out, *user),
-                Target::Users(users) => {
-                    users.iter().filter(|user| listening.users.has(**user)).for_each(|user| push.send(out, *user));
-                }
-                Target::Group(group) if listening.groups.has(*group) => push.send(out, *group),
-                Target::Room(room) if listening.rooms.has(*room) => push.send(out, *room),
-                Target::User(_) | Target::Group(_) | Target::Room(_) | Target::Everyone => {}
+                Target::User(user) => push.send(out, std::slice::from_ref(user), &listening.users),
+                Target::Users(users) => push.send(out, users, &listening.users),
+                Target::Group(group) => push.send(out, std::slice::from_ref(group), &listening.groups),
+                Target::Room(room) => push.send(out, std::slice::from_ref(room), &listening.rooms),
+                Target::Everyone => {}
             }
         }
+    }
+
+    fn listeners(&self, project: i64) -> Vec<Listener> {
+        self.lock().get(&project).map(|project| project.listeners.values().cloned().collect()).unwrap_or_default()
     }
 
     /// A user of the core has come or gone: servers that listen to events hear of those whose names are numbers.

@@ -270,6 +270,7 @@ impl<'a> Incoming<'a> {
             }
         };
         tokio::select! {
+            biased;
             ready = self.link.stream.ready(Interest::READABLE) => {
                 self.last_reads -= u32::from(stopping);
                 ready.map(drop).map_err(End::Broken)
@@ -326,6 +327,8 @@ impl<'a> Incoming<'a> {
                 }
             }
         }
+        // While we work, the client is not the one who is silent.
+        self.heard = Instant::now();
     }
 }
 

@@ -4,6 +4,7 @@ use bytes::{Bytes, BytesMut};
 use crvideo_proto::pack::Writer;
 use crvideo_proto::rtm::params::Fields;
 
+use super::listening::Choice;
 use super::outbox::Outbox;
 use super::{Message, Target};
 
@@ -38,13 +39,17 @@ impl Push {
         Some(Self { method, pairs, rest: payload.slice(1..) })
     }
 
-    /// Queues the push. Group and room messages also have a `to`: an SDK loses them without.
-    pub(super) fn send(&self, out: &Outbox, to: i64) {
+    /// Queues the push once for each target that the connection listens to. Group and room messages also have a `to`:
+    /// an SDK loses them without.
+    pub(super) fn send(&self, out: &Outbox, targets: &[i64], listens_to: &Choice<i64>) {
         let mut start = BytesMut::with_capacity(16);
-        let mut writer = Writer::new(&mut start);
-        writer.map(self.pairs);
-        writer.str("to");
-        writer.int(to);
-        out.quest(self.method, &start, &self.rest);
+        for to in targets.iter().filter(|to| listens_to.has(**to)) {
+            start.clear();
+            let mut writer = Writer::new(&mut start);
+            writer.map(self.pairs);
+            writer.str("to");
+            writer.int(*to);
+            out.quest(self.method, &start, &self.rest);
+        }
     }
 }

@@ -13,8 +13,6 @@ mod rooms;
 mod send;
 mod users;
 
-use std::collections::HashSet;
-
 use crvideo_proto::frame::Frame;
 use crvideo_proto::rtm::code;
 use crvideo_proto::rtm::params::{Fields, Params};
@@ -111,13 +109,10 @@ fn unknown(method: &str) -> Refusal {
 
 /// A list of users that must not be empty.
 fn some_users(params: &Params, key: &'static str, most: usize) -> Result<Vec<i64>, Refusal> {
-    let mut users = params.ints(key, most)?;
+    let users = params.ints(key, most)?;
     if users.is_empty() {
         return Err(Refusal::new(code::EMPTY, format!("the list {key:?} is empty")));
     }
-    // Whoever is named twice is meant once, and the order of the list stays.
-    let mut seen = HashSet::with_capacity(users.len());
-    users.retain(|user| seen.insert(*user));
     Ok(users)
 }
 
