@@ -16,7 +16,7 @@ use crate::connection;
 use crate::core::{Core, Epochs};
 use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
 use crate::http;
-use crate::rtm::Gate;
+use crate::rtm::{Gate, Seldom};
 use crate::shared::{Shared, unix_micros};
 use crate::store::{
     self, BlobError, Blobs, Database, Directory, LocalBlobs, MessageLimits, Messages, StoreError, Stores,
@@ -134,7 +134,8 @@ impl Relay {
         let blobs = stores.map(|stores| stores.blobs);
         if let Some((listener, address)) = http {
             info!(%address, "HTTP");
-            tokio::spawn(accept_http(listener, http::router(blobs.clone()), stopped.clone(), alive.clone()));
+            let take = http_taker(http::router(blobs.clone()), stopped.clone(), alive);
+            tokio::spawn(accept(listener, stopped.clone(), take));
         }
         if let (Some(blobs), Some(messages)) = (blobs, messages) {
             tokio::spawn(keep_sweeping(blobs, messages, stopped.clone()));
@@ -329,29 +330,25 @@ fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mp
     }
 }
 
-async fn accept_http(
-    listener: TcpListener,
+/// What takes HTTP connections in, as long as there is room for one more.
+fn http_taker(
     router: axum::Router,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
-) {
-    let places = Arc::new(Semaphore::new(http::MAX_CONNECTIONS));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopped.changed() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let Ok(place) = places.clone().try_acquire_owned() else { continue };
-                let (router, stopped, alive) = (router.clone(), stopped.clone(), alive.clone());
-                tokio::spawn(async move {
-                    http::serve(stream, router, stopped).await;
-                    drop((place, alive));
-                });
+) -> impl Fn(TcpStream, SocketAddr) {
+    let (places, crowded) = (Arc::new(Semaphore::new(http::MAX_CONNECTIONS)), Seldom::default());
+    move |stream, _| {
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            if crowded.now() {
+                warn!("HTTP connections are refused because there are {} already", http::MAX_CONNECTIONS);
             }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
+            return;
+        };
+        let (router, stopped, alive) = (router.clone(), stopped.clone(), alive.clone());
+        tokio::spawn(async move {
+            http::serve(stream, router, stopped).await;
+            drop((place, alive));
+        });
     }
 }
 

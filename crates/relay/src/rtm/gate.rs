@@ -28,11 +28,11 @@ const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// What is said now and then, however often it happens.
 #[derive(Default)]
-pub(super) struct Seldom(Mutex<Option<Instant>>);
+pub(crate) struct Seldom(Mutex<Option<Instant>>);
 
 impl Seldom {
     /// Whether it is time to say it again.
-    pub(super) fn now(&self) -> bool {
+    pub(crate) fn now(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last.is_none_or(|at| at.elapsed() >= SAY_AGAIN_AFTER);
         if due {
