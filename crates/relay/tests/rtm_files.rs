@@ -354,6 +354,80 @@ fn programs_that_people_use_can_download() {
     }
 }
 
+/// A small disk of its own; `None` where that is not allowed.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(at: &'a Path, options: &str) -> Option<Self> {
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at).output();
+        mounted.is_ok_and(|output| output.status.success()).then_some(Self(at))
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        // Lazily, because the relay may still have a file open.
+        let _ = Command::new("umount").arg("-l").arg(self.0).output();
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_a_file_and_harms_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let files = directory.path().join("files");
+    std::fs::create_dir(&files).unwrap();
+    // Only root may mount; the refusal before the disk is full is tested without it.
+    let Some(_disk) = SmallDisk::mount(&files, "size=1m") else { return };
+    let relay = relay(|config| {
+        config.data = Some(directory.path().to_owned());
+        config.files.min_free_percent = 0;
+    });
+    let mut link = Link::open(&relay);
+    let content = vec![1; 700_000];
+    let quests = [0, 1, 2].map(|_| {
+        let (token, _) = token(&mut link, "sendfile", &to(200));
+        upload(&relay, &token, &to(200), &content)
+    });
+    let bytes = |at: usize| frame(1, 0x80, 1, "sendfile", Some(1), &map_owned(&quests[at]));
+    // Each fits by itself and is let in; together they do not fit.
+    let mut links = [Link::open(&relay), Link::open(&relay)];
+    for (at, link) in links.iter_mut().enumerate() {
+        link.write(&bytes(at)[..300_000]);
+    }
+    until(|| count(&files) == 2);
+    for (at, link) in links.iter_mut().enumerate() {
+        link.write(&bytes(at)[300_000..650_000]);
+    }
+    // The third is not let in.
+    until(|| std::fs::read_dir(files.join("tmp")).unwrap().count() < 2 || on_disk(&files) > 512 * 1024);
+    let (code, text) = link.ask_owned("sendfile", &quests[2]).unwrap_err();
+    assert!(code == code::UNKNOWN && text.contains("disk is full"), "{code} {text}");
+    let mut stored = 0;
+    for (at, mut link) in links.into_iter().enumerate() {
+        link.write(&bytes(at)[650_000..]);
+        let answer = link.next().unwrap();
+        match answer.status {
+            0 => stored += 1,
+            _ => assert!(text_of(&answer.value()).contains("disk is full"), "{answer:?}"),
+        }
+    }
+    assert!(stored < 2);
+    until(|| count(&files) == stored);
+}
+
+fn text_of(error: &Value) -> String {
+    text(&by_key(error, "ex"))
+}
+
+/// Bytes below a directory.
+fn on_disk(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    // What is listed may be gone a moment later.
+    entries
+        .map(|path| if path.is_dir() { on_disk(&path) } else { std::fs::metadata(path).map_or(0, |it| it.len()) })
+        .sum()
+}
+
 /// A relay as a program of its own, so that its memory can be looked at. Ended with its test.
 struct Program(Child);
 

@@ -214,18 +214,16 @@ impl LocalBlobs {
         let root = self.root.clone();
         let mut count = 0;
         for first in self.disk.run(move || directories(&root)).await? {
-            for second in self.disk.run(move || directories(&first)).await? {
-                let found = self.disk.run(move || ids(&second)).await?;
-                // Whoever is pending now may be known a moment later, so this is asked before the database.
-                let found: Vec<_> = {
-                    let state = self.state();
-                    found.into_iter().filter(|id| !state.pending.contains(id)).collect()
-                };
-                let orphans = self.database.run(move |db| unknown(db, found)).await?;
-                count += orphans.len();
-                for id in orphans {
-                    self.unlink(id).await;
-                }
+            let found = self.disk.run(move || ids_below(&first)).await?;
+            // Whoever is pending now may be known a moment later, so this is asked before the database.
+            let found: Vec<_> = {
+                let state = self.state();
+                found.into_iter().filter(|id| !state.pending.contains(id)).collect()
+            };
+            let orphans = self.database.run(move |db| unknown(db, found)).await?;
+            count += orphans.len();
+            for id in orphans {
+                self.unlink(id).await;
             }
         }
         if count > 0 {
@@ -363,9 +361,15 @@ fn directories(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-fn ids(path: &Path) -> io::Result<Vec<BlobId>> {
-    let names: io::Result<Vec<_>> = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect();
-    Ok(names?.iter().filter_map(|name| BlobId::parse(name.to_str()?)).collect())
+/// The files below a directory of the first level.
+fn ids_below(first: &Path) -> io::Result<Vec<BlobId>> {
+    let mut found = Vec::new();
+    for second in directories(first)? {
+        for entry in fs::read_dir(second)? {
+            found.extend(entry?.file_name().to_str().and_then(BlobId::parse));
+        }
+    }
+    Ok(found)
 }
 
 fn load_usage(db: &Connection) -> rusqlite::Result<HashMap<i64, u64>> {
