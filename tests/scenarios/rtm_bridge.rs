@@ -49,6 +49,12 @@ fn say(server: &Server, target: Target, text: &str) {
     assert!(matches!(send.unwrap().unwrap().outcome, Ok(Answer::Sent { .. })));
 }
 
+/// Everything that the user has heard so far has been handled: a later event comes after that.
+fn settle(user: &User, name: &str) {
+    user.send_cmd(name, b"");
+    user.command();
+}
+
 #[test]
 fn a_file_that_a_server_sends_arrives_as_a_real_file_with_all_that_was_said_of_it() {
     let world = World::new();
@@ -114,6 +120,7 @@ fn who_is_not_there_gets_everything_at_the_next_login_in_order_and_once() {
     assert!(got == bytes);
     say(&server, Target::User(2), "last");
     assert_eq!(message(&bob).data.as_ref(), b"last");
+    settle(&bob, "2");
     assert_eq!(bob.logout(), code::NOERR);
     let again = world.user("2");
     say(&server, Target::User(2), "the only one");
@@ -162,6 +169,7 @@ fn a_file_from_a_server_may_be_refused_like_any_other() {
     // It has been decided, so the next login brings nothing of it.
     say(&server, Target::User(2), "next");
     while message(&bob).data.as_ref() != b"next" {}
+    settle(&bob, "2");
     assert_eq!(bob.logout(), code::NOERR);
     let again = world.user("2");
     say(&server, Target::User(2), "last");
