@@ -1,5 +1,6 @@
 //! What every figure stands on: the programs, built; relays; users; files to send. All of it ends with its guards.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -46,7 +47,7 @@ impl Ground {
         let scratch = Scratch::create(dir.join("scratch"))?;
         let library = library(Profile::Release)?;
         let relay = relay(Profile::Release)?;
-        for name in ["peer", "sessions"] {
+        for name in ["peer", "sessions", "rtm"] {
             compile(name, &library, &dir)?;
         }
         Ok(Self { options, dir, relay, scratch })
@@ -59,20 +60,30 @@ impl Ground {
 
     /// Starts a relay on a free port. Its log is `relay.log` next to the programs.
     pub fn relay(&self) -> Outcome<Relay> {
+        self.start_relay(&[])
+    }
+
+    /// The same with a data directory.
+    pub fn relay_with_data(&self, data: &Path) -> Outcome<Relay> {
+        self.start_relay(&["--data".as_ref(), data.as_os_str()])
+    }
+
+    fn start_relay(&self, arguments: &[&OsStr]) -> Outcome<Relay> {
         let log_path = self.dir.join("relay.log");
         let log = File::create(&log_path).map_err(cannot("create", &log_path))?;
-        let mut command = Command::new(&self.relay);
-        let process = Beside::start("the relay", command.arg("--dev").stderr(log))?;
+        let mut command = with_many_files(&self.relay);
+        let process = Beside::start("the relay", command.arg("--dev").args(arguments).stderr(log))?;
         let line = process.wait_for(SOON, |line| line.contains(" ready ").then(|| line.to_owned()))?;
         let secret = self.path("secret");
         std::fs::write(&secret, value_in(&line, "secret")?).map_err(cannot("write", &secret))?;
         let secret = format!("@{}", secret.display());
-        Ok(Relay { process, login: [value_in(&line, "listen")?, value_in(&line, "project")?, secret] })
+        let rtm = value_in(&line, "rtm")?;
+        Ok(Relay { process, rtm, login: [value_in(&line, "listen")?, value_in(&line, "project")?, secret] })
     }
 
     /// A command line of one of our C programs, up to the relay's particulars.
     pub fn command(&self, program: &str, relay: &Relay) -> Command {
-        let mut command = Command::new(self.dir.join(program));
+        let mut command = with_many_files(&self.dir.join(program));
         command.args(&relay.login).current_dir(self.scratch.path()).env("TMPDIR", self.scratch.path());
         command
     }
@@ -120,6 +131,15 @@ impl Ground {
     }
 }
 
+/// A program that may have as many descriptors as the system lets it: thousands of users are in one process.
+fn with_many_files(program: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -n 65536 2>/dev/null || ulimit -n \"$(ulimit -H -n)\"; exec \"$0\" \"$@\""])
+        .arg(program);
+    command
+}
+
 /// As a user would compile it, but with every warning that C99 has.
 fn compile(name: &str, library: &Path, dir: &Path) -> Outcome<()> {
     let mut cc = Command::new("cc");
@@ -155,7 +175,15 @@ pub fn hash(path: &Path) -> Outcome<String> {
 /// A relay that runs.
 pub struct Relay {
     process: Beside,
+    rtm: String,
     login: [String; 3],
+}
+
+impl Relay {
+    /// Where RTM servers connect.
+    pub fn rtm(&self) -> &str {
+        &self.rtm
+    }
 }
 
 /// How a user gets events.
@@ -191,6 +219,11 @@ pub enum Files {
 pub trait Watched {
     /// The number of the process.
     fn pid(&self) -> u32;
+
+    /// Its memory now, and the most since it settled.
+    fn memory(&self) -> Outcome<Memory> {
+        proc::memory(self.pid())
+    }
 
     /// Its memory now, which becomes the new peak.
     fn settle(&self) -> Outcome<Memory> {

@@ -19,6 +19,8 @@ pub struct Options {
     pub idle_seconds: u64,
     /// How many sessions `sessions` opens.
     pub sessions: u64,
+    /// How many users `rtm` sends a file to.
+    pub users: u64,
 }
 
 impl Default for Options {
@@ -31,6 +33,7 @@ impl Default for Options {
             stall_seconds: 60,
             idle_seconds: 65,
             sessions: 1_000,
+            users: 10_000,
         }
     }
 }
@@ -57,6 +60,7 @@ impl Options {
                 "--seconds" => options.seconds = number?,
                 "--stall-seconds" => options.stall_seconds = number?,
                 "--idle-seconds" => options.idle_seconds = number?,
+                "--users" => options.users = number?,
                 "--sessions" => options.sessions = number?,
                 _ => return Err(Failure::usage(format!("there is no option {name}; `cargo xtask help bench`"))),
             }

@@ -3,7 +3,8 @@
 //! What is to be delivered stands in the store until it has been. One task for each user with something to deliver
 //! repeats it until the session has confirmed it, and ends when the user has gone or nothing is left.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use crvideo_proto::message as msg;
 use crvideo_proto::rtm::attrs::Attrs;
 use crvideo_proto::rtm::number_of;
 use crvideo_proto::session::INITIAL_WINDOW;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
@@ -31,6 +32,8 @@ const TRANSFERS: usize = 4;
 const ALL_TRANSFERS: usize = 64;
 /// How far a transfer goes ahead of what its target has confirmed.
 const AHEAD: u64 = 512 * 1024;
+/// Carriers that read from the store at once; the others wait, and take little memory meanwhile.
+const READERS: usize = 64;
 /// A piece of a transfer.
 const CHUNK: usize = 128 * 1024;
 /// While a session's queue is full, it is tried again after this time.
@@ -51,16 +54,52 @@ pub(crate) struct Courier {
     messages: Messages,
     blobs: Arc<dyn Blobs>,
     /// Who has a task, and how it is told.
-    carriers: Mutex<HashMap<Key, mpsc::Sender<Letter>>>,
-    transfers: Semaphore,
+    carriers: Mutex<HashMap<Key, Arc<Mailbox>>>,
+    /// Who reads from the store.
+    readers: Semaphore,
+    transfers: Arc<Semaphore>,
 }
 
-/// What a carrier is told.
+/// What a carrier is told. There may be thousands of carriers, so this takes next to no memory while it is empty.
+#[derive(Default)]
+struct Mailbox {
+    letters: Mutex<Vec<Letter>>,
+    notify: Notify,
+}
+
+/// One letter.
 enum Letter {
     /// There may be something new to deliver.
     Look,
     /// The session has said something.
     News(News),
+}
+
+impl Mailbox {
+    /// Puts a letter in. A carrier that has too many asks again by itself.
+    fn put(&self, letter: Letter) {
+        let mut letters = lock(&self.letters);
+        if letters.len() < MAX_LETTERS {
+            letters.push(letter);
+        }
+        drop(letters);
+        self.notify.notify_one();
+    }
+
+    /// The letters that are here, at least one.
+    async fn take(&self) -> Vec<Letter> {
+        loop {
+            let letters = std::mem::take(&mut *lock(&self.letters));
+            if !letters.is_empty() {
+                return letters;
+            }
+            self.notify.notified().await;
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        lock(&self.letters).is_empty()
+    }
 }
 
 /// How a transfer ended.
@@ -73,7 +112,7 @@ enum Outcome {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A panic while this lock is held leaves a map behind that is still true.
+    // A panic while one of these locks is held leaves plain data behind that is still true.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -81,8 +120,8 @@ impl Courier {
     /// Starts the courier; it ends with the relay.
     pub(crate) fn start(shared: Arc<Shared>, messages: Messages, blobs: Arc<dyn Blobs>) -> Arc<Self> {
         let mail = shared.start_courier();
-        let transfers = Semaphore::new(ALL_TRANSFERS);
-        let courier = Arc::new(Self { shared, messages, blobs, carriers: Mutex::default(), transfers });
+        let (readers, transfers) = (Semaphore::new(READERS), Arc::new(Semaphore::new(ALL_TRANSFERS)));
+        let courier = Arc::new(Self { shared, messages, blobs, carriers: Mutex::default(), readers, transfers });
         tokio::spawn(courier.clone().sort(mail));
         courier
     }
@@ -95,8 +134,9 @@ impl Courier {
                 self.look(project, number);
             }
             let carrier = lock(&self.carriers).get(&(project, number)).cloned();
-            // A carrier that has too many letters asks again by itself.
-            let _ = carrier.map(|carrier| carrier.try_send(Letter::News(news)));
+            if let Some(carrier) = carrier {
+                carrier.put(Letter::News(news));
+            }
         }
     }
 
@@ -108,12 +148,10 @@ impl Courier {
         let key = (project, user);
         let mut carriers = lock(&self.carriers);
         if let Some(carrier) = carriers.get(&key) {
-            // Full means that it has been told often enough.
-            let _ = carrier.try_send(Letter::Look);
-            return;
+            return carrier.put(Letter::Look);
         }
-        let (sender, letters) = mpsc::channel(MAX_LETTERS);
-        carriers.insert(key, sender);
+        let letters = Arc::new(Mailbox::default());
+        carriers.insert(key, letters.clone());
         drop(carriers);
         let carrier = Carrier { courier: self.clone(), project, user, name: user.to_string(), letters };
         tokio::spawn(carrier.run());
@@ -132,32 +170,51 @@ struct Carrier {
     user: i64,
     /// The user's id.
     name: String,
-    letters: mpsc::Receiver<Letter>,
+    letters: Arc<Mailbox>,
 }
 
 /// What a carrier has under way.
 #[derive(Default)]
 struct Load {
-    /// Messages that the session has been sent, by their id to it.
-    sent: HashMap<TaskId, Stored>,
-    /// Letters to transfers that run.
+    /// Messages that the session has been sent: their number in the store, by their id to the user.
+    sent: HashMap<TaskId, i64>,
+    /// Files whose messages have been sent and that wait for their turn.
+    files: VecDeque<Parcel>,
+    /// Files that are on their way.
     transfer_by_task: HashMap<TaskId, mpsc::Sender<News>>,
     transfers: JoinSet<(TaskId, Outcome)>,
     /// Everything up to this message has been looked at.
     seen: i64,
     /// Something is to be tried again.
     again: bool,
+    /// The session's queue was full.
+    full: bool,
+}
+
+impl Load {
+    /// Whether a file has not been delivered.
+    fn has_file(&self, task: TaskId) -> bool {
+        self.transfer_by_task.contains_key(&task) || self.files.iter().any(|file| file.task == task)
+    }
+}
+
+/// A file that is to be delivered.
+struct Parcel {
+    task: TaskId,
+    blob: String,
+    from: i64,
+    name: String,
 }
 
 impl Carrier {
-    async fn run(mut self) {
+    async fn run(self) {
         let mut load = Load::default();
         loop {
             if let Err(error) = self.send_more(&mut load).await {
                 warn!(user = self.user, %error, "messages cannot be delivered for now");
                 load.again = true;
             }
-            if load.sent.is_empty() && load.transfers.is_empty() && !load.again && self.retire() {
+            if load.sent.is_empty() && load.transfers.is_empty() && !load.again && !load.full && self.retire() {
                 return;
             }
             if !self.courier.is_there(self.project, self.user) {
@@ -166,17 +223,23 @@ impl Carrier {
                 // Somebody may have come back just before the carrier was taken off the list.
                 return self.courier.look(self.project, self.user);
             }
+            let room = !load.files.is_empty() && load.transfer_by_task.len() < TRANSFERS;
             tokio::select! {
-                letter = self.letters.recv() => match letter {
-                    Some(letter) => self.take(letter, &mut load).await,
-                    None => return,
-                },
+                letters = self.letters.take() => {
+                    for letter in letters {
+                        self.take(letter, &mut load).await;
+                    }
+                }
                 Some(done) = load.transfers.join_next() => {
                     if let Ok((task, outcome)) = done {
                         self.transferred(task, outcome, &mut load).await;
                     }
                 }
-                () = sleep(RETRY) => {
+                Ok(permit) = self.courier.transfers.clone().acquire_owned(), if room => {
+                    self.start_transfer(permit, &mut load);
+                }
+                () = sleep(FULL_PAUSE), if load.full => load.full = false,
+                () = sleep(RETRY), if !load.full => {
                     load.again = false;
                     self.start_over(&mut load);
                 }
@@ -185,7 +248,7 @@ impl Carrier {
     }
 
     /// Takes the carrier off the list if nobody has written to it meanwhile.
-    fn retire(&mut self) -> bool {
+    fn retire(&self) -> bool {
         let mut carriers = lock(&self.courier.carriers);
         if !self.letters.is_empty() {
             return false;
@@ -194,10 +257,12 @@ impl Carrier {
         true
     }
 
-    /// What is unanswered is sent again, but for transfers that run.
+    /// What is unanswered is sent again, but for files that are on their way or wait for that.
     fn start_over(&self, load: &mut Load) {
         load.seen = 0;
-        load.sent.retain(|task, _| load.transfer_by_task.contains_key(task));
+        let mut sent = std::mem::take(&mut load.sent);
+        sent.retain(|task, _| load.has_file(*task));
+        load.sent = sent;
     }
 
     async fn take(&self, letter: Letter, load: &mut Load) {
@@ -211,10 +276,10 @@ impl Carrier {
             }
             Letter::News(News::Got(task)) => {
                 // A file is there when its transfer has ended, not when the message has been handled.
-                if !load.transfer_by_task.contains_key(&task)
+                if !load.has_file(task)
                     && let Some(message) = load.sent.remove(&task)
                 {
-                    self.settled(&message, load).await;
+                    self.settled(message, load).await;
                 }
             }
             Letter::News(news) => {
@@ -233,30 +298,26 @@ impl Carrier {
     /// Sends what waits, as long as there is room.
     async fn send_more(&self, load: &mut Load) -> Result<(), StoreError> {
         let room = WINDOW.saturating_sub(u32::try_from(load.sent.len()).unwrap_or(WINDOW));
-        if room == 0 || load.transfer_by_task.len() >= TRANSFERS {
-            return Ok(());
-        }
+        // Nobody closes this semaphore.
+        let (Ok(_turn), true) = (self.courier.readers.acquire().await, room > 0) else { return Ok(()) };
         let waiting = self.courier.messages.waiting(self.project, self.user, CR, load.seen, room).await?;
         for message in waiting {
             let task = message.task(self.user);
-            if load.sent.contains_key(&task) {
-                load.seen = message.id;
-                continue;
-            }
-            if load.transfer_by_task.len() >= TRANSFERS || !self.post(&message, task).await {
-                return Ok(());
+            if let Entry::Vacant(place) = load.sent.entry(task) {
+                if !self.post(&message, task) {
+                    load.full = true;
+                    return Ok(());
+                }
+                place.insert(message.id);
+                load.files.extend(parcel(&message, task));
             }
             load.seen = message.id;
-            if let Some(blob) = message.draft.blob.clone() {
-                self.start_transfer(&message, task, blob, load);
-            }
-            load.sent.insert(task, message);
         }
         Ok(())
     }
 
-    /// Sends one message; false when the session has gone.
-    async fn post(&self, message: &Stored, task: TaskId) -> bool {
+    /// Sends one message; false when the session has gone or its queue is full.
+    fn post(&self, message: &Stored, task: TaskId) -> bool {
         let draft = &message.draft;
         let place = if draft.kind == Kind::User { 0 } else { draft.place };
         let message = msg::Rtm {
@@ -270,18 +331,11 @@ impl Carrier {
             attrs: draft.attrs.clone(),
             data: draft.body.clone(),
         };
-        let shared = &self.courier.shared;
-        while !shared.with(None, |core, now| core.post(self.project, &self.name, &message, now)) {
-            if !self.courier.is_there(self.project, self.user) {
-                return false;
-            }
-            sleep(FULL_PAUSE).await;
-        }
-        true
+        self.courier.shared.with(None, |core, now| core.post(self.project, &self.name, &message, now))
     }
 
-    async fn settled(&self, message: &Stored, load: &mut Load) {
-        let delivered = self.courier.messages.delivered(self.project, self.user, message.id, CR);
+    async fn settled(&self, message: i64, load: &mut Load) {
+        let delivered = self.courier.messages.delivered(self.project, self.user, message, CR);
         if let Err(error) = delivered.await {
             // It is delivered again later, and the session knows it by its id.
             warn!(user = self.user, %error, "a delivery cannot be noted");
@@ -291,30 +345,35 @@ impl Carrier {
 
     // ---- files --------------------------------------------------------------------------------------------
 
-    fn start_transfer(&self, message: &Stored, task: TaskId, blob: String, load: &mut Load) {
+    fn start_transfer(&self, permit: OwnedSemaphorePermit, load: &mut Load) {
+        let Some(Parcel { task, blob, from, name }) = load.files.pop_front() else { return };
         let (sender, letters) = mpsc::channel(MAX_LETTERS);
         load.transfer_by_task.insert(task, sender);
-        let name = Attrs::parse(&message.draft.attrs).map(|attrs| attrs.filename()).filter(|name| !name.is_empty());
-        let transfer = Transfer {
-            courier: self.courier.clone(),
-            project: self.project,
-            to: self.name.clone(),
-            from: message.draft.from.to_string(),
-            task,
-            name: name.unwrap_or_else(|| "file".to_owned()),
-            letters,
-        };
-        load.transfers.spawn(async move { (task, transfer.run(&blob).await) });
+        let (courier, to) = (self.courier.clone(), self.name.clone());
+        let transfer = Transfer { courier, project: self.project, to, from: from.to_string(), task, name, letters };
+        load.transfers.spawn(async move {
+            let outcome = transfer.run(&blob).await;
+            drop(permit);
+            (task, outcome)
+        });
     }
 
     async fn transferred(&self, task: TaskId, outcome: Outcome, load: &mut Load) {
         load.transfer_by_task.remove(&task);
         let Some(message) = load.sent.remove(&task) else { return };
         match outcome {
-            Outcome::Settled => self.settled(&message, load).await,
+            Outcome::Settled => self.settled(message, load).await,
             Outcome::Later => load.again = true,
         }
     }
+}
+
+/// The file that a message brings, if it brings one.
+fn parcel(message: &Stored, task: TaskId) -> Option<Parcel> {
+    let draft = &message.draft;
+    let blob = draft.blob.clone()?;
+    let name = Attrs::parse(&draft.attrs).map(|attrs| attrs.filename()).filter(|name| !name.is_empty());
+    Some(Parcel { task, blob, from: draft.from, name: name.unwrap_or_else(|| "file".to_owned()) })
 }
 
 /// One file on its way to one user.
@@ -343,9 +402,7 @@ impl Transfer {
             Ok(found) => found,
             Err(outcome) => return outcome,
         };
-        let courier = self.courier.clone();
-        let Ok(_permit) = courier.transfers.acquire().await else { return Outcome::Later };
-        let mut content = match courier.blobs.open(blob.id.clone()).await {
+        let mut content = match self.courier.blobs.open(blob.id.clone()).await {
             Ok(content) => Some(content),
             Err(error) => {
                 warn!(user = self.to, %error, "a stored file cannot be read");
