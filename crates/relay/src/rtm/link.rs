@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, trace, warn};
 
 use super::Refusal;
-use super::files::Upload;
+use super::files::{CHUNK_METHODS, Upload};
 use super::gate::Gate;
 use super::hub::LinkId;
 use super::methods;
@@ -338,6 +338,9 @@ impl Link {
         self.client.out.room().await;
         if FILE_METHODS.contains(&quest.method()) {
             return self.answer_file(self.gate.files.whole(quest).await);
+        }
+        if CHUNK_METHODS.contains(&quest.method()) {
+            return self.answer_file(self.gate.files.chunk(quest).await);
         }
         match methods::serve(&self.gate, &self.client, quest).await {
             Ok(fields) if quest.kind == Kind::Quest => self.client.out.frame(&answer(quest, fields)),
