@@ -137,14 +137,17 @@ impl EventQueue {
     }
 
     fn one_handled(&self) {
-        if self.waiting.fetch_sub(1, Ordering::SeqCst) == 1
-            && let Some(signal) = &self.signal
-        {
-            signal.lower();
-            // Something may have come between the count and the descriptor.
-            if self.waiting.load(Ordering::SeqCst) > 0 {
-                signal.raise();
-            }
+        if self.waiting.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.lower();
+        }
+    }
+
+    fn lower(&self) {
+        let Some(signal) = &self.signal else { return };
+        signal.lower();
+        // Something may have come between the count and the descriptor.
+        if self.waiting.load(Ordering::SeqCst) > 0 {
+            signal.raise();
         }
     }
 
@@ -163,6 +166,10 @@ impl EventQueue {
             };
             taken.extend(first.ok());
             taken.extend(self.receiver.try_iter());
+            if taken.is_empty() {
+                // Whoever put something in may have raised the descriptor only after it was handled.
+                self.lower();
+            }
         }
         // What comes while these are handled waits for the next call, so that a flood cannot keep a thread for ever.
         let mut left = taken.len();
@@ -311,4 +318,27 @@ pub fn is_terminal(event: &Event) -> bool {
             | Event::UserStatusRslt { .. }
             | Event::StatusPushRslt { .. }
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether the descriptor of a queue is up, as the system sees it.
+    fn is_up(queue: &EventQueue) -> bool {
+        let descriptor = queue.descriptor().unwrap();
+        let facts = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).unwrap();
+        let count = facts.lines().find_map(|line| line.strip_prefix("eventfd-count:")).unwrap();
+        count.trim() != "0"
+    }
+
+    #[test]
+    fn regression_a_descriptor_that_was_raised_late_does_not_stay_up() {
+        let queue = EventQueue::new(true).unwrap();
+        // As a thread does that is held up between putting something in and saying so.
+        queue.signal.as_ref().unwrap().raise();
+        assert!(is_up(&queue));
+        assert_eq!(queue.poll(Some(Duration::ZERO)), Ok(0));
+        assert!(!is_up(&queue), "an event loop would spin");
+    }
 }

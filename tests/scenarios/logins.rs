@@ -85,6 +85,8 @@ fn regression_the_log_tells_of_logins_lost_links_and_ends_and_of_no_secret() {
     let line = lines.next();
     assert!(line.starts_with("2 \"diarist\" has lost the link to the relay at server 2 of 2 ("), "{line}");
     lines.next_is(&format!("3 \"diarist\" has its link back at server 2 of 2: epoch {number} goes on"));
+    let task = diarist.send_cmd("diarist", b"a secret of the content's");
+    assert_eq!(diarist.result(task), code::NOERR);
     assert_eq!(diarist.logout(), code::NOERR);
     lines.next_is("3 \"diarist\" logs out");
     lines.next_is("3 \"diarist\" is logged out");
@@ -93,9 +95,20 @@ fn regression_the_log_tells_of_logins_lost_links_and_ends_and_of_no_secret() {
     assert_eq!(diarist.login(info), code::ANCTPSWD_ERR);
     lines.next_is("2 the login of \"diarist\" has failed with 7");
     client::set_log(0, 0, None).unwrap();
+    let told = |line: String| lines.seen.borrow().contains(&line);
+    assert!(told(format!("4 command {task} of 25 bytes to \"diarist\"")));
+    assert!(told(format!("4 command {task} of 25 bytes has come from \"diarist\"")));
+    assert!(told(format!("4 command {task} has ended with 0")));
+    let message = |line: &String| line.starts_with("5 \"diarist\" reads OneWay \"crcmd\"");
+    assert!(lines.seen.borrow().iter().any(message), "each message on the wire is a line at TRACE");
     // "eyJ" begins every token.
     for line in lines.seen.borrow().iter() {
-        assert!(![world.relay.secret(), "a wrong secret", "eyJ"].iter().any(|text| line.contains(text)), "{line}");
+        assert!(
+            ![world.relay.secret(), "a wrong secret", "a secret of the content's", "eyJ"]
+                .iter()
+                .any(|text| line.contains(text)),
+            "{line}"
+        );
     }
 }
 

@@ -282,6 +282,8 @@ bodies! {
     Bulk = "crbulk" {
         /// From [`LoginAnswer`] or [`BulkAnswer`].
         ticket: [u8; 16] = "ticket",
+        /// Frames may have been lost with the connection before, although the relay has seen it closed in order.
+        lost: Option<bool> = "lost",
     }
     /// Answers [`Bulk`].
     BulkAnswer {

@@ -99,6 +99,7 @@ impl OutQueue {
         let size = (self.open.len() - body + tail_len) as u32;
         self.open[start + HEADER_LEN - 4..start + HEADER_LEN].copy_from_slice(&size.to_le_bytes());
         self.len += self.open.len() - start + tail_len;
+        log::trace!("writes {method:?} of {size} bytes");
         if let Some(tail) = tail {
             self.ready.push_back(self.open.split().freeze());
             self.ready.push_back(tail);

@@ -322,7 +322,7 @@ fn shapes() -> Vec<Shape> {
             "crlogin's answer",
             &[("e", U(64)), ("res", Bool), ("ticket", ID), ("exp", U(64)), ("hb", U(32)), ("maxfile", U(64))],
         ),
-        shape::<Bulk>("crbulk", &[("ticket", ID)]),
+        shape::<Bulk>("crbulk", &[("ticket", ID), ("lost?", Bool)]),
         shape::<BulkAnswer>("crbulk's answer", &[("ticket", ID)]),
         shape::<NewTicket>("crticket", &[]),
         shape::<UpdateToken>("crtoken", &[("token", Str)]),

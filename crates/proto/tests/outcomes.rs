@@ -9,8 +9,8 @@ use crvideo_proto::code;
 use crvideo_proto::frame::{Frame, FrameReader, Kind as FrameKind, SESSION_LIMIT};
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{
-    Address, Body, Bye, Command, CommandAck, Done, Find, FindAnswer, HelloAnswer, LoginAnswer, Message, Offer, Peer,
-    PeerState,
+    Address, Body, Bulk, BulkAnswer, Bye, CloseBulk, Command, CommandAck, Done, Empty, Find, FindAnswer, HelloAnswer,
+    LoginAnswer, Message, NewTicket, Offer, Peer, PeerState, Ping, Wake,
 };
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
@@ -75,24 +75,53 @@ impl Alice {
 
     /// What the session writes now, all of which is handed to the socket.
     fn written(&mut self) -> Vec<Frame> {
+        self.written_on(Conn::Command)
+    }
+
+    fn written_on(&mut self, conn: Conn) -> Vec<Frame> {
         let mut reader = FrameReader::new(SESSION_LIMIT);
-        while !self.session.out(Conn::Command).is_empty() {
-            reader.feed(&self.session.out(Conn::Command).take());
-            self.session.written(Conn::Command, self.now);
+        while !self.session.out(conn).is_empty() {
+            reader.feed(&self.session.out(conn).take());
+            self.session.written(conn, self.now);
         }
         std::iter::from_fn(|| reader.next_frame().unwrap()).collect()
     }
 
-    fn reads(&mut self, mut out: OutQueue) {
-        self.session.reader(Conn::Command).feed(&out.take());
-        self.session.received(Conn::Command, self.now);
+    fn reads(&mut self, out: OutQueue) {
+        self.reads_on(Conn::Command, out);
+    }
+
+    fn reads_on(&mut self, conn: Conn, mut out: OutQueue) {
+        self.session.reader(conn).feed(&out.take());
+        self.session.received(conn, self.now);
     }
 
     fn answer(&mut self, quest: &Frame, body: &impl Body) {
+        self.answer_on(Conn::Command, quest, body);
+    }
+
+    fn answer_on(&mut self, conn: Conn, quest: &Frame, body: &impl Body) {
         assert_eq!(quest.kind, FrameKind::Quest);
         let mut out = OutQueue::default();
         out.answer(quest.seq, body);
-        self.reads(out);
+        self.reads_on(conn, out);
+    }
+
+    /// Whether the session wants its bulk connection now.
+    fn wants_bulk(&mut self) -> bool {
+        let outputs: Vec<_> = std::iter::from_fn(|| self.session.poll_output()).collect();
+        outputs.iter().any(|output| matches!(output, Output::Connect { conn: Conn::Bulk, .. }))
+    }
+
+    /// The bulk connection is there and the relay greets it: how the session wants to attach it.
+    fn bulk_quest(&mut self) -> (Frame, Bulk) {
+        assert!(self.wants_bulk());
+        self.session.connected(Conn::Bulk, self.now);
+        let hello = self.written_on(Conn::Bulk);
+        self.answer_on(Conn::Bulk, &hello[0], &HelloAnswer { version: 1, features: 0, agent: "test".to_owned() });
+        let quest = self.written_on(Conn::Bulk).remove(0);
+        let bulk = Bulk::read(&quest.payload).unwrap();
+        (quest, bulk)
     }
 
     fn told<M: Message>(&mut self, message: &M) {
@@ -183,7 +212,7 @@ fn regression_a_late_command_that_still_waits_for_the_socket_may_arrive() {
     alice.finds_bob(BOB, PeerState::On);
     // The socket takes nothing, and the relay's pings go on.
     alice.pass(TIMEOUT / 2);
-    alice.told(&crvideo_proto::message::Ping {});
+    alice.told(&Ping {});
     alice.pass(TIMEOUT / 2);
     assert_eq!(alice.outcome(task), Some(code::SEND_OUTCOME_UNKNOWN));
     assert_eq!(Alice::commands(&alice.written()).len(), 1, "it is still sent");
@@ -256,6 +285,24 @@ fn regression_a_sender_that_comes_back_is_remembered() {
 }
 
 #[test]
+fn regression_a_senders_earlier_epoch_that_a_restarted_relay_lets_live_is_heard_and_nothing_is_taken_twice() {
+    let mut alice = Alice::logged_in();
+    let from = |alice: &mut Alice, epoch, position| {
+        let (task, data) = (TaskId::from_bytes([9; 16]), Bytes::from(vec![0; 10]));
+        alice.hear_bob(epoch, &Command { position, base: 0, settled: 0, task, chosen: false, data });
+        let acks = alice.written();
+        let ack = acks.iter().rfind(|frame| frame.method() == CommandAck::METHOD).expect("an acknowledgement");
+        (alice.received(), CommandAck::read(&ack.payload).unwrap().position)
+    };
+    assert_eq!(from(&mut alice, BOB, 0), (1, 266));
+    assert_eq!(from(&mut alice, LATER, 0), (2, 266));
+    assert_eq!(from(&mut alice, BOB, 0), (2, 266), "it has been taken before");
+    assert_eq!(from(&mut alice, BOB, 266), (3, 532));
+    assert_eq!(from(&mut alice, LATER, 0), (3, 266), "so has this");
+    assert_eq!(from(&mut alice, BOB + 1, 0), (4, 266), "nothing has come from this one");
+}
+
+#[test]
 fn regression_a_transfer_that_has_ended_with_its_sender_stays_ended() {
     let mut alice = Alice::logged_in();
     alice.session.set_wants(true, false);
@@ -270,6 +317,44 @@ fn regression_a_transfer_that_has_ended_with_its_sender_stays_ended() {
     let of = |wanted: fn(&Event) -> bool| alice.events.iter().filter(|event| wanted(event)).count();
     assert_eq!(of(|event| matches!(event, Event::Offer { .. })), 1);
     assert_eq!(of(|event| matches!(event, Event::TransferEnded { .. })), 1);
+}
+
+#[test]
+fn regression_a_newer_incarnation_of_a_sender_may_offer_what_the_older_one_had_begun() {
+    let task = TaskId::from_bytes([8; 16]);
+    let offer = Offer { task, kind: 2, name: String::new(), size: 1_000_000, repeated: false };
+    for asking in [true, false] {
+        let mut alice = Alice::logged_in();
+        alice.session.set_wants(asking, false);
+        let look = |alice: &mut Alice| {
+            let mut seen = Vec::new();
+            while let Some(output) = alice.session.poll_output() {
+                match output {
+                    Output::Event(Event::Offer { .. }) => seen.push("offer"),
+                    Output::Event(Event::TransferEnded { .. }) => seen.push("end"),
+                    Output::OpenSink { .. } => seen.push("open"),
+                    Output::AbortSink { id } => {
+                        seen.push("abort");
+                        // Its offer is repeated, and an older one arrives late, while the sink is being removed.
+                        alice.hear_bob(LATER, &Offer { repeated: true, ..offer.clone() });
+                        alice.hear_bob(BOB, &offer);
+                        alice.session.sink_aborted(id, alice.now);
+                    }
+                    _ => {}
+                }
+            }
+            seen
+        };
+        alice.hear_bob(BOB, &offer);
+        assert_eq!(look(&mut alice), [if asking { "offer" } else { "open" }]);
+        // Another connection brings the news that the older one has gone: it may be late.
+        alice.hear_bob(LATER, &offer);
+        let expected: &[_] = if asking { &["end", "offer"] } else { &["abort", "open"] };
+        assert_eq!(look(&mut alice), expected);
+        alice.news("bob", BOB, PeerState::Gone, 3);
+        alice.hear_bob(BOB, &offer);
+        assert!(look(&mut alice).is_empty(), "the newer one's transfer goes on");
+    }
 }
 
 #[test]
@@ -490,6 +575,51 @@ fn positions_at_the_end_of_numbers_harm_nobody() {
         alice.command_from_bob(u64::MAX - 1, 0, 10);
         assert!(alice.session.is_logged_in());
     }
+}
+
+#[test]
+fn regression_a_bulk_connection_that_is_given_up_while_it_closes_is_followed_by_one_that_says_so() {
+    for answered in [true, false] {
+        let mut alice = Alice::logged_in();
+        alice.told(&Wake {});
+        let (quest, bulk) = alice.bulk_quest();
+        assert_eq!(bulk.lost, None);
+        alice.answer_on(Conn::Bulk, &quest, &BulkAnswer { ticket: [3; 16] });
+        // Nothing needs it, so it is closed.
+        while alice.session.deadline().unwrap() <= Duration::from_secs(30) {
+            alice.told(&Ping {});
+            alice.now.mono = alice.session.deadline().unwrap();
+            alice.session.timeout(alice.now);
+        }
+        let close = alice.written_on(Conn::Bulk).remove(0);
+        assert_eq!(close.method(), CloseBulk::METHOD);
+        if answered {
+            alice.answer_on(Conn::Bulk, &close, &Empty {});
+        }
+        alice.session.closed(Conn::Bulk, code::FORCEDCLOSECONNECTION, alice.now);
+        alice.pass(Duration::from_secs(1));
+        if answered {
+            assert!(!alice.wants_bulk());
+        } else {
+            let (quest, bulk) = alice.bulk_quest();
+            assert_eq!(bulk, Bulk { ticket: [3; 16], lost: Some(true) });
+            alice.answer_on(Conn::Bulk, &quest, &BulkAnswer { ticket: [4; 16] });
+        }
+    }
+}
+
+#[test]
+fn regression_a_bulk_connection_that_the_relay_wakes_is_opened_although_the_ticket_was_lost() {
+    let mut alice = Alice::logged_in();
+    alice.told(&Wake {});
+    // The connection breaks before the answer, and the ticket is used up.
+    alice.bulk_quest();
+    alice.session.closed(Conn::Bulk, code::FORCEDCLOSECONNECTION, alice.now);
+    alice.pass(Duration::from_secs(1));
+    assert!(!alice.wants_bulk());
+    let ask = alice.written().into_iter().find(|frame| frame.method() == NewTicket::METHOD).expect("a crticket");
+    alice.answer(&ask, &BulkAnswer { ticket: [5; 16] });
+    assert_eq!(alice.bulk_quest().1.ticket, [5; 16]);
 }
 
 #[test]

@@ -101,9 +101,9 @@ impl Random for TaskId {
     }
 }
 
-impl Random for Option<String> {
+impl<T: Random + Clone + 'static> Random for Option<T> {
     fn strategy() -> BoxedStrategy<Self> {
-        prop_oneof![Just(None), String::strategy().prop_map(Some)].boxed()
+        prop_oneof![Just(None), T::strategy().prop_map(Some)].boxed()
     }
 }
 
@@ -150,7 +150,7 @@ random! {
     HelloAnswer { version, features, agent }
     Login { project, user, token, session, epoch }
     LoginAnswer { epoch, resumed, ticket, expires_ms, heartbeat_ms, max_file }
-    Bulk { ticket }
+    Bulk { ticket, lost }
     BulkAnswer { ticket }
     NewTicket {}
     UpdateToken { token }

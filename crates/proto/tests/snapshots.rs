@@ -227,7 +227,7 @@ fn crlogin_of_a_negative_project_that_resumes() {
 fn crbulk_and_its_answer() {
     quest(
         1,
-        Bulk { ticket: TICKET },
+        Bulk { ticket: TICKET, lost: None },
         r"
         46504e4e 01 80 01 06                       ; FPNN, version 1, msgpack, quest, method of 6 bytes
         1a000000                                   ; 26 bytes of payload
@@ -235,6 +235,19 @@ fn crbulk_and_its_answer() {
         637262756c6b                               ; 'crbulk'
         81                                         ; a map of one pair
           a6 7469636b6574 c4 10 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf ; ticket: 16 bytes
+    ",
+    );
+    quest(
+        1,
+        Bulk { ticket: TICKET, lost: Some(true) },
+        r"
+        46504e4e 01 80 01 06                       ; FPNN, version 1, msgpack, quest, method of 6 bytes
+        20000000                                   ; 32 bytes of payload
+        01000000                                   ; sequence number 1
+        637262756c6b                               ; 'crbulk'
+        82                                         ; a map of two pairs
+          a6 7469636b6574 c4 10 a0a1a2a3a4a5a6a7a8a9aaabacadaeaf ; ticket: 16 bytes
+          a4 6c6f7374 c3                           ; lost: true
     ",
     );
     answer(

@@ -1,12 +1,15 @@
 //! The program `crvideo-relay`.
 #![forbid(unsafe_code)]
 
+mod log;
+
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
 use crvideo_relay::args::Args;
 use crvideo_relay::{Config, Relay, StartError};
+use log::Log;
 use tracing::info;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -31,7 +34,14 @@ fn main() -> ExitCode {
 
 fn run(config: Config, level: LevelFilter, dev: bool) -> Result<(), StartError> {
     let color = io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).with_ansi(color).init();
+    let log = Log::start().map_err(StartError::System)?;
+    tracing_subscriber::fmt().with_max_level(level).with_writer(log.clone()).with_ansi(color).init();
+    let done = serve(config, dev);
+    log.finish();
+    done
+}
+
+fn serve(config: Config, dev: bool) -> Result<(), StartError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::System)?;
     runtime.block_on(async {
         // Signals that come while the relay starts must stop it too.

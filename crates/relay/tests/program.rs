@@ -1,9 +1,12 @@
 //! The program `crvideo-relay`: what it prints, how it fails, how it stops.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+
+use crvideo_proto::message::Hello;
+use crvideo_proto::out::OutQueue;
 
 fn relay(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crvideo-relay"));
@@ -140,6 +143,30 @@ fn a_data_directory_that_cannot_be_used_is_one_sentence() {
     assert!(error.contains("the data directory \"/dev/null/x\" cannot be used"), "{error}");
 }
 
+/// Whether a relay at this address answers a hello.
+fn greets(address: &str) -> bool {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(9))).unwrap();
+    let mut out = OutQueue::default();
+    out.quest(1, &Hello { lowest: 1, highest: 1, features: 0, agent: "x".repeat(1_000) });
+    stream.write_all(&out.take()).unwrap();
+    stream.read(&mut [0; 1]).is_ok_and(|count| count == 1)
+}
+
+#[test]
+fn regression_a_log_that_nobody_reads_stops_nothing() {
+    for reader_is_gone in [true, false] {
+        let (mut running, line) = Running::start(relay(&["--dev", "--log", "debug"]));
+        if reader_is_gone {
+            running.0.stderr = None;
+        }
+        // Each says more than a thousand bytes in the log, so that a pipe which is not read is full.
+        for round in 0..200 {
+            assert!(greets(value(&line, "listen")), "round {round}, reader is gone: {reader_is_gone}");
+        }
+    }
+}
+
 #[test]
 fn help_teaches_by_example() {
     let help = relay(&["--help"]).output().unwrap();
@@ -165,7 +192,7 @@ fn it_goes_on_accepting_after_it_has_run_out_of_descriptors() {
     drop(crowd);
     let mut stranger = TcpStream::connect(address).unwrap();
     stranger.set_read_timeout(Some(std::time::Duration::from_secs(9))).unwrap();
-    std::io::Write::write_all(&mut stranger, b"GET / HTTP/1.1\r\n").unwrap();
+    stranger.write_all(b"GET / HTTP/1.1\r\n").unwrap();
     let closed = stranger.read(&mut [0; 1]);
     assert!(!matches!(&closed, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock), "not accepted any more");
     running.signal("TERM");

@@ -132,7 +132,7 @@ impl Client {
 
     fn bulk(&mut self, relay: &BlockingRelay) -> Link {
         let mut link = Link::greeted(relay.address());
-        let answer: msg::BulkAnswer = link.ask(&msg::Bulk { ticket: self.ticket }).unwrap();
+        let answer: msg::BulkAnswer = link.ask(&msg::Bulk { ticket: self.ticket, lost: None }).unwrap();
         self.ticket = answer.ticket;
         link
     }

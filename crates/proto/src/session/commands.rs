@@ -1,5 +1,6 @@
 //! Commands, both ways: one byte sequence for each pair of epochs, as `docs/wire.md` section 4.1 says.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ const SMALL_WINDOW: u64 = INITIAL_COMMAND_LIMIT;
 const LARGEST_CHARGE: u64 = MAX_COMMAND as u64 + COMMAND_OVERHEAD;
 /// Sources that are remembered after their epoch has ended.
 const MAX_GONE: usize = 1_024;
+/// Sources that are remembered beside another epoch of the same user.
+const MAX_ASIDE: usize = 1_024;
 /// Refused stretches of one source's sequence that are remembered.
 const MAX_REFUSED: usize = 1_024;
 
@@ -57,6 +60,36 @@ impl Outgoing {
     /// Whether the target may have seen it or may still see it: the queue goes on.
     fn may_arrive(&self) -> bool {
         self.handed || self.start.is_some()
+    }
+}
+
+/// Sources of which another epoch of the same user has taken the place. It is the relay that says which of a user's
+/// epochs is live, and one that has restarted may go back to an earlier one.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    source_by_epoch: BTreeMap<(u64, Arc<str>), Source>,
+    /// The highest epoch of a source that has been forgotten: what an earlier one repeats may have been taken already.
+    forgotten: u64,
+}
+
+impl Aside {
+    fn put(&mut self, user: Arc<str>, source: Source) {
+        self.source_by_epoch.insert((source.epoch, user), source);
+        if self.source_by_epoch.len() > MAX_ASIDE
+            && let Some(((epoch, _), _)) = self.source_by_epoch.pop_first()
+        {
+            self.forgot(epoch);
+        }
+    }
+
+    fn forgot(&mut self, epoch: u64) {
+        self.forgotten = self.forgotten.max(epoch);
+    }
+
+    /// The source of an epoch that is live again or new; `None` where too little is known of it.
+    fn take(&mut self, user: &Arc<str>, epoch: u64) -> Option<Source> {
+        let known = self.source_by_epoch.remove(&(epoch, user.clone()));
+        known.or_else(|| (epoch > self.forgotten).then(|| Source::new(epoch)))
     }
 }
 
@@ -123,6 +156,7 @@ impl Session {
     pub fn send_command(&mut self, call: CommandCall, now: Now) {
         let CommandCall { target, task, chosen, data, timeout, cookie } = call;
         let size = data.len();
+        log::debug!("command {task} of {size} bytes to {target:?}");
         let outcome = match self.sent_outcomes.get(&task).filter(|_| chosen) {
             _ if self.mode != Mode::Kept => Some(code::NOT_LOGIN),
             outcome => outcome,
@@ -355,12 +389,12 @@ impl Session {
         let name: Arc<str> = command.from.into();
         let (epoch, message) = (command.epoch, command.message);
         let source = self.source_by_user.entry(name.clone()).or_insert_with(|| Source::new(epoch));
-        if source.epoch > epoch {
-            return;
-        }
-        if source.epoch < epoch {
-            // A newer incarnation of the sender.
-            *source = Source::new(epoch);
+        if source.epoch != epoch {
+            let Some(other) = self.sources_aside.take(&name, epoch) else {
+                log::debug!("dropped a command from an epoch of {name:?} that is forgotten");
+                return;
+            };
+            self.sources_aside.put(name.clone(), std::mem::replace(source, other));
         }
         let Some(end) = message.position.checked_add(message.data.len() as u64 + COMMAND_OVERHEAD) else { return };
         source.gone = false;
@@ -423,7 +457,12 @@ impl Session {
     /// The application has handled a source's commands up to `delivered` bytes in all.
     pub(super) fn commands_handled(&mut self, name: &Arc<str>, epoch: u64, delivered: u64) {
         let window = self.command_window();
-        let Some(source) = self.source_by_user.get_mut(name).filter(|source| source.epoch == epoch) else { return };
+        let Some(source) = self.source_by_user.get_mut(name).filter(|source| source.epoch == epoch) else {
+            if let Some(aside) = self.sources_aside.source_by_epoch.get_mut(&(epoch, name.clone())) {
+                aside.handled = aside.handled.max(delivered.min(aside.delivered));
+            }
+            return;
+        };
         // A receipt can be of an earlier epoch of ours, and so of more than has come in this one.
         source.handled = source.handled.max(delivered.min(source.delivered));
         if source.gone {
@@ -460,6 +499,7 @@ impl Session {
     /// Our own epoch has ended: what comes is for another incarnation.
     pub(super) fn forget_sources(&mut self) {
         self.source_by_user.clear();
+        self.sources_aside = Aside::default();
         self.gone_sources.clear();
         self.acks.clear();
     }
@@ -475,8 +515,9 @@ impl Session {
         if self.gone_sources.len() > MAX_GONE
             && let Some(oldest) = self.gone_sources.pop_front()
             && self.source_by_user.get(&oldest).is_some_and(|source| source.gone)
+            && let Some(source) = self.source_by_user.remove(&oldest)
         {
-            self.source_by_user.remove(&oldest);
+            self.sources_aside.forgot(source.epoch);
         }
         self.receivings_of_gone(user, epoch);
     }

@@ -146,6 +146,9 @@ pub(super) struct Terms {
     pub notice_at: Option<Duration>,
     pub failures: u32,
     pub bulk_failures: u32,
+    /// The last bulk connection was given up in the middle of its closing: what was on its way may be lost, and the
+    /// relay may believe that it has arrived.
+    pub bulk_torn: bool,
 }
 
 impl Session {
@@ -514,6 +517,7 @@ impl Session {
     // ---- frames -------------------------------------------------------------------------------------------
 
     fn frame(&mut self, conn: Conn, frame: &Frame, now: Now) -> Result<(), PackError> {
+        log::trace!("{:?} reads {:?} {:?} of {} bytes", self.user(), frame.kind, frame.method(), frame.payload.len());
         match frame.kind {
             FrameKind::Answer => self.answer(conn, frame, now),
             FrameKind::Quest => {
@@ -577,7 +581,12 @@ impl Session {
             },
             Pending::Ticket => {
                 self.terms.ticket = read_answer::<BulkAnswer>(frame)?.ok().map(|answer| answer.ticket);
-                self.drive_bulk(now);
+                // Whatever it was asked for still waits for the connection, on this side or at the relay.
+                if self.bulk == Bulk::Closed && self.terms.ticket.is_some() {
+                    self.connect_bulk(now);
+                } else if self.bulk == Bulk::Closed {
+                    self.bulk_later(now);
+                }
             }
             Pending::Token => match read_answer::<TokenAnswer>(frame)? {
                 Ok(answer) => self.token_lasts(answer.expires_ms, now),
@@ -630,7 +639,8 @@ impl Session {
                 let Some(ticket) = self.terms.ticket.take() else {
                     return self.break_off(Conn::Bulk, code::INNER_ERR, now);
                 };
-                self.bulk_wire.quest(&BulkQuest { ticket }, Pending::Attach);
+                let lost = self.terms.bulk_torn.then_some(true);
+                self.bulk_wire.quest(&BulkQuest { ticket, lost }, Pending::Attach);
                 self.bulk = Bulk::Attaching { until };
             }
             _ => {}
@@ -741,26 +751,35 @@ impl Session {
         let Bulk::Attaching { .. } = self.bulk else { return };
         self.terms.ticket = Some(answer.ticket);
         self.terms.bulk_failures = 0;
+        self.terms.bulk_torn = false;
         self.bulk = Bulk::Up { idle_at: Some(now.mono + BULK_IDLE) };
         self.offer_again();
     }
 
     fn bulk_lost(&mut self, now: Now) {
         let was = self.bulk;
-        self.bulk_wire.reset();
+        let open = self.bulk_wire.reset();
         self.bulk = Bulk::Closed;
         self.rewind_sendings();
+        let closed_in_order = !open.values().any(|pending| *pending == Pending::CloseBulk);
         match was {
             Bulk::Closed | Bulk::Waiting { .. } => self.bulk = was,
-            Bulk::Closing { wanted: false, .. } => {}
-            Bulk::Closing { wanted: true, .. } => self.connect_bulk(now),
-            _ => {
-                self.terms.bulk_failures = self.terms.bulk_failures.saturating_add(1);
-                let attempt = self.terms.bulk_failures;
-                let until = now.mono + self.backoff(attempt.saturating_sub(1));
-                self.bulk = Bulk::Waiting { attempt, until };
+            Bulk::Closing { wanted: false, .. } if closed_in_order => {}
+            Bulk::Closing { wanted: true, .. } if closed_in_order => self.connect_bulk(now),
+            Bulk::Closing { .. } => {
+                self.terms.bulk_torn = true;
+                self.bulk_later(now);
             }
+            _ => self.bulk_later(now),
         }
+    }
+
+    /// Opens the bulk connection after a pause.
+    fn bulk_later(&mut self, now: Now) {
+        self.terms.bulk_failures = self.terms.bulk_failures.saturating_add(1);
+        let attempt = self.terms.bulk_failures;
+        let until = now.mono + self.backoff(attempt.saturating_sub(1));
+        self.bulk = Bulk::Waiting { attempt, until };
     }
 
     /// The bulk connection ends with the command connection that it belongs to.
@@ -771,6 +790,8 @@ impl Session {
         self.bulk_wire.reset();
         self.bulk = Bulk::Closed;
         self.terms.ticket = None;
+        // A new link makes all peers repeat what they had sent.
+        self.terms.bulk_torn = false;
         self.rewind_sendings();
     }
 }

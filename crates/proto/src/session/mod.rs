@@ -24,9 +24,10 @@ use std::time::Duration;
 
 use crate::code;
 use crate::id::TaskId;
+use crate::message::{Offer, Routed};
 use crate::out::OutQueue;
 use crate::token;
-use commands::Source;
+use commands::{Aside, Source};
 use link::{Bulk, Line, Mode, Terms, Wire};
 use peers::Path;
 use receiving::Receiving;
@@ -97,6 +98,7 @@ pub struct Session {
     /// Where the command sequence of a new path begins: behind those of all that were forgotten.
     floor: u64,
     source_by_user: HashMap<Arc<str>, Source>,
+    sources_aside: Aside,
     /// Sources whose epoch is said to have ended, the first first.
     gone_sources: VecDeque<Arc<str>>,
     /// Sources that want an acknowledgement sent.
@@ -117,6 +119,8 @@ pub struct Session {
     receiving_by_id: BTreeMap<u64, Receiving>,
     receiving_id_by_key: HashMap<(Arc<str>, TaskId), u64>,
     next_receiving: u64,
+    /// Offers whose place has just become free.
+    next_offers: Vec<Routed<Offer>>,
     sent_outcomes: Outcomes<TaskId, i32>,
     received_outcomes: Outcomes<(Arc<str>, TaskId), Ended>,
     wants_offers: bool,
@@ -145,6 +149,7 @@ impl Session {
             path_by_target: BTreeMap::new(),
             floor: 0,
             source_by_user: HashMap::new(),
+            sources_aside: Aside::default(),
             gone_sources: VecDeque::new(),
             acks: Vec::new(),
             commands_wait: false,
@@ -157,6 +162,7 @@ impl Session {
             receiving_by_id: BTreeMap::new(),
             receiving_id_by_key: HashMap::new(),
             next_receiving: 1,
+            next_offers: Vec::new(),
             sent_outcomes: Outcomes::new(),
             received_outcomes: Outcomes::new(),
             wants_offers: false,
@@ -261,6 +267,7 @@ impl Session {
     }
 
     fn event(&mut self, event: Event) {
+        event.log();
         self.outputs.push_back(Output::Event(event));
     }
 
@@ -272,6 +279,7 @@ impl Session {
 
     /// What follows every input: acknowledgements that are due, and chunks for which there is room.
     fn settle(&mut self, now: Now) {
+        self.hear_next_offers(now);
         self.flush_acks();
         self.drive_bulk(now);
         self.pump_bulk(now);

@@ -60,6 +60,8 @@ pub(super) struct Receiving {
     heard: bool,
     deadline: Duration,
     told_at: Option<Duration>,
+    /// A newer incarnation of the sender offers the same task, and is heard when this one is removed.
+    next: Option<(u64, Offer)>,
 }
 
 impl Session {
@@ -73,7 +75,7 @@ impl Session {
             return self.tell_done(&source, epoch, offer.task, err);
         }
         if let Some(id) = self.receiving_id_by_key.get(&key).copied() {
-            return self.offered_again(id, epoch);
+            return self.offered_again(id, epoch, offer);
         }
         let kind = match offer.kind {
             1 => Kind::Buffer,
@@ -115,6 +117,7 @@ impl Session {
                 heard: asking,
                 deadline,
                 told_at: None,
+                next: None,
             },
         );
         if !asking {
@@ -165,16 +168,33 @@ impl Session {
         }
     }
 
-    fn offered_again(&mut self, id: u64, epoch: u64) {
+    fn offered_again(&mut self, id: u64, epoch: u64, offer: Offer) {
         let Some(receiving) = self.receiving_by_id.get_mut(&id) else { return };
-        if receiving.epoch != epoch {
-            // A newer incarnation of the sender uses the same id again: the old one's transfer is dead.
-            return self.abort(id, code::CONNECTIONLOST, false);
+        if receiving.next.as_ref().map_or(receiving.epoch, |(next, _)| *next) > epoch {
+            // It has been on its way for so long that its sender is not the same any more.
+            return;
         }
-        if receiving.phase == Phase::Flowing {
-            let (task, offset, limit) = (receiving.task, receiving.received, receiving.limit);
-            let source = receiving.source.clone();
-            self.wire.out.routed(&source, epoch, &Go { task, offset, limit });
+        if receiving.epoch < epoch {
+            // A newer incarnation of the sender uses the same id again: the old one's transfer is dead.
+            receiving.next = Some((epoch, offer));
+            let answer = matches!(receiving.phase, Phase::Aborting { answer: true, .. });
+            return self.abort(id, code::CONNECTIONLOST, answer);
+        }
+        match &mut receiving.phase {
+            Phase::Flowing => {
+                let (task, offset, limit) = (receiving.task, receiving.received, receiving.limit);
+                let source = receiving.source.clone();
+                self.wire.out.routed(&source, epoch, &Go { task, offset, limit });
+            }
+            Phase::Aborting { answer, .. } => *answer = true,
+            Phase::Asking | Phase::Finishing => {}
+        }
+    }
+
+    /// Hears the offers that had to wait until an older transfer was removed.
+    pub(super) fn hear_next_offers(&mut self, now: Now) {
+        while let Some(offer) = self.next_offers.pop() {
+            self.offered(offer, now);
         }
     }
 
@@ -374,7 +394,10 @@ impl Session {
 
     fn dead(&mut self, id: u64, err: i32, answer: bool) {
         let Some(receiving) = self.forget(id) else { return };
-        let Receiving { source, epoch, task, kind, size, phase, heard, .. } = receiving;
+        let Receiving { source, epoch, task, kind, size, phase, heard, next, .. } = receiving;
+        if let Some((epoch, message)) = next {
+            self.next_offers.push(Routed { from: source.to_string(), epoch, message });
+        }
         if kind == Kind::Buffer && phase != Phase::Asking {
             self.held_buffers = self.held_buffers.saturating_sub(size);
         }
@@ -402,6 +425,9 @@ impl Session {
 
     /// Our own epoch ends with `reason`.
     pub(super) fn abort_receivings(&mut self, reason: i32) {
+        // What waits here was for the epoch that ends.
+        self.receiving_by_id.values_mut().for_each(|receiving| receiving.next = None);
+        self.next_offers.clear();
         for id in self.receiving_ids(|_| true) {
             self.abort(id, reason, false);
         }

@@ -101,6 +101,7 @@ impl Session {
     /// Sends a buffer or a file; one `TransferRslt` follows.
     pub fn send_transfer(&mut self, call: TransferCall, now: Now) {
         let TransferCall { target, task, kind, name, size, timeout, cookie } = call;
+        log::debug!("transfer {task} of {size} bytes to {target:?}");
         let refusal = if self.mode != Mode::Kept {
             Some(code::NOT_LOGIN)
         } else if kind == Kind::File && self.terms.max_file != 0 && size > self.terms.max_file {

@@ -180,6 +180,29 @@ pub enum Event {
     WatchRslt { err: i32, cookie: usize },
 }
 
+impl Event {
+    /// What the log tells of tasks. Content never stands there.
+    pub(super) fn log(&self) {
+        match self {
+            Event::CommandRslt { task, err, .. } => log::debug!("command {task} has ended with {err}"),
+            Event::TransferRslt { task, err, .. } => log::debug!("transfer {task} has ended with {err}"),
+            Event::CancelRslt { task, err, .. } => log::debug!("cancelling {task}: {err}"),
+            Event::Command { source, task, data, .. } => {
+                log::debug!("command {task} of {} bytes has come from {source:?}", data.len());
+            }
+            Event::Buffer { source, task, .. } => log::debug!("buffer {task} has come from {source:?}"),
+            Event::File { source, task, .. } => log::debug!("file {task} has come from {source:?}"),
+            Event::Offer { source, task, size, .. } => {
+                log::debug!("transfer {task} of {size} bytes is offered by {source:?}");
+            }
+            Event::TransferEnded { source, task, err } => {
+                log::debug!("transfer {task} from {source:?} has failed with {err}");
+            }
+            _ => {}
+        }
+    }
+}
+
 /// What the shell must do.
 #[derive(Debug)]
 pub enum Output {

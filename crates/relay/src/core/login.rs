@@ -218,6 +218,7 @@ impl Core {
         let ticket = (self.random)();
         let Some(session) = self.sessions.get_mut(&session_id) else { return };
         session.ticket = ticket;
+        session.bulk_lost |= bulk.lost == Some(true);
         let Some(ticket) = ticket else {
             return self.refuse_login(id, seq, code::SERVER_EXCEPTION);
         };

@@ -4,7 +4,7 @@ use super::*;
 
 fn try_bulk(world: &mut World, ticket: [u8; 16]) -> (ConnectionId, Result<msg::BulkAnswer, i64>) {
     let id = world.hello();
-    let answer = world.ask(id, &msg::Bulk { ticket });
+    let answer = world.ask(id, &msg::Bulk { ticket, lost: None });
     (id, answer)
 }
 
@@ -172,6 +172,23 @@ fn what_a_closed_bulk_connection_did_not_take_is_sent_again() {
     world.cut(to);
     assert_eq!(world.got::<msg::Wake>(bob.link).len(), 1);
     world.bulk(&mut bob);
+    assert_eq!(world.news(alice.link), [("bob".into(), bob.epoch, PeerState::On, 2)]);
+}
+
+#[test]
+fn what_a_client_says_to_be_lost_is_sent_again() {
+    let mut world = World::new();
+    let (alice, from, mut bob) = sender(&mut world);
+    let to = world.bulk(&mut bob);
+    // The network has taken the piece and loses it; all that comes through are the client's last words.
+    world.routed(from, &bob, &data(0, 1_000));
+    let mut out = OutQueue::default();
+    out.quest(77, &msg::CloseBulk {});
+    world.feed(to, &mut out);
+    assert!(world.closed(to));
+    assert!(world.news(alice.link).is_empty());
+    let id = world.hello();
+    let _: msg::BulkAnswer = world.ask(id, &msg::Bulk { ticket: bob.ticket, lost: Some(true) }).unwrap();
     assert_eq!(world.news(alice.link), [("bob".into(), bob.epoch, PeerState::On, 2)]);
 }
 

@@ -302,7 +302,7 @@ impl World {
     /// Opens the bulk connection.
     fn bulk(&mut self, client: &mut Client) -> ConnectionId {
         let id = self.hello();
-        let answer: msg::BulkAnswer = self.ask(id, &msg::Bulk { ticket: client.ticket }).unwrap();
+        let answer: msg::BulkAnswer = self.ask(id, &msg::Bulk { ticket: client.ticket, lost: None }).unwrap();
         client.ticket = answer.ticket;
         id
     }
