@@ -19,8 +19,8 @@ use super::upload::refusal_of;
 use crate::rtm::{Refusal, Target};
 use crate::store::Spool;
 
-/// The most bytes of one chunk that clients are told to send.
-const MAX_CHUNK: i64 = 256 * 1024;
+/// The most bytes of one chunk that clients are told to send; with what stands beside them they fit a quest.
+const MAX_CHUNK: i64 = 192 * 1024;
 /// An upload is given up when nothing has come for it in this time.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How often that is looked at.
