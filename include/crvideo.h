@@ -89,6 +89,26 @@
 #define CRVIDEO_KIND_FILE 2
 
 /**
+ * Kind of an RTM message: to this user.
+ */
+#define CRVIDEO_RTM_TO_USER 1
+
+/**
+ * Kind of an RTM message: to a group that the user belongs to.
+ */
+#define CRVIDEO_RTM_TO_GROUP 2
+
+/**
+ * Kind of an RTM message: to a room that the user is in.
+ */
+#define CRVIDEO_RTM_TO_ROOM 3
+
+/**
+ * Kind of an RTM message: to everybody of the project.
+ */
+#define CRVIDEO_RTM_TO_ALL 4
+
+/**
  * Log level: nothing.
  */
 #define CRVIDEO_LOG_OFF 0
@@ -117,6 +137,76 @@
  * Log level: each message on the wire. No level shows content, tokens or secrets.
  */
 #define CRVIDEO_LOG_TRACE 5
+
+/**
+ * Type of a file: an image.
+ */
+#define RTM_MTYPE_IMAGE 40
+
+/**
+ * Type of a file: audio.
+ */
+#define RTM_MTYPE_AUDIO 41
+
+/**
+ * Type of a file: video.
+ */
+#define RTM_MTYPE_VIDEO 42
+
+/**
+ * Type of a file: any other.
+ */
+#define RTM_MTYPE_FILE 50
+
+/**
+ * The largest message in bytes, inclusive.
+ */
+#define RTM_MESSAGE_MAX 20480
+
+/**
+ * The largest attributes in bytes, inclusive. For a file this counts what the library adds (name and signature).
+ */
+#define RTM_ATTRS_MAX 2048
+
+/**
+ * The most ids in a list of a call.
+ */
+#define RTM_IDS_MAX 20000
+
+/**
+ * Bytes of a result's text with its NUL. A longer text of the server is cut.
+ */
+#define RTM_TEXT_SIZE 256
+
+/**
+ * Bytes of a token with its NUL.
+ */
+#define RTM_TOKEN_SIZE 1024
+
+/**
+ * Bytes of an endpoint with its NUL.
+ */
+#define RTM_ENDPOINT_SIZE 264
+
+/**
+ * Flag of `RTM_Listen`: all messages between users.
+ */
+#define RTM_LISTEN_USERS 1
+
+/**
+ * Flag of `RTM_Listen`: all messages in groups.
+ */
+#define RTM_LISTEN_GROUPS 2
+
+/**
+ * Flag of `RTM_Listen`: all messages in rooms.
+ */
+#define RTM_LISTEN_ROOMS 4
+
+/**
+ * Flag of `RTM_Listen`: all events.
+ */
+#define RTM_LISTEN_EVENTS 8
 
 /**
  * The result of a call or of a task: `CRVideo_NOERR` (0) or one of the codes below. Later versions may add codes:
@@ -344,6 +434,69 @@ typedef void (*CRVideo_ReceiveProgressCallback)(void *user,
                                                 uint64_t total);
 
 /**
+ * A message that a server has sent by an RTM function. The library fills it; it and its texts live until the callback
+ * returns. Later versions may add fields at the end: `struct_size` tells which are there.
+ */
+typedef struct CRVideo_RtmMessage {
+    /**
+     * The size of this struct in bytes, as the library knows it.
+     */
+    uint32_t struct_size;
+    /**
+     * Message type, 1 to 127. 40 to 50 are files: the file itself comes by `NotifyFileData` with the same source and
+     * task id.
+     */
+    int32_t mtype;
+    /**
+     * The sender's number.
+     */
+    int64_t from;
+    /**
+     * The sender's own number of the message. Not unique.
+     */
+    int64_t mid;
+    /**
+     * When the relay took it, in milliseconds since 1970.
+     */
+    int64_t mtime_ms;
+    /**
+     * The group or room; 0 for other kinds.
+     */
+    int64_t place;
+    /**
+     * `CRVIDEO_RTM_TO_...`.
+     */
+    int32_t kind;
+    /**
+     * Bytes of `data`.
+     */
+    uint32_t len;
+    /**
+     * The sender as a user id, the source of a file: the number in decimal.
+     */
+    const char *source;
+    /**
+     * Names the message to this user, and the transfer that brings a file. The same message may come again after the
+     * program has been started anew; its id tells.
+     */
+    const char *task_id;
+    /**
+     * JSON text with `rtm` and `custom`, or empty.
+     */
+    const char *attrs;
+    /**
+     * The message: text in most cases, JSON with `url` and `size` for a file. Never NULL; do not count on a NUL.
+     */
+    const void *data;
+} CRVideo_RtmMessage;
+
+/**
+ * Brings a message that a server has sent by an RTM function. Everything that `message` points to lives until it
+ * returns.
+ */
+typedef void (*CRVideo_NotifyRtmMessageCallback)(void *user, const struct CRVideo_RtmMessage *message);
+
+/**
  * Tells that a user has come (`online` 1) or gone (0). The text lives until it returns.
  */
 typedef void (*CRVideo_UserStatusCallback)(void *user, const char *user_id, int online);
@@ -368,6 +521,356 @@ typedef void (*CRVideo_WakeCallback)(void *user);
  * is one line without its end. The texts live until it returns.
  */
 typedef void (*CRVideo_LogCallback)(void *user, int level, const char *target, const char *message);
+
+/**
+ * What can be set for one call. Fill it by `RTM_CallOptionsInit`, then change what you like.
+ */
+typedef struct RTM_CallOptions {
+    /**
+     * The size of this struct in bytes, as the caller knows it; `RTM_CallOptionsInit` sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * How long the call may take, in milliseconds, all its steps together; 0: what the client's configuration says.
+     */
+    uint32_t timeout_ms;
+    /**
+     * For sending: a message id of the caller's own; 0: the library makes one that this process never gives again.
+     */
+    int64_t mid;
+} RTM_CallOptions;
+
+/**
+ * How a call has ended that has no particulars, or one number.
+ */
+typedef struct RTM_Result {
+    /**
+     * The size of this struct in bytes, as the caller knows it; `RTM_ResultInit` sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * `CRVideo_NOERR`, or why it failed: a number of the server's or of this library's. `CRVideo_ErrText` explains both.
+     */
+    CRVideo_Err err;
+    /**
+     * What was asked for: a count, or 1 for yes and 0 for no; 0 where there is no number.
+     */
+    int64_t number;
+    /**
+     * The server's own words, or the library's; empty on success.
+     */
+    char text[RTM_TEXT_SIZE];
+} RTM_Result;
+
+/**
+ * How sending has ended.
+ */
+typedef struct RTM_SendResult {
+    /**
+     * The size of this struct in bytes, as the caller knows it; `RTM_SendResultInit` sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * `CRVideo_NOERR`, or why it failed: a number of the server's or of this library's. `CRVideo_ErrText` explains both.
+     */
+    CRVideo_Err err;
+    /**
+     * The message's id, also when sending has failed; 0 when the call was refused at once.
+     */
+    int64_t mid;
+    /**
+     * The server's time of the message, in milliseconds since 1970; 0 where the server gives none.
+     */
+    int64_t mtime;
+    /**
+     * The server's own words, or the library's; empty on success.
+     */
+    char text[RTM_TEXT_SIZE];
+} RTM_SendResult;
+
+/**
+ * How asking for a token has ended.
+ */
+typedef struct RTM_TokenResult {
+    /**
+     * The size of this struct in bytes, as the caller knows it; `RTM_TokenResultInit` sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * `CRVideo_NOERR`, or why it failed: a number of the server's or of this library's. `CRVideo_ErrText` explains both.
+     */
+    CRVideo_Err err;
+    /**
+     * The token; empty on failure.
+     */
+    char token[RTM_TOKEN_SIZE];
+    /**
+     * For a file's token: the file gate, `host:port`. Otherwise empty.
+     */
+    char endpoint[RTM_ENDPOINT_SIZE];
+    /**
+     * The server's own words, or the library's; empty on success.
+     */
+    char text[RTM_TEXT_SIZE];
+} RTM_TokenResult;
+
+/**
+ * How asking for a list of ids has ended.
+ */
+typedef struct RTM_ListResult {
+    /**
+     * The size of this struct in bytes, as the caller knows it; `RTM_ListResultInit` sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * `CRVideo_NOERR`, or why it failed: a number of the server's or of this library's. `CRVideo_ErrText` explains both.
+     */
+    CRVideo_Err err;
+    /**
+     * The ids. For a call that waits: your memory, set before the call. In a callback: the library's, until it returns.
+     */
+    int64_t *ids;
+    /**
+     * How many ids your memory has room for, set before a call that waits. In a callback: the same as `count`.
+     */
+    size_t capacity;
+    /**
+     * How many ids there are. Where that is more than `capacity`, only the first `capacity` ones were written.
+     */
+    size_t count;
+    /**
+     * The server's own words, or the library's; empty on success.
+     */
+    char text[RTM_TEXT_SIZE];
+} RTM_ListResult;
+
+/**
+ * An RTM client's settings. Fill it by `RTM_ConfigInit`, then set `project`, `secret` and `endpoint`.
+ */
+typedef struct RTM_Config {
+    /**
+     * The size of this struct in bytes, as the caller knows it; `RTM_ConfigInit` sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * The project's id, above 0.
+     */
+    int32_t project;
+    /**
+     * The queue on which callbacks run; 0: the library's own, served by its callback thread.
+     */
+    CRVideo_Queue queue;
+    /**
+     * The project's secret, up to 1,024 bytes. It signs each call and does not leave the process.
+     */
+    const char *secret;
+    /**
+     * The server gate's addresses, tried in turn, `host:port,[v6]:port`; up to 4,096 bytes.
+     */
+    const char *endpoint;
+    /**
+     * How long a call may take, in milliseconds. Default: 30,000.
+     */
+    uint32_t timeout_ms;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+} RTM_Config;
+
+/**
+ * A client of an RTM server gate: the side of a server that sends files and messages to users, groups, rooms and
+ * everybody, and manages them. It works with this project's relay and with any other RTM server. 0 is never a client. A
+ * number is never used again: a call with a client that has been destroyed returns `CRVideo_NOT_INIT`.
+ */
+typedef uint64_t RTM_Client;
+
+/**
+ * A file to send: either `path`, or `data` and `len`. Fill it by `RTM_FileInit`, then set these.
+ */
+typedef struct RTM_File {
+    /**
+     * The size of this struct in bytes, as the caller knows it; `RTM_FileInit` sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * Must be 0.
+     */
+    uint32_t reserved;
+    /**
+     * A file of this machine, a path of up to 4,096 bytes; it is streamed, however large. NULL: the bytes are in memory.
+     */
+    const char *path;
+    /**
+     * The bytes, with `path` NULL; they are copied. NULL where `len` is 0.
+     */
+    const void *data;
+    /**
+     * How many bytes `data` has.
+     */
+    size_t len;
+    /**
+     * The name that receivers are shown, with its extension, 1 to 255 bytes of UTF-8. NULL: the last part of the path.
+     */
+    const char *name;
+    /**
+     * Attributes of the application's own, which receivers get: text or a JSON object. NULL: none.
+     */
+    const char *attrs;
+} RTM_File;
+
+/**
+ * Tells how asking for a token has ended. See `RTM_Callback`.
+ */
+typedef void (*RTM_TokenCallback)(void *cookie, const struct RTM_TokenResult *result);
+
+/**
+ * Tells how sending has ended. See `RTM_Callback`.
+ */
+typedef void (*RTM_SendCallback)(void *cookie, const struct RTM_SendResult *result);
+
+/**
+ * Tells how a call has ended, once for each call that gave it and returned `CRVideo_NOERR`. `cookie` is that call's.
+ * The result lives until it returns.
+ */
+typedef void (*RTM_Callback)(void *cookie, const struct RTM_Result *result);
+
+/**
+ * Tells how asking for a list of ids has ended. See `RTM_Callback`.
+ */
+typedef void (*RTM_ListCallback)(void *cookie, const struct RTM_ListResult *result);
+
+/**
+ * What to listen to: either everything of some kinds (`flags`), or lists. Fill it by `RTM_ListenInit`, then set what you
+ * like.
+ */
+typedef struct RTM_Listen {
+    /**
+     * The size of this struct in bytes, as the caller knows it; `RTM_ListenInit` sets it.
+     */
+    uint32_t struct_size;
+    /**
+     * `RTM_LISTEN_...` flags, or-ed; 0 with lists.
+     */
+    uint32_t flags;
+    /**
+     * Users: messages to them.
+     */
+    const int64_t *uids;
+    /**
+     * How many.
+     */
+    size_t uid_count;
+    /**
+     * Groups: messages in them.
+     */
+    const int64_t *gids;
+    /**
+     * How many.
+     */
+    size_t gid_count;
+    /**
+     * Rooms: messages in them.
+     */
+    const int64_t *rids;
+    /**
+     * How many.
+     */
+    size_t rid_count;
+    /**
+     * Names of events ("login", "logout"), each 1 to 64 bytes of UTF-8.
+     */
+    const char *const *events;
+    /**
+     * How many.
+     */
+    size_t event_count;
+} RTM_Listen;
+
+/**
+ * A message that was pushed. It and everything that it points to live until the callback returns.
+ */
+typedef struct RTM_Push {
+    /**
+     * The size of this struct in bytes, as the library knows it.
+     */
+    uint32_t struct_size;
+    /**
+     * The message's type; 40 to 50 are files.
+     */
+    int32_t mtype;
+    /**
+     * The sender.
+     */
+    int64_t from;
+    /**
+     * The user, group or room that it went to.
+     */
+    int64_t target;
+    /**
+     * The message's id, as its sender chose it. A message that comes a second time has the same one.
+     */
+    int64_t mid;
+    /**
+     * The server's time of the message, in milliseconds since 1970.
+     */
+    int64_t mtime;
+    /**
+     * The content; never NULL. Of a file: JSON text with its address.
+     */
+    const void *msg;
+    /**
+     * How many bytes it has; do not count on a NUL behind them.
+     */
+    size_t msg_len;
+    /**
+     * The attributes as they came; never NULL.
+     */
+    const char *attrs;
+    /**
+     * Of a file: the address from which it can be fetched. NULL: this is no file, or one in an unknown form, and all
+     * that follows is NULL or 0.
+     */
+    const char *url;
+    /**
+     * Of an image: the address of a small version; may be empty.
+     */
+    const char *thumbnail_url;
+    /**
+     * Of a file: its bytes.
+     */
+    uint64_t size;
+    /**
+     * Of a file: its name for display, cleaned; may be empty. Never build a path from it.
+     */
+    const char *file_name;
+    /**
+     * Of a file: what the sender's application gave as attributes, text or JSON; may be empty.
+     */
+    const char *custom;
+} RTM_Push;
+
+/**
+ * Brings a message. See `RTM_Push`.
+ */
+typedef void (*RTM_PushCallback)(void *user, const struct RTM_Push *push);
+
+/**
+ * Tells what a user has done: `event` is "login" or "logout", `time` is in seconds since 1970, `endpoint` is where the
+ * user came from, `data` is what the server adds. The texts are never NULL, and live until it returns.
+ */
+typedef void (*RTM_PushEventCallback)(void *user,
+                                      const char *event,
+                                      int64_t uid,
+                                      int64_t time,
+                                      const char *endpoint,
+                                      const char *data);
+
+/**
+ * Tells that the connection that listens is lost (`err`; the library connects again by itself, and what is pushed
+ * meanwhile is missed), or that it listens again (`CRVideo_NOERR`). `text` says why; it lives until it returns.
+ */
+typedef void (*RTM_LineCallback)(void *user, CRVideo_Err err, const char *text);
 
 /**
  * Success.
@@ -599,6 +1102,56 @@ typedef void (*CRVideo_LogCallback)(void *user, int level, const char *target, c
  */
 #define CRVideo_FILE_SIZE_UNSUPPORT 1405
 
+/**
+ * The connection ended before the answer came: the server has acted on the call or not, nobody can tell.
+ */
+#define RTM_ERR_CLOSED 20002
+
+/**
+ * No answer in time: the server has acted on the call or not, nobody can tell.
+ */
+#define RTM_ERR_TIMEOUT 20003
+
+/**
+ * There was no connection: the server has not seen the call.
+ */
+#define RTM_ERR_CONNECTION 20012
+
+/**
+ * The client was destroyed before the answer came.
+ */
+#define RTM_ERR_CANCELLED 20015
+
+/**
+ * The type of a message must be from 1 to 127.
+ */
+#define RTM_ERR_MTYPE 200005
+
+/**
+ * The type of a file must be from 40 to 50.
+ */
+#define RTM_ERR_FILE_MTYPE 200007
+
+/**
+ * The message is larger than `RTM_MESSAGE_MAX`.
+ */
+#define RTM_ERR_MESSAGE_LARGE 200030
+
+/**
+ * The file is too large, or its attributes are larger than `RTM_ATTRS_MAX`.
+ */
+#define RTM_ERR_LARGE 200031
+
+/**
+ * A list has more than `RTM_IDS_MAX` ids.
+ */
+#define RTM_ERR_TOO_MANY 200032
+
+/**
+ * A list that must have ids has none.
+ */
+#define RTM_ERR_EMPTY 200033
+
 #ifdef __cplusplus
 extern "C" {
 #endif // __cplusplus
@@ -612,7 +1165,8 @@ extern "C" {
 const char *CRVideo_Version(void);
 
 /**
- * What a code means and who must act, as one English sentence. Never NULL, for a number that is no code neither.
+ * What a code means and who must act, as one English sentence; it also knows the numbers of FPNN and RTM servers. Never
+ * NULL, for a number that is no code neither.
  *
  * Any thread, callbacks and a forked child included. The text is static: do not free it, it stays for ever.
  */
@@ -952,6 +1506,17 @@ CRVideo_Err CRVideo_SetTransferOfferCallback(CRVideo_Session session, CRVideo_Tr
 CRVideo_Err CRVideo_SetReceiveProgressCallback(CRVideo_Session session, CRVideo_ReceiveProgressCallback cb, void *user);
 
 /**
+ * Sets the function for `NotifyRtmMessage`: a server has sent this user, a group or room of his, or everybody a message
+ * or a file by an RTM function. Only users whose id is a whole number in decimal without leading zeros can be reached
+ * so. The relay counts the message as delivered when the function has returned.
+ *
+ * See `CRVideo_SetLoginRsltCallback` for what holds for all setters.
+ */
+CRVideo_Err CRVideo_SetNotifyRtmMessageCallback(CRVideo_Session session,
+                                                CRVideo_NotifyRtmMessageCallback cb,
+                                                void *user);
+
+/**
  * Sets the function for `UserStatus`: a user comes or goes. Called after `CRVideo_StartUserStatusPush`.
  *
  * See `CRVideo_SetLoginRsltCallback` for what holds for all setters.
@@ -1046,6 +1611,559 @@ CRVideo_Err CRVideo_SetWakeCallback(CRVideo_Queue queue, CRVideo_WakeCallback cb
  * `CRVideo_NOT_INIT` (no such queue).
  */
 CRVideo_Err CRVideo_SetLogCallback(CRVideo_Queue queue, int32_t level, CRVideo_LogCallback cb, void *user);
+
+/**
+ * Fills options with their size and zeros; NULL is ignored. What was in them is overwritten, not read.
+ *
+ * Any thread, callbacks included. The pointer is not touched after the call.
+ */
+void RTM_CallOptionsInit(struct RTM_CallOptions *options);
+
+/**
+ * Prepares a result for a call that waits: sets its size, and zeros. NULL is ignored.
+ *
+ * Any thread, callbacks included. The pointer is not touched after the call.
+ */
+void RTM_ResultInit(struct RTM_Result *result);
+
+/**
+ * Prepares a result for a call that waits: sets its size, and zeros. NULL is ignored.
+ *
+ * Any thread, callbacks included. The pointer is not touched after the call.
+ */
+void RTM_SendResultInit(struct RTM_SendResult *result);
+
+/**
+ * Prepares a result for a call that waits: sets its size, and zeros. NULL is ignored.
+ *
+ * Any thread, callbacks included. The pointer is not touched after the call.
+ */
+void RTM_TokenResultInit(struct RTM_TokenResult *result);
+
+/**
+ * Prepares a result for a call that waits: sets its size, and zeros; set `ids` and `capacity` next. NULL is ignored.
+ *
+ * Any thread, callbacks included. The pointer is not touched after the call.
+ */
+void RTM_ListResultInit(struct RTM_ListResult *result);
+
+/**
+ * Fills a configuration with its size and the defaults; NULL is ignored. What was in it is overwritten, not read.
+ *
+ * Any thread, callbacks included. The pointer is not touched after the call.
+ */
+void RTM_ConfigInit(struct RTM_Config *config);
+
+/**
+ * Creates an RTM client. Nothing is connected before its first call; a connection that is lost is made again when it
+ * is needed. End it by `RTM_Destroy`.
+ *
+ * Any thread, callbacks included. `config` and its texts are not touched after the call; `client` is written on success
+ * only. Errors: `CRVideo_PARAM_ERR` (NULL, the struct's size is too small, anything in `config` is missing, too long or
+ * malformed), `CRVideo_NOT_INIT` (no such queue), `CRVideo_NETWORK_INITFAILED`.
+ */
+CRVideo_Err RTM_Create(const struct RTM_Config *config, RTM_Client *client);
+
+/**
+ * Ends a client, whatever it is doing. Each call that has not ended ends with `RTM_ERR_CANCELLED`: its callback is
+ * called, or it returns. Pushes that have not been handled are discarded.
+ *
+ * Any thread. Outside callbacks it returns when those callbacks have run: with the library's own queue on its callback
+ * thread, with a queue of the application's in this call itself. After that no callback of the client runs or will run,
+ * and what its cookies and `user` pointers point to may be freed. Inside a callback (of whatever client or session) it
+ * returns at once and the callbacks follow; that of `RTM_SetReleasedCallback` is then the last one. In both cases every
+ * other call with this client returns `CRVideo_NOT_INIT` from now on. Errors: `CRVideo_NOT_INIT` (no such client, or
+ * destroyed already).
+ */
+CRVideo_Err RTM_Destroy(RTM_Client client);
+
+/**
+ * Sets the function that is called last of all, when the client is destroyed and no other callback of it runs or will
+ * run.
+ *
+ * See `RTM_SetPushMsgCallback` for what holds for all setters.
+ */
+CRVideo_Err RTM_SetReleasedCallback(RTM_Client client, CRVideo_NoticeCallback cb, void *user);
+
+/**
+ * Fills a file with its size and zeros; NULL is ignored. What was in it is overwritten, not read.
+ *
+ * Any thread, callbacks included. The pointer is not touched after the call.
+ */
+void RTM_FileInit(struct RTM_File *file);
+
+/**
+ * Asks for the token of a file, and for the file gate that takes it. The `RTM_Send...File` calls do this themselves;
+ * it is for programs that speak to the file gate on their own.
+ *
+ * `cmd` says what is to be sent, and with it what `targets` are: "sendfile" (one user), "sendfiles" (users),
+ * "sendgroupfile" (one group), "sendroomfile" (one room), "broadcastfile" (none: `count` 0).
+ *
+ * See `RTM_SendFile` for what holds for all calls. Errors besides those: `CRVideo_PARAM_ERR` also where `cmd` is none of
+ * these or `count` does not fit it.
+ */
+CRVideo_Err RTM_FileToken(RTM_Client client,
+                          int64_t from,
+                          const char *cmd,
+                          const int64_t *targets,
+                          size_t count,
+                          const struct RTM_CallOptions *options,
+                          RTM_TokenCallback callback,
+                          void *cookie,
+                          struct RTM_TokenResult *result);
+
+/**
+ * Sends a file to the user `to`: asks the server gate for a token, connects to the file gate that it names, and sends
+ * the file, all within one time-out.
+ *
+ * For this and all calls of an RTM client that take a callback: with `callback` NULL the call waits for the end, fills
+ * `result` (which may be NULL; prepare it by its `...Init` function) whatever the end is, and returns the same code
+ * that is in `result->err`. With a callback it does not wait: when it returns `CRVideo_NOERR`, the callback is called
+ * exactly once, with `cookie`, on the queue's thread, and may be so before the call returns; on an error it is not
+ * called. `result` is not touched then. `options` may be NULL. No other pointer is touched after the call.
+ *
+ * Any thread; a call that waits must not be made inside a callback of this library (`CRVideo_LOGINSTATE_ERROR`). Codes
+ * of the server come through unchanged, with its words in the result's `text`. Codes of this library:
+ * `RTM_ERR_CONNECTION` (the server has not seen it), `RTM_ERR_TIMEOUT` and `RTM_ERR_CLOSED` (nobody can tell whether the
+ * server has acted on it; a call is never sent twice), `RTM_ERR_CANCELLED` (the client was destroyed),
+ * `CRVideo_SEND_QUEUE_FULL`, `CRVideo_OUTOF_MEM`, `CRVideo_PARAM_ERR`, `CRVideo_NOT_INIT`. For files also:
+ * `RTM_ERR_FILE_MTYPE` (`mtype` is not from 40 to 50), `RTM_ERR_LARGE`, `CRVideo_SENDFILE_FILEINERROR` (missing,
+ * unreadable, not a file, or changed while it was sent).
+ */
+CRVideo_Err RTM_SendFile(RTM_Client client,
+                         int64_t from,
+                         int64_t to,
+                         int32_t mtype,
+                         const struct RTM_File *file,
+                         const struct RTM_CallOptions *options,
+                         RTM_SendCallback callback,
+                         void *cookie,
+                         struct RTM_SendResult *result);
+
+/**
+ * Sends a file to several users, of whom each gets a message of its own; the bytes are sent once. `tos` has `count` ids,
+ * 1 to `RTM_IDS_MAX`.
+ *
+ * See `RTM_SendFile`. Errors besides those: `RTM_ERR_EMPTY`, `RTM_ERR_TOO_MANY` (`tos` has not been looked at).
+ */
+CRVideo_Err RTM_SendFiles(RTM_Client client,
+                          int64_t from,
+                          const int64_t *tos,
+                          size_t count,
+                          int32_t mtype,
+                          const struct RTM_File *file,
+                          const struct RTM_CallOptions *options,
+                          RTM_SendCallback callback,
+                          void *cookie,
+                          struct RTM_SendResult *result);
+
+/**
+ * Sends a file to the members of a group.
+ *
+ * See `RTM_SendFile`.
+ */
+CRVideo_Err RTM_SendGroupFile(RTM_Client client,
+                              int64_t from,
+                              int64_t gid,
+                              int32_t mtype,
+                              const struct RTM_File *file,
+                              const struct RTM_CallOptions *options,
+                              RTM_SendCallback callback,
+                              void *cookie,
+                              struct RTM_SendResult *result);
+
+/**
+ * Sends a file to those who are in a room.
+ *
+ * See `RTM_SendFile`.
+ */
+CRVideo_Err RTM_SendRoomFile(RTM_Client client,
+                             int64_t from,
+                             int64_t rid,
+                             int32_t mtype,
+                             const struct RTM_File *file,
+                             const struct RTM_CallOptions *options,
+                             RTM_SendCallback callback,
+                             void *cookie,
+                             struct RTM_SendResult *result);
+
+/**
+ * Sends a file to every user of the project. Servers may ask that `from` is an administrator's id.
+ *
+ * See `RTM_SendFile`.
+ */
+CRVideo_Err RTM_BroadcastFile(RTM_Client client,
+                              int64_t from,
+                              int32_t mtype,
+                              const struct RTM_File *file,
+                              const struct RTM_CallOptions *options,
+                              RTM_SendCallback callback,
+                              void *cookie,
+                              struct RTM_SendResult *result);
+
+/**
+ * Sends a message of up to `RTM_MESSAGE_MAX` bytes to the user `to`. `mtype` is from 1 to 127; 40 to 50 are files, which
+ * have calls of their own, and applications use those above 50. `msg` is UTF-8 text or any other bytes, and may be NULL
+ * where `len` is 0. `attrs` is text of up to `RTM_ATTRS_MAX` bytes, or NULL.
+ *
+ * See `RTM_SendFile` for what holds for all calls. Errors besides those: `RTM_ERR_MTYPE`, `RTM_ERR_MESSAGE_LARGE` (`msg`
+ * has not been looked at), `RTM_ERR_LARGE` (`attrs`).
+ */
+CRVideo_Err RTM_SendMsg(RTM_Client client,
+                        int64_t from,
+                        int64_t to,
+                        int32_t mtype,
+                        const void *msg,
+                        size_t len,
+                        const char *attrs,
+                        const struct RTM_CallOptions *options,
+                        RTM_SendCallback callback,
+                        void *cookie,
+                        struct RTM_SendResult *result);
+
+/**
+ * Sends a message to several users, of whom each gets a message of its own. `tos` has `count` ids, 1 to `RTM_IDS_MAX`.
+ *
+ * See `RTM_SendMsg`. Errors besides those: `RTM_ERR_EMPTY`, `RTM_ERR_TOO_MANY` (`tos` has not been looked at).
+ */
+CRVideo_Err RTM_SendMsgs(RTM_Client client,
+                         int64_t from,
+                         const int64_t *tos,
+                         size_t count,
+                         int32_t mtype,
+                         const void *msg,
+                         size_t len,
+                         const char *attrs,
+                         const struct RTM_CallOptions *options,
+                         RTM_SendCallback callback,
+                         void *cookie,
+                         struct RTM_SendResult *result);
+
+/**
+ * Sends a message to the members of a group.
+ *
+ * See `RTM_SendMsg`.
+ */
+CRVideo_Err RTM_SendGroupMsg(RTM_Client client,
+                             int64_t from,
+                             int64_t gid,
+                             int32_t mtype,
+                             const void *msg,
+                             size_t len,
+                             const char *attrs,
+                             const struct RTM_CallOptions *options,
+                             RTM_SendCallback callback,
+                             void *cookie,
+                             struct RTM_SendResult *result);
+
+/**
+ * Sends a message to those who are in a room.
+ *
+ * See `RTM_SendMsg`.
+ */
+CRVideo_Err RTM_SendRoomMsg(RTM_Client client,
+                            int64_t from,
+                            int64_t rid,
+                            int32_t mtype,
+                            const void *msg,
+                            size_t len,
+                            const char *attrs,
+                            const struct RTM_CallOptions *options,
+                            RTM_SendCallback callback,
+                            void *cookie,
+                            struct RTM_SendResult *result);
+
+/**
+ * Sends a message to every user of the project. Servers may ask that `from` is an administrator's id.
+ *
+ * See `RTM_SendMsg`.
+ */
+CRVideo_Err RTM_BroadcastMsg(RTM_Client client,
+                             int64_t from,
+                             int32_t mtype,
+                             const void *msg,
+                             size_t len,
+                             const char *attrs,
+                             const struct RTM_CallOptions *options,
+                             RTM_SendCallback callback,
+                             void *cookie,
+                             struct RTM_SendResult *result);
+
+/**
+ * Asks for the token with which the user `uid` logs in.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_GetToken(RTM_Client client,
+                         int64_t uid,
+                         const struct RTM_CallOptions *options,
+                         RTM_TokenCallback callback,
+                         void *cookie,
+                         struct RTM_TokenResult *result);
+
+/**
+ * Makes the tokens of the user `uid` worthless.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_RemoveToken(RTM_Client client,
+                            int64_t uid,
+                            const struct RTM_CallOptions *options,
+                            RTM_Callback callback,
+                            void *cookie,
+                            struct RTM_Result *result);
+
+/**
+ * Ends the login of the user `uid`.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_Kickout(RTM_Client client,
+                        int64_t uid,
+                        const struct RTM_CallOptions *options,
+                        RTM_Callback callback,
+                        void *cookie,
+                        struct RTM_Result *result);
+
+/**
+ * Asks which of `count` users are online. Servers may have a limit below `RTM_IDS_MAX` (RTM's own: 200).
+ *
+ * See `RTM_SendFile` for what holds for all calls. Errors besides those: `RTM_ERR_EMPTY`,
+ * `RTM_ERR_TOO_MANY` (`uids` has not been looked at).
+ */
+CRVideo_Err RTM_GetOnlineUsers(RTM_Client client,
+                               const int64_t *uids,
+                               size_t count,
+                               const struct RTM_CallOptions *options,
+                               RTM_ListCallback callback,
+                               void *cookie,
+                               struct RTM_ListResult *result);
+
+/**
+ * Adds `count` users to a group. Servers may have a limit below `RTM_IDS_MAX` (RTM's own: 100).
+ *
+ * See `RTM_SendFile` for what holds for all calls. Errors besides those: `RTM_ERR_EMPTY`,
+ * `RTM_ERR_TOO_MANY` (`uids` has not been looked at).
+ */
+CRVideo_Err RTM_AddGroupMembers(RTM_Client client,
+                                int64_t gid,
+                                const int64_t *uids,
+                                size_t count,
+                                const struct RTM_CallOptions *options,
+                                RTM_Callback callback,
+                                void *cookie,
+                                struct RTM_Result *result);
+
+/**
+ * Removes `count` users from a group. Servers may have a limit below `RTM_IDS_MAX` (RTM's own: 100).
+ *
+ * See `RTM_SendFile` for what holds for all calls. Errors besides those: `RTM_ERR_EMPTY`,
+ * `RTM_ERR_TOO_MANY` (`uids` has not been looked at).
+ */
+CRVideo_Err RTM_DelGroupMembers(RTM_Client client,
+                                int64_t gid,
+                                const int64_t *uids,
+                                size_t count,
+                                const struct RTM_CallOptions *options,
+                                RTM_Callback callback,
+                                void *cookie,
+                                struct RTM_Result *result);
+
+/**
+ * Removes a group.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_DelGroup(RTM_Client client,
+                         int64_t gid,
+                         const struct RTM_CallOptions *options,
+                         RTM_Callback callback,
+                         void *cookie,
+                         struct RTM_Result *result);
+
+/**
+ * Asks for the members of a group.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_GetGroupMembers(RTM_Client client,
+                                int64_t gid,
+                                const struct RTM_CallOptions *options,
+                                RTM_ListCallback callback,
+                                void *cookie,
+                                struct RTM_ListResult *result);
+
+/**
+ * Asks how many members a group has; `number` of the result says it.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_GetGroupCount(RTM_Client client,
+                              int64_t gid,
+                              const struct RTM_CallOptions *options,
+                              RTM_Callback callback,
+                              void *cookie,
+                              struct RTM_Result *result);
+
+/**
+ * Asks whether a user is a member of a group; `number` of the result is 1 or 0.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_IsGroupMember(RTM_Client client,
+                              int64_t gid,
+                              int64_t uid,
+                              const struct RTM_CallOptions *options,
+                              RTM_Callback callback,
+                              void *cookie,
+                              struct RTM_Result *result);
+
+/**
+ * Asks for the groups of a user.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_GetUserGroups(RTM_Client client,
+                              int64_t uid,
+                              const struct RTM_CallOptions *options,
+                              RTM_ListCallback callback,
+                              void *cookie,
+                              struct RTM_ListResult *result);
+
+/**
+ * Adds a user to a room.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_AddRoomMember(RTM_Client client,
+                              int64_t rid,
+                              int64_t uid,
+                              const struct RTM_CallOptions *options,
+                              RTM_Callback callback,
+                              void *cookie,
+                              struct RTM_Result *result);
+
+/**
+ * Removes a user from a room.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_DelRoomMember(RTM_Client client,
+                              int64_t rid,
+                              int64_t uid,
+                              const struct RTM_CallOptions *options,
+                              RTM_Callback callback,
+                              void *cookie,
+                              struct RTM_Result *result);
+
+/**
+ * Asks for the users in a room.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_GetRoomMembers(RTM_Client client,
+                               int64_t rid,
+                               const struct RTM_CallOptions *options,
+                               RTM_ListCallback callback,
+                               void *cookie,
+                               struct RTM_ListResult *result);
+
+/**
+ * Asks how many users are in a room; `number` of the result says it.
+ *
+ * See `RTM_SendFile` for what holds for all calls.
+ */
+CRVideo_Err RTM_GetRoomCount(RTM_Client client,
+                             int64_t rid,
+                             const struct RTM_CallOptions *options,
+                             RTM_Callback callback,
+                             void *cookie,
+                             struct RTM_Result *result);
+
+/**
+ * Fills a struct with its size and zeros; NULL is ignored. What was in it is overwritten, not read.
+ *
+ * Any thread, callbacks included. The pointer is not touched after the call.
+ */
+void RTM_ListenInit(struct RTM_Listen *listen);
+
+/**
+ * Listens to what `listen` says, and to nothing else; with neither flags nor lists to nothing. As long as something is
+ * listened to, the client keeps its connection, and says it again on every new one. Flags and lists do not go into one
+ * call: set the flags, then add lists of other kinds.
+ *
+ * See `RTM_SendFile` for what holds for all calls. Errors besides those: `CRVideo_PARAM_ERR` also for unknown flags, and
+ * for flags together with lists; `RTM_ERR_TOO_MANY`.
+ */
+CRVideo_Err RTM_SetListen(RTM_Client client,
+                          const struct RTM_Listen *listen,
+                          const struct RTM_CallOptions *options,
+                          RTM_Callback callback,
+                          void *cookie,
+                          struct RTM_Result *result);
+
+/**
+ * Listens to what the lists of `listen` say, besides what is listened to already. Its flags must be 0, and at least one
+ * list must not be empty.
+ *
+ * See `RTM_SetListen`.
+ */
+CRVideo_Err RTM_AddListen(RTM_Client client,
+                          const struct RTM_Listen *listen,
+                          const struct RTM_CallOptions *options,
+                          RTM_Callback callback,
+                          void *cookie,
+                          struct RTM_Result *result);
+
+/**
+ * Listens no more to what the lists of `listen` say. Its flags must be 0, and at least one list must not be empty.
+ *
+ * See `RTM_SetListen`.
+ */
+CRVideo_Err RTM_RemoveListen(RTM_Client client,
+                             const struct RTM_Listen *listen,
+                             const struct RTM_CallOptions *options,
+                             RTM_Callback callback,
+                             void *cookie,
+                             struct RTM_Result *result);
+
+/**
+ * Sets the function for messages between users. A file may come as well: see `RTM_Push`.
+ *
+ * For this and all setters of an RTM client: `cb` NULL unsets the function; `user` comes back in each of its calls, and
+ * is never read. After the call has returned outside callbacks, the former function neither runs nor will run, and its
+ * `user` pointer is not touched again; inside a callback this holds from the client's next event on. Without a function
+ * the event is dropped. Any thread, callbacks included. Errors: `CRVideo_NOT_INIT` (no such client, or destroyed).
+ */
+CRVideo_Err RTM_SetPushMsgCallback(RTM_Client client, RTM_PushCallback cb, void *user);
+
+/**
+ * Sets the function for messages in groups.
+ *
+ * See `RTM_SetPushMsgCallback`.
+ */
+CRVideo_Err RTM_SetPushGroupMsgCallback(RTM_Client client, RTM_PushCallback cb, void *user);
+
+/**
+ * Sets the function for messages in rooms.
+ *
+ * See `RTM_SetPushMsgCallback`.
+ */
+CRVideo_Err RTM_SetPushRoomMsgCallback(RTM_Client client, RTM_PushCallback cb, void *user);
+
+/**
+ * Sets the function for what users do.
+ *
+ * See `RTM_SetPushMsgCallback`.
+ */
+CRVideo_Err RTM_SetPushEventCallback(RTM_Client client, RTM_PushEventCallback cb, void *user);
+
+/**
+ * Sets the function that hears when the connection that listens is lost, and when it is there again.
+ *
+ * See `RTM_SetPushMsgCallback`.
+ */
+CRVideo_Err RTM_SetLineCallback(RTM_Client client, RTM_LineCallback cb, void *user);
 
 #ifdef __cplusplus
 }  // extern "C"

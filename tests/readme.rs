@@ -107,7 +107,10 @@ fn every_direct_dependency_is_explained() {
 /// The functions that the header declares.
 fn functions(header: &str) -> Vec<&str> {
     let code = header.lines().filter(|line| !line.trim_start().starts_with(['*', '/']));
-    let mentions = code.flat_map(|line| line.match_indices("CRVideo_").map(|(at, _)| &line[at..]));
+    let mentions = code.flat_map(|line| {
+        let prefixed = |prefix| line.match_indices(prefix).map(|(at, _)| &line[at..]);
+        prefixed("CRVideo_").chain(prefixed("RTM_")).collect::<Vec<_>>()
+    });
     mentions.filter_map(|text| text.split_once('(').map(|(name, _)| name)).filter(|name| is_name(name)).collect()
 }
 

@@ -6,12 +6,14 @@
 mod config;
 mod event;
 mod io;
+mod life;
 mod logging;
 mod names;
 mod pool;
 mod private_dir;
 mod queue;
 mod registry;
+pub mod rtm;
 mod session;
 mod sink;
 mod source;

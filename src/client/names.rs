@@ -6,8 +6,9 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crvideo_proto::session::{CONNECT_DEADLINE, Conn};
+use crvideo_proto::session::CONNECT_DEADLINE;
 
+use super::io::Link;
 use super::pool::NAMES;
 
 /// A look-up that takes longer is taken for one that hangs: whoever asks then gets another one, which may do better.
@@ -18,7 +19,7 @@ const LOOK_UPS_A_NAME: usize = 2;
 const MAX_ASKERS: usize = 65_536;
 
 /// Who waits for a name: a session's connection.
-pub type Asker = (u64, Conn);
+pub type Asker = (u64, Link);
 /// Which port it wants to connect to, and the number of its attempt.
 pub type Wish = (u16, u64);
 /// Tells one asker, with the number of its attempt, what has been found.

@@ -13,7 +13,9 @@ use crvideo_proto::code;
 
 use super::Code;
 use super::event::Event;
+use super::life::{Life, Party};
 use super::logging::LogLine;
+use super::rtm;
 use super::session::{Delivery, Shared};
 use crate::sys::EventFd;
 
@@ -31,10 +33,12 @@ pub fn inside_callback() -> bool {
 pub enum Item {
     /// An event of a session.
     Event(Arc<Shared>, Delivery),
+    /// The end of a call of an RTM client, or what it was told.
+    Rtm(Arc<rtm::Shared>, rtm::Delivery),
     /// A log line.
     Log(LogLine),
-    /// All events of a destroyed session stand before this.
-    Fence(Arc<Shared>),
+    /// All events of a destroyed session or RTM client stand before this.
+    Fence(Arc<dyn Party>),
 }
 
 type Wake = Box<dyn Fn() + Send + Sync>;
@@ -199,13 +203,14 @@ impl EventQueue {
     fn handle_item(&self, item: Item) -> bool {
         let handled = match item {
             Item::Event(session, delivery) => self.deliver(&session, delivery),
+            Item::Rtm(client, delivery) => self.deliver_rtm(&client, delivery),
             Item::Log(line) => {
                 self.run_callback(LOG_MARK, || line.deliver());
                 true
             }
-            Item::Fence(session) => {
-                self.run_callback(session.handle(), || session.handler().released());
-                session.fence_passed();
+            Item::Fence(party) => {
+                self.run_callback(party.life().handle(), || party.released());
+                party.life().fence_passed();
                 self.idle.notify_all();
                 false
             }
@@ -232,6 +237,14 @@ impl EventQueue {
         });
         drop(event);
         session.settle(after, heard);
+        handled
+    }
+
+    fn deliver_rtm(&self, client: &Arc<rtm::Shared>, delivery: rtm::Delivery) -> bool {
+        let after = delivery.after();
+        let mut handled = false;
+        self.run_callback(client.life().handle(), || handled = client.hand_over(delivery));
+        client.settle(after);
         handled
     }
 
@@ -263,10 +276,10 @@ impl EventQueue {
         self.wait_for_callback(LOG_MARK);
     }
 
-    /// Returns when all events of a destroyed session have been handled. On a polled queue they are handled here,
-    /// unless another thread polls just now; the events of other sessions keep their places.
-    pub fn finish(&self, session: &Arc<Shared>) {
-        while !session.is_over() {
+    /// Returns when all events of a destroyed session or RTM client have been handled. On a polled queue they are handled here,
+    /// unless another thread polls just now; the events of others keep their places.
+    pub fn finish(&self, life: &Life) {
+        while !life.is_over() {
             if self.signal.is_some()
                 && let Ok(mut taken) = self.taken.try_lock()
             {
@@ -275,7 +288,7 @@ impl EventQueue {
                     let first = self.receiver.recv_timeout(PATIENCE);
                     taken.extend(first.ok());
                 }
-                let (own, others) = taken.drain(..).partition(|item| belongs_to(item, session));
+                let (own, others) = taken.drain(..).partition(|item| belongs_to(item, life.handle()));
                 *taken = others;
                 for item in own {
                     self.handle_item(item);
@@ -285,11 +298,11 @@ impl EventQueue {
                 continue;
             }
             let running = lock(&self.running);
-            if !session.is_over() {
+            if !life.is_over() {
                 drop(self.idle.wait_timeout(running, PATIENCE));
             }
         }
-        self.wait_for_callback(session.handle());
+        self.wait_for_callback(life.handle());
     }
 }
 
@@ -298,9 +311,11 @@ const LOG_MARK: u64 = 0;
 /// How often a thread that waits for another looks again by itself.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-fn belongs_to(item: &Item, session: &Arc<Shared>) -> bool {
+fn belongs_to(item: &Item, handle: u64) -> bool {
     match item {
-        Item::Event(other, _) | Item::Fence(other) => Arc::ptr_eq(other, session),
+        Item::Event(session, _) => session.handle() == handle,
+        Item::Rtm(client, _) => client.life().handle() == handle,
+        Item::Fence(party) => party.life().handle() == handle,
         Item::Log(_) => false,
     }
 }

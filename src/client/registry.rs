@@ -9,6 +9,7 @@ use once_cell::sync::Lazy;
 
 use super::Code;
 use super::queue::EventQueue;
+use super::rtm;
 use super::session::Shared;
 
 /// What a handle names.
@@ -19,6 +20,8 @@ pub enum Kind {
     Session = 1,
     /// An event queue.
     Queue = 2,
+    /// An RTM client.
+    Rtm = 3,
 }
 
 /// Where the kind stands in a handle.
@@ -58,5 +61,7 @@ impl<T> Table<T> {
 
 /// All sessions of the process.
 pub static SESSIONS: Lazy<Table<Shared>> = Lazy::new(Table::new);
+/// All RTM clients of the process.
+pub static CLIENTS: Lazy<Table<rtm::Shared>> = Lazy::new(Table::new);
 /// All polled queues of the process.
 pub static QUEUES: Lazy<Table<EventQueue>> = Lazy::new(Table::new);

@@ -1,9 +1,10 @@
 //! What the application's threads, the io thread and the queues share of a session.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
@@ -13,6 +14,7 @@ use super::Code;
 use super::config::SessionConfig;
 use super::event::{Event, EventHandler};
 use super::io::{self, Order};
+use super::life::{Life, Party};
 use super::queue::{EventQueue, is_terminal};
 use super::sink;
 
@@ -81,18 +83,10 @@ const MAX_STATUS_WAITING: u32 = 65_536;
 
 /// The shared half of a session.
 pub struct Shared {
-    handle: u64,
+    life: Life,
     config: SessionConfig,
-    queue: Arc<EventQueue>,
     handler: Arc<dyn EventHandler>,
     stage: Mutex<Stage>,
-    /// Whether calls are accepted.
-    gate: RwLock<bool>,
-    destroyed: AtomicBool,
-    over: AtomicBool,
-    tasks: AtomicU32,
-    outbound: AtomicU64,
-    handled: AtomicU64,
     status_waiting: AtomicU32,
     /// Tasks whose id the caller chose or could choose again, while they run.
     running: Mutex<HashSet<TaskId>>,
@@ -105,40 +99,42 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A session's life is used all over; it may be asked as if the session itself were.
+impl Deref for Shared {
+    type Target = Life;
+
+    fn deref(&self) -> &Life {
+        &self.life
+    }
+}
+
+impl Party for Shared {
+    fn life(&self) -> &Life {
+        &self.life
+    }
+
+    fn released(&self) {
+        self.handler.released();
+    }
+}
+
 impl Shared {
     /// A session that is not logged in.
     pub fn new(handle: u64, config: SessionConfig, queue: Arc<EventQueue>, handler: Arc<dyn EventHandler>) -> Self {
         Self {
-            handle,
+            life: Life::new(handle, queue, config.task_limit, config.outbound_limit),
             config,
-            queue,
             handler,
             stage: Mutex::new(Stage::Out),
-            gate: RwLock::new(true),
-            destroyed: AtomicBool::new(false),
-            over: AtomicBool::new(false),
-            tasks: AtomicU32::new(0),
-            outbound: AtomicU64::new(0),
-            handled: AtomicU64::new(0),
             status_waiting: AtomicU32::new(0),
             running: Mutex::new(HashSet::new()),
             incoming: Mutex::new(HashMap::new()),
         }
     }
 
-    /// The session's handle.
-    pub fn handle(&self) -> u64 {
-        self.handle
-    }
-
     /// The session's settings.
     pub fn config(&self) -> &SessionConfig {
         &self.config
-    }
-
-    /// The queue that takes the session's events.
-    pub fn queue(&self) -> &Arc<EventQueue> {
-        &self.queue
     }
 
     /// The application's side.
@@ -168,57 +164,7 @@ impl Shared {
         if *lock(&self.stage) == Stage::In { Ok(()) } else { Err(code::NOT_LOGIN) }
     }
 
-    /// Gives the io thread an order of the application's; 11 once the session is destroyed. Whatever was given before
-    /// stands before the order to end the session, so no accepted call is left without its event.
-    pub fn give(&self, order: Order) -> Result<(), Code> {
-        let open = self.gate.read().unwrap_or_else(PoisonError::into_inner);
-        if !*open {
-            return Err(code::NOT_INIT);
-        }
-        io::give(order);
-        Ok(())
-    }
-
-    /// Ends the session: from now on nothing is accepted, and only terminal events are delivered.
-    pub fn destroy(&self) {
-        let mut open = self.gate.write().unwrap_or_else(PoisonError::into_inner);
-        *open = false;
-        self.destroyed.store(true, Ordering::SeqCst);
-        io::give(Order::Destroy(self.handle));
-    }
-
-    /// Every event of the destroyed session has been handled.
-    pub fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
-    }
-
-    /// The last event of the destroyed session has been handled.
-    pub fn fence_passed(&self) {
-        self.over.store(true, Ordering::SeqCst);
-        self.queue.detach();
-    }
-
-    // ---- limits -------------------------------------------------------------------------------------------
-
-    /// Reserves a task's place in the queue, and its bytes.
-    pub fn reserve(&self, bytes: u64) -> Result<(), Code> {
-        let tasks = self.tasks.fetch_add(1, Ordering::SeqCst);
-        let before = self.outbound.fetch_add(bytes, Ordering::SeqCst);
-        // One task is always allowed, so that a limit below a single buffer does not forbid it for ever.
-        let too_many = tasks >= self.config.task_limit;
-        let too_much = before > 0 && before.saturating_add(bytes) > self.config.outbound_limit;
-        if too_many || too_much {
-            self.release(bytes);
-            return Err(code::SEND_QUEUE_FULL);
-        }
-        Ok(())
-    }
-
-    /// Gives a reservation back.
-    pub fn release(&self, bytes: u64) {
-        self.tasks.fetch_sub(1, Ordering::SeqCst);
-        self.outbound.fetch_sub(bytes, Ordering::SeqCst);
-    }
+    // ---- tasks and transfers ------------------------------------------------------------------------------
 
     /// Notes a task whose id could be used again; an error if it runs already.
     pub fn begin(&self, task: TaskId) -> Result<(), Code> {
@@ -257,11 +203,6 @@ impl Shared {
         if known { Ok(()) } else { Err(code::TRANSID_INVALID) }
     }
 
-    /// Bytes of commands that the application has handled, in all.
-    pub fn handled(&self) -> u64 {
-        self.handled.load(Ordering::SeqCst)
-    }
-
     // ---- delivery -----------------------------------------------------------------------------------------
 
     /// Puts an event into the queue.
@@ -271,12 +212,12 @@ impl Shared {
             log::warn!("dropped a status push: the application does not handle its events");
             return;
         }
-        self.queue.push(super::queue::Item::Event(self.clone(), Delivery { event, slot, after }));
+        self.queue().push(super::queue::Item::Event(self.clone(), Delivery { event, slot, after }));
     }
 
     /// Whether an event is not delivered any more.
     pub fn discards(&self, event: &Event) -> bool {
-        self.destroyed.load(Ordering::SeqCst) && !is_terminal(event)
+        self.is_destroyed() && !is_terminal(event)
     }
 
     /// The event as it is to be handled now, if at all.
@@ -298,7 +239,7 @@ impl Shared {
     pub fn settle(&self, after: After, heard: bool) {
         let After { charge, receipt, ends_task, status, file } = after;
         if charge > 0 {
-            self.handled.fetch_add(charge, Ordering::SeqCst);
+            self.has_handled(charge);
         }
         if let Some(bytes) = ends_task {
             self.release(bytes);
@@ -312,7 +253,7 @@ impl Shared {
             io::tidy_up();
         }
         if let Some(receipt) = receipt {
-            io::give(Order::Receipt(self.handle, receipt));
+            io::give(Order::Receipt(self.handle(), receipt));
         }
     }
 }

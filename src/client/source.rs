@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use crvideo_proto::code;
+use crvideo_proto::rtm::sign::FileHasher;
 
 use super::Code;
 use super::pool::Strand;
@@ -18,26 +19,63 @@ enum Content {
     File { file: File, modified: (i64, i64) },
 }
 
+/// How a content's hash is computed, piece by piece.
+pub trait Hashing: Clone + Default + Send + 'static {
+    /// The hash.
+    type Digest: Send;
+    /// Takes the next bytes.
+    fn take(&mut self, bytes: &[u8]);
+    /// The hash of what was taken.
+    fn digest(&self) -> Self::Digest;
+}
+
+/// Transfers between users.
+impl Hashing for blake3::Hasher {
+    type Digest = [u8; 32];
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.update(bytes);
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        *self.finalize().as_bytes()
+    }
+}
+
+/// Files to an RTM server.
+impl Hashing for FileHasher {
+    type Digest = String;
+
+    fn take(&mut self, bytes: &[u8]) {
+        self.update(bytes);
+    }
+
+    fn digest(&self) -> String {
+        self.clone().finish()
+    }
+}
+
 /// The content's hash as far as it has been read, from the start on.
-struct Progress {
-    hasher: blake3::Hasher,
+#[derive(Default)]
+struct Progress<H> {
+    hasher: H,
     hashed: u64,
 }
 
 /// A source, shared by the io thread and the pool.
-pub struct Source {
+pub struct Source<H: Hashing = blake3::Hasher> {
     content: Content,
     size: u64,
-    progress: Mutex<Progress>,
+    progress: Mutex<Progress<H>>,
     strand: Arc<Strand>,
 }
 
 /// A piece that was read, with the hash where the piece reaches the end.
-pub type Piece = Result<(Bytes, Option<[u8; 32]>), Code>;
+pub type Piece<D> = Result<(Bytes, Option<D>), Code>;
 
-impl Source {
+impl<H: Hashing> Source<H> {
     fn new(content: Content, size: u64) -> Arc<Self> {
-        let progress = Mutex::new(Progress { hasher: blake3::Hasher::new(), hashed: 0 });
+        let progress = Mutex::new(Progress::default());
         Arc::new(Self { content, size, progress, strand: Arc::default() })
     }
 
@@ -67,12 +105,12 @@ impl Source {
     }
 
     /// Reads `len` bytes at `offset` on the pool, and gives them to `done` there.
-    pub fn read(self: &Arc<Self>, offset: u64, len: usize, done: impl FnOnce(Piece) + Send + 'static) {
+    pub fn read(self: &Arc<Self>, offset: u64, len: usize, done: impl FnOnce(Piece<H::Digest>) + Send + 'static) {
         let source = self.clone();
         self.strand.run(move || done(source.piece(offset, len)));
     }
 
-    fn piece(&self, offset: u64, len: usize) -> Piece {
+    fn piece(&self, offset: u64, len: usize) -> Piece<H::Digest> {
         let data = self.bytes(offset, len)?;
         let end = offset + data.len() as u64;
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,14 +119,14 @@ impl Source {
             && progress.hashed >= offset
             && !fresh.is_empty()
         {
-            progress.hasher.update(fresh);
+            progress.hasher.take(fresh);
             progress.hashed = end;
         }
         if end < self.size {
             return Ok((data, None));
         }
         self.must_be_unchanged()?;
-        Ok((data, Some(*progress.hasher.finalize().as_bytes())))
+        Ok((data, Some(progress.hasher.digest())))
     }
 
     fn bytes(&self, offset: u64, len: usize) -> Result<Bytes, Code> {

@@ -52,6 +52,40 @@ pub(super) unsafe fn versioned<T: Versioned>(from: *const T) -> Result<T, Code> 
     }
 }
 
+/// The place of a struct that the library fills as far as its `struct_size` says, and what stands in it before; NULL is
+/// `None`.
+///
+/// # Safety
+/// `place` is NULL or points to `struct_size` readable and writable bytes until the exported call returns.
+pub(super) unsafe fn versioned_out<T: Versioned>(place: *mut T) -> Result<Option<(VersionedOut<T>, T)>, Code> {
+    let Some(there) = NonNull::new(place) else { return Ok(None) };
+    // SAFETY: the caller's promise is the same.
+    let before = unsafe { versioned(place.cast_const()) }?;
+    // SAFETY: the struct begins with its u32 of size; it is read without regard to alignment.
+    let size = unsafe { place.cast::<u32>().read_unaligned() } as usize;
+    Ok(Some((VersionedOut { place: there, size }, before)))
+}
+
+/// A place for a struct of the caller's size.
+pub(super) struct VersionedOut<T> {
+    place: NonNull<T>,
+    size: usize,
+}
+
+impl<T: Versioned> VersionedOut<T> {
+    /// Writes what the caller's struct has room for; its size stays as it is.
+    pub(super) fn put(self, value: T) {
+        let (head, known) = (size_of::<u32>(), self.size.min(size_of::<T>()));
+        let from = (&raw const value).cast::<u8>();
+        // SAFETY: the maker has promised that `size` bytes are writable; value has at least `known` bytes, of which
+        // the first ones are its size.
+        unsafe {
+            let to = self.place.as_ptr().cast::<u8>();
+            std::ptr::copy_nonoverlapping(from.add(head), to.add(head), known.saturating_sub(head));
+        }
+    }
+}
+
 /// The bytes of a NUL-terminated text of at most `max` bytes. Not more than `max + 1` bytes are looked at.
 ///
 /// # Safety
@@ -84,6 +118,35 @@ pub(super) unsafe fn text<'a>(text: *const c_char, max: usize) -> Result<&'a str
 pub(super) unsafe fn optional_text<'a>(pointer: *const c_char, max: usize) -> Result<Option<&'a str>, Code> {
     // SAFETY: the caller's promise is the same.
     if pointer.is_null() { Ok(None) } else { unsafe { text(pointer, max) }.map(Some) }
+}
+
+/// A UTF-8 text of up to `max` bytes; NULL is the empty one.
+///
+/// # Safety
+/// As the header says of texts.
+pub(super) unsafe fn text_or_empty<'a>(pointer: *const c_char, max: usize) -> Result<&'a str, Code> {
+    if pointer.is_null() {
+        return Ok("");
+    }
+    // SAFETY: the caller's promise is the same.
+    let bytes = unsafe { text_bytes(pointer, max) }?;
+    std::str::from_utf8(bytes).map_err(|_| code::PARAM_ERR)
+}
+
+/// A list of `count` values; with more than `max` of them it is `too_many`, and not looked at. NULL with 0 is legal.
+///
+/// # Safety
+/// `values` is NULL or readable for `count` values, which may have any bytes. Their alignment does not matter.
+pub(super) unsafe fn list<T: Copy>(values: *const T, count: usize, max: usize, too_many: Code) -> Result<Vec<T>, Code> {
+    if count > max {
+        return Err(too_many);
+    }
+    match (values.is_null(), count) {
+        (_, 0) => Ok(Vec::new()),
+        (true, _) => Err(code::PARAM_ERR),
+        // SAFETY: not NULL, and readable for `count` values.
+        (false, _) => Ok((0..count).map(|at| unsafe { values.add(at).read_unaligned() }).collect()),
+    }
 }
 
 /// A user id.

@@ -1,8 +1,8 @@
 //! The result codes, as C sees them. Their list and their texts stand in `crvideo_proto::code`; a test compares.
 
-use std::ffi::{c_char, c_int};
+use std::ffi::{CStr, c_char, c_int};
 
-use crvideo_proto::code;
+use crvideo_proto::{code, rtm};
 
 /// The result of a call or of a task: `CRVideo_NOERR` (0) or one of the codes below. Later versions may add codes:
 /// treat one you do not know as a failure and show `CRVideo_ErrText`.
@@ -101,12 +101,18 @@ pub const CRVideo_FILE_OPERATOR_ERR: CRVideo_Err = 1404;
 /// The file is larger than the relay's policy allows.
 pub const CRVideo_FILE_SIZE_UNSUPPORT: CRVideo_Err = 1405;
 
-/// What a code means and who must act, as one English sentence. Never NULL, for a number that is no code neither.
+/// What a code means and who must act, as one English sentence; it also knows the numbers of FPNN and RTM servers. Never
+/// NULL, for a number that is no code neither.
 ///
 /// Any thread, callbacks and a forked child included. The text is static: do not free it, it stays for ever.
 #[unsafe(no_mangle)]
 pub extern "C" fn CRVideo_ErrText(err: CRVideo_Err) -> *const c_char {
-    code::text(err).as_ptr()
+    text_of(err).as_ptr()
+}
+
+/// The text of a code of the contract's, FPNN's or RTM's.
+pub(super) fn text_of(err: CRVideo_Err) -> &'static CStr {
+    rtm::code::text(err).unwrap_or_else(|| code::text(err))
 }
 
 #[cfg(test)]
@@ -162,6 +168,15 @@ mod tests {
         ("FILE_OPERATOR_ERR", CRVideo_FILE_OPERATOR_ERR),
         ("FILE_SIZE_UNSUPPORT", CRVideo_FILE_SIZE_UNSUPPORT),
     ];
+
+    #[test]
+    fn numbers_of_servers_have_their_texts_too() {
+        for number in rtm::code::ALL {
+            assert!(!code::ALL.contains(number));
+            assert_eq!(Some(text_of(*number)), rtm::code::text(*number));
+        }
+        assert_eq!(text_of(CRVideo_NOT_INIT), code::text(CRVideo_NOT_INIT));
+    }
 
     #[test]
     fn the_constants_are_the_contracts_codes() {

@@ -233,7 +233,7 @@ static void texts_of_the_library(void)
     int code;
     CHECK(strcmp(CRVideo_Version(), CRVIDEO_VERSION) == 0);
     COVER(CRVideo_Version());
-    for (code = -10; code < 2000; code++) {
+    for (code = -10; code < 201000; code++) {
         const char *text = CRVideo_ErrText(code);
         CHECK(text != NULL && strlen(text) > 3 && text == CRVideo_ErrText(code));
     }
@@ -560,6 +560,412 @@ static void cancels_and_offers(CRVideo_Session session)
     free(long_path);
 }
 
+/* Every function that takes an RTM client, with something that is none. */
+static void dead_clients(RTM_Client client)
+{
+    static const int64_t ids[2] = { 1, 2 };
+    RTM_Listen listen;
+    RTM_Listen lists;
+    RTM_File file;
+
+    RTM_FileInit(&file);
+    RTM_ListenInit(&listen);
+    RTM_ListenInit(&lists);
+    lists.gids = ids;
+    lists.gid_count = 2;
+#define DEAD_SETTER(name) EXPECT(name(client, NULL, NULL), CRVideo_NOT_INIT);
+    RTM_SETTERS(DEAD_SETTER)
+#undef DEAD_SETTER
+#define DEAD_SENDING(name, rest) EXPECT(name(client, 1, rest, NULL, NULL, NULL, NULL), CRVideo_NOT_INIT);
+    RTM_FILES(DEAD_SENDING)
+    RTM_MESSAGES(DEAD_SENDING)
+#undef DEAD_SENDING
+#define DEAD_CALL(name, rest) EXPECT(name(client, rest, NULL, NULL, NULL, NULL), CRVideo_NOT_INIT);
+    RTM_TOKENS(DEAD_CALL)
+    RTM_LISTS(DEAD_CALL)
+    RTM_PLAIN(DEAD_CALL)
+#undef DEAD_CALL
+    EXPECT(RTM_Destroy(client), CRVideo_NOT_INIT);
+}
+
+static void rtm_creation(void)
+{
+    static const char *const bad_endpoints[] = { NULL, "", "host", "host:", ":1", "host:0", "host:65536", "[x]:1",
+                                                 "a b:1", "h:1,", "\xff:1" };
+    char *long_secret = repeat('a', 1025);
+    RTM_Client client = 77;
+    RTM_Config config;
+    unsigned size;
+    size_t i;
+
+#define FRESH() (RTM_ConfigInit(&config), config.project = 1, config.secret = "s", config.endpoint = "127.0.0.1:1")
+    RTM_ConfigInit(NULL);
+    COVER(RTM_ConfigInit(NULL));
+    EXPECT(RTM_Create(NULL, &client), CRVideo_PARAM_ERR);
+    FRESH();
+    EXPECT(RTM_Create(&config, NULL), CRVideo_PARAM_ERR);
+    for (size = 0; size < sizeof config; size += 4) {
+        config.struct_size = size;
+        EXPECT(RTM_Create(&config, &client), CRVideo_PARAM_ERR);
+    }
+    for (i = 0; i < sizeof bad_endpoints / sizeof bad_endpoints[0]; i++) {
+        FRESH();
+        config.endpoint = bad_endpoints[i];
+        EXPECT(RTM_Create(&config, &client), CRVideo_PARAM_ERR);
+    }
+    for (i = 0; i < 4; i++) {
+        FRESH();
+        config.secret = i == 0 ? NULL : i == 1 ? "" : i == 2 ? "\xff" : long_secret;
+        EXPECT(RTM_Create(&config, &client), CRVideo_PARAM_ERR);
+    }
+    for (i = 0; i < 2; i++) {
+        FRESH();
+        config.project = i == 0 ? 0 : -1;
+        EXPECT(RTM_Create(&config, &client), CRVideo_PARAM_ERR);
+    }
+    FRESH();
+    config.reserved = 1;
+    EXPECT(RTM_Create(&config, &client), CRVideo_PARAM_ERR);
+    FRESH();
+    config.queue = 12345;
+    EXPECT(RTM_Create(&config, &client), CRVideo_NOT_INIT);
+#undef FRESH
+    CHECK(client == 77);
+    free(long_secret);
+}
+
+/* Each call that waits, with sound arguments and a gate that nobody serves; its result says what the call returned. */
+static void rtm_without_gate(RTM_Client client)
+{
+    static const int64_t ids[2] = { 1, 2 };
+    int64_t found[2] = { 7, 7 };
+    RTM_TokenResult token;
+    RTM_SendResult sent;
+    RTM_ListResult list;
+    RTM_Result plain;
+    RTM_Listen listen;
+    RTM_Listen lists;
+    RTM_File file;
+
+    RTM_FileInit(&file);
+    file.path = check_args[0];
+    RTM_ListenInit(&listen);
+    RTM_ListenInit(&lists);
+    lists.rids = ids;
+    lists.rid_count = 2;
+#define TOLD(result) CHECK((result).err == RTM_ERR_CONNECTION && (result).text[0] != '\0')
+#define SENDING(name, rest) \
+    RTM_SendResultInit(&sent); \
+    EXPECT(name(client, 1, rest, NULL, NULL, NULL, &sent), RTM_ERR_CONNECTION); \
+    TOLD(sent); \
+    CHECK(sent.mid != 0 && sent.mtime == 0);
+    RTM_FILES(SENDING)
+    RTM_MESSAGES(SENDING)
+#undef SENDING
+#define TOKEN(name, rest) \
+    RTM_TokenResultInit(&token); \
+    EXPECT(name(client, rest, NULL, NULL, NULL, &token), RTM_ERR_CONNECTION); \
+    TOLD(token); \
+    CHECK(token.token[0] == '\0' && token.endpoint[0] == '\0');
+    RTM_TOKENS(TOKEN)
+#undef TOKEN
+#define LIST(name, rest) \
+    RTM_ListResultInit(&list); \
+    list.ids = found; \
+    list.capacity = 2; \
+    EXPECT(name(client, rest, NULL, NULL, NULL, &list), RTM_ERR_CONNECTION); \
+    TOLD(list); \
+    CHECK(list.ids == found && list.capacity == 2 && list.count == 0 && found[0] == 7);
+    RTM_LISTS(LIST)
+#undef LIST
+#define PLAIN(name, rest) \
+    RTM_ResultInit(&plain); \
+    EXPECT(name(client, rest, NULL, NULL, NULL, &plain), RTM_ERR_CONNECTION); \
+    TOLD(plain); \
+    CHECK(plain.number == 0);
+    RTM_PLAIN(PLAIN)
+#undef PLAIN
+#undef TOLD
+}
+
+/* Options and results, which all calls have in common. */
+static void rtm_options(RTM_Client client)
+{
+    RTM_CallOptions options;
+    RTM_TokenResult token;
+    RTM_SendResult sent;
+    RTM_ListResult list;
+    RTM_Result plain;
+    unsigned size;
+
+    RTM_CallOptionsInit(NULL);
+    COVER(RTM_CallOptionsInit(NULL));
+    RTM_ResultInit(NULL);
+    COVER(RTM_ResultInit(NULL));
+    RTM_SendResultInit(NULL);
+    COVER(RTM_SendResultInit(NULL));
+    RTM_TokenResultInit(NULL);
+    COVER(RTM_TokenResultInit(NULL));
+    RTM_ListResultInit(NULL);
+    COVER(RTM_ListResultInit(NULL));
+    RTM_CallOptionsInit(&options);
+    for (size = 0; size < sizeof options; size += 4) {
+        options.struct_size = size;
+        RTM_ResultInit(&plain);
+        EXPECT(RTM_Kickout(client, 1, &options, NULL, NULL, &plain), CRVideo_PARAM_ERR);
+        CHECK(plain.err == CRVideo_PARAM_ERR && plain.text[0] != '\0');
+        EXPECT(RTM_Kickout(client, 1, &options, export_on_ended, NULL, NULL), CRVideo_PARAM_ERR);
+    }
+#define SIZES(type, init, value, call) \
+    for (size = 0; size < sizeof(type); size += 4) { \
+        memset(&value, '#', sizeof value); \
+        value.struct_size = size; \
+        EXPECT(call, CRVideo_PARAM_ERR); \
+        CHECK(value.err == 0x23232323); \
+    }
+    SIZES(RTM_Result, RTM_ResultInit, plain, RTM_Kickout(client, 1, NULL, NULL, NULL, &plain))
+    SIZES(RTM_SendResult, RTM_SendResultInit, sent, RTM_SendMsg(client, 1, 2, 66, "x", 1, NULL, NULL, NULL, NULL, &sent))
+    SIZES(RTM_TokenResult, RTM_TokenResultInit, token, RTM_GetToken(client, 1, NULL, NULL, NULL, &token))
+    SIZES(RTM_ListResult, RTM_ListResultInit, list, RTM_GetUserGroups(client, 1, NULL, NULL, NULL, &list))
+#undef SIZES
+    /* A struct from a later header is written as far as this library knows it. */
+    {
+        struct {
+            RTM_Result result;
+            unsigned char later[64];
+        } grown;
+        memset(&grown, '#', sizeof grown);
+        grown.result.struct_size = sizeof grown;
+        EXPECT(RTM_Kickout(client, 1, NULL, NULL, NULL, &grown.result), RTM_ERR_CONNECTION);
+        CHECK(grown.result.err == RTM_ERR_CONNECTION && grown.result.struct_size == sizeof grown);
+        for (size = 0; size < sizeof grown.later; size++)
+            CHECK(grown.later[size] == '#');
+    }
+}
+
+static void rtm_files(RTM_Client client)
+{
+    static const char *const bad_texts[] = { "\xff", "\xe4\xbd", "\xce\xc4\xbc\xfe" };
+    static const int bad_mtypes[] = { -2147483647 - 1, -1, 0, 1, 39, 51, 127, 128, 306, 2147483647 };
+    static const int64_t one[1] = { 1 };
+    char *long_name = repeat('n', 256);
+    char *long_attrs = repeat('a', RTM_ATTRS_MAX);
+    char *long_path = repeat('/', 4097);
+    RTM_SendResult sent;
+    RTM_File file;
+    unsigned size;
+    size_t i;
+
+#define SEND(expected) \
+    RTM_SendResultInit(&sent); \
+    EXPECT(RTM_SendFile(client, 1, 2, 50, &file, NULL, NULL, NULL, &sent), expected); \
+    CHECK(sent.err == (expected)); \
+    EXPECT(RTM_BroadcastFile(client, 1, 50, &file, NULL, export_on_sent, NULL, NULL), expected)
+#define MEMORY() (RTM_FileInit(&file), file.data = "x", file.len = 1)
+    RTM_FileInit(NULL);
+    COVER(RTM_FileInit(NULL));
+    EXPECT(RTM_SendFile(client, 1, 2, 50, NULL, NULL, NULL, NULL, NULL), CRVideo_PARAM_ERR);
+    MEMORY();
+    for (size = 0; size < sizeof file; size += 4) {
+        file.struct_size = size;
+        SEND(CRVideo_PARAM_ERR);
+    }
+    for (i = 0; i < sizeof bad_mtypes / sizeof bad_mtypes[0]; i++) {
+        MEMORY();
+        EXPECT(RTM_SendFile(client, 1, 2, bad_mtypes[i], &file, NULL, NULL, NULL, NULL), RTM_ERR_FILE_MTYPE);
+        EXPECT(RTM_SendFiles(client, 1, one, 1, bad_mtypes[i], &file, NULL, NULL, NULL, NULL), RTM_ERR_FILE_MTYPE);
+        EXPECT(RTM_SendGroupFile(client, 1, 2, bad_mtypes[i], &file, NULL, NULL, NULL, NULL), RTM_ERR_FILE_MTYPE);
+        EXPECT(RTM_SendRoomFile(client, 1, 2, bad_mtypes[i], &file, NULL, NULL, NULL, NULL), RTM_ERR_FILE_MTYPE);
+        EXPECT(RTM_BroadcastFile(client, 1, bad_mtypes[i], &file, NULL, NULL, NULL, NULL), RTM_ERR_FILE_MTYPE);
+    }
+    MEMORY();
+    file.reserved = 1;
+    SEND(CRVideo_PARAM_ERR);
+    MEMORY();
+    file.path = check_args[0]; /* both */
+    SEND(CRVideo_PARAM_ERR);
+    MEMORY();
+    file.data = NULL;
+    SEND(CRVideo_PARAM_ERR);
+    file.data = FORBIDDEN;
+    file.len = ((size_t)-1) / 2 + 1;
+    SEND(RTM_ERR_LARGE);
+    file.len = (size_t)-1;
+    SEND(RTM_ERR_LARGE);
+    RTM_FileInit(&file);
+    for (i = 0; i < 5; i++) {
+        static const CRVideo_Err codes[5] = { CRVideo_PARAM_ERR, CRVideo_PARAM_ERR, CRVideo_SENDFILE_FILEINERROR,
+                                              CRVideo_SENDFILE_FILEINERROR, CRVideo_SENDFILE_FILEINERROR };
+        file.path = i == 0 ? "" : i == 1 ? long_path : i == 2 ? "/nowhere/at/all" : i == 3 ? "/" : "/dev/zero";
+        SEND(codes[i]);
+    }
+    for (i = 0; i < 3; i++) {
+        MEMORY();
+        file.name = bad_texts[i];
+        SEND(CRVideo_PARAM_ERR);
+        MEMORY();
+        file.attrs = bad_texts[i];
+        SEND(CRVideo_PARAM_ERR);
+    }
+    MEMORY();
+    file.name = "";
+    SEND(CRVideo_PARAM_ERR);
+    file.name = long_name;
+    SEND(CRVideo_PARAM_ERR);
+    MEMORY();
+    file.attrs = long_attrs;
+    SEND(RTM_ERR_LARGE);
+    MEMORY();
+    EXPECT(RTM_SendFiles(client, 1, NULL, 0, 50, &file, NULL, NULL, NULL, NULL), RTM_ERR_EMPTY);
+    EXPECT(RTM_SendFiles(client, 1, NULL, 1, 50, &file, NULL, NULL, NULL, NULL), CRVideo_PARAM_ERR);
+    EXPECT(RTM_SendFiles(client, 1, (const int64_t *)FORBIDDEN, RTM_IDS_MAX + 1, 50, &file, NULL, NULL, NULL, NULL),
+           RTM_ERR_TOO_MANY);
+    EXPECT(RTM_SendFiles(client, 1, (const int64_t *)FORBIDDEN, (size_t)-1, 50, &file, NULL, NULL, NULL, NULL),
+           RTM_ERR_TOO_MANY);
+    /* What is just allowed gets as far as the gate. */
+    RTM_FileInit(&file);
+    EXPECT(RTM_SendFile(client, 1, 2, 40, &file, NULL, NULL, NULL, NULL), RTM_ERR_CONNECTION);
+    file.name = long_name + 1;
+    file.attrs = "";
+    EXPECT(RTM_SendFile(client, 1, 2, 50, &file, NULL, NULL, NULL, NULL), RTM_ERR_CONNECTION);
+#undef SEND
+#undef MEMORY
+    free(long_name);
+    free(long_attrs);
+    free(long_path);
+}
+
+static void rtm_messages(RTM_Client client)
+{
+    static char content[RTM_MESSAGE_MAX];
+    char *long_attrs = repeat('a', RTM_ATTRS_MAX + 1);
+    static const int64_t one[1] = { 1 };
+
+#define SEND(mtype, msg, len, attrs, expected) \
+    EXPECT(RTM_SendMsg(client, 1, 2, mtype, msg, len, attrs, NULL, NULL, NULL, NULL), expected); \
+    EXPECT(RTM_SendMsgs(client, 1, one, 1, mtype, msg, len, attrs, NULL, NULL, NULL, NULL), expected); \
+    EXPECT(RTM_SendGroupMsg(client, 1, 2, mtype, msg, len, attrs, NULL, NULL, NULL, NULL), expected); \
+    EXPECT(RTM_SendRoomMsg(client, 1, 2, mtype, msg, len, attrs, NULL, NULL, NULL, NULL), expected); \
+    EXPECT(RTM_BroadcastMsg(client, 1, mtype, msg, len, attrs, NULL, NULL, NULL, NULL), expected)
+    SEND(0, "x", 1, NULL, RTM_ERR_MTYPE);
+    SEND(-1, "x", 1, NULL, RTM_ERR_MTYPE);
+    SEND(128, "x", 1, NULL, RTM_ERR_MTYPE);
+    SEND(66 + 256, "x", 1, NULL, RTM_ERR_MTYPE);
+    SEND(66, NULL, 1, NULL, CRVideo_PARAM_ERR);
+    SEND(66, FORBIDDEN, RTM_MESSAGE_MAX + 1, NULL, RTM_ERR_MESSAGE_LARGE);
+    SEND(66, FORBIDDEN, (size_t)-1, NULL, RTM_ERR_MESSAGE_LARGE);
+    SEND(66, "x", 1, "\xff", CRVideo_PARAM_ERR);
+    SEND(66, "x", 1, long_attrs, RTM_ERR_LARGE);
+    SEND(127, content, sizeof content, long_attrs + 1, RTM_ERR_CONNECTION);
+    SEND(1, NULL, 0, "", RTM_ERR_CONNECTION);
+#undef SEND
+    EXPECT(RTM_SendMsgs(client, 1, NULL, 0, 66, "x", 1, NULL, NULL, NULL, NULL, NULL), RTM_ERR_EMPTY);
+    EXPECT(RTM_SendMsgs(client, 1, (const int64_t *)FORBIDDEN, RTM_IDS_MAX + 1, 66, "x", 1, NULL, NULL, NULL, NULL, NULL),
+           RTM_ERR_TOO_MANY);
+    free(long_attrs);
+}
+
+static void rtm_lists_and_tokens(RTM_Client client)
+{
+    static const int64_t ids[2] = { 1, 2 };
+    static const struct {
+        const char *cmd;
+        size_t count;
+        CRVideo_Err err;
+    } tokens[] = {
+        { "sendfile", 0, CRVideo_PARAM_ERR },      { "sendfile", 2, CRVideo_PARAM_ERR },
+        { "sendfiles", 0, RTM_ERR_EMPTY },         { "sendfiles", 2, RTM_ERR_CONNECTION },
+        { "sendgroupfile", 2, CRVideo_PARAM_ERR }, { "sendroomfile", 0, CRVideo_PARAM_ERR },
+        { "broadcastfile", 1, CRVideo_PARAM_ERR }, { "broadcastfile", 0, RTM_ERR_CONNECTION },
+        { "SendFile", 1, CRVideo_PARAM_ERR },      { "", 1, CRVideo_PARAM_ERR },
+        { NULL, 1, CRVideo_PARAM_ERR },            { "\xff", 1, CRVideo_PARAM_ERR }
+    };
+    size_t i;
+
+    for (i = 0; i < sizeof tokens / sizeof tokens[0]; i++)
+        EXPECT(RTM_FileToken(client, 1, tokens[i].cmd, ids, tokens[i].count, NULL, NULL, NULL, NULL), tokens[i].err);
+    EXPECT(RTM_FileToken(client, 1, "sendfile", NULL, 1, NULL, NULL, NULL, NULL), CRVideo_PARAM_ERR);
+#define IDS(name, before) \
+    EXPECT(name(client, before NULL, 0, NULL, NULL, NULL, NULL), RTM_ERR_EMPTY); \
+    EXPECT(name(client, before NULL, 1, NULL, NULL, NULL, NULL), CRVideo_PARAM_ERR); \
+    EXPECT(name(client, before (const int64_t *)FORBIDDEN, RTM_IDS_MAX + 1, NULL, NULL, NULL, NULL), RTM_ERR_TOO_MANY)
+    IDS(RTM_GetOnlineUsers, );
+    IDS(RTM_AddGroupMembers, 1 COMMA);
+    IDS(RTM_DelGroupMembers, 1 COMMA);
+#undef IDS
+}
+
+static void rtm_listening(RTM_Client client)
+{
+    static const int64_t ids[2] = { 1, 2 };
+    const char *events[2] = { "login", NULL };
+    RTM_Listen listen;
+    unsigned size;
+
+#define LISTEN(expected) \
+    EXPECT(RTM_SetListen(client, &listen, NULL, NULL, NULL, NULL), expected); \
+    EXPECT(RTM_AddListen(client, &listen, NULL, NULL, NULL, NULL), expected); \
+    EXPECT(RTM_RemoveListen(client, &listen, NULL, NULL, NULL, NULL), expected)
+    RTM_ListenInit(NULL);
+    COVER(RTM_ListenInit(NULL));
+    EXPECT(RTM_SetListen(client, NULL, NULL, NULL, NULL, NULL), CRVideo_PARAM_ERR);
+    RTM_ListenInit(&listen);
+    for (size = 0; size < sizeof listen; size += 4) {
+        listen.struct_size = size;
+        LISTEN(CRVideo_PARAM_ERR);
+    }
+    RTM_ListenInit(&listen);
+    listen.flags = 16;
+    LISTEN(CRVideo_PARAM_ERR);
+    RTM_ListenInit(&listen);
+    listen.uids = ids;
+    listen.uid_count = 2;
+    listen.flags = RTM_LISTEN_GROUPS;
+    LISTEN(CRVideo_PARAM_ERR);
+    listen.flags = 0;
+    listen.gid_count = 1; /* and NULL */
+    LISTEN(CRVideo_PARAM_ERR);
+    listen.gids = (const int64_t *)FORBIDDEN;
+    listen.gid_count = RTM_IDS_MAX + 1;
+    LISTEN(RTM_ERR_TOO_MANY);
+    listen.gid_count = 0;
+    listen.events = events;
+    listen.event_count = 2; /* the second is NULL */
+    LISTEN(CRVideo_PARAM_ERR);
+    events[1] = "\xff";
+    LISTEN(CRVideo_PARAM_ERR);
+    events[1] = "logout";
+    LISTEN(RTM_ERR_CONNECTION);
+    RTM_ListenInit(&listen);
+    EXPECT(RTM_AddListen(client, &listen, NULL, NULL, NULL, NULL), CRVideo_PARAM_ERR);
+    EXPECT(RTM_RemoveListen(client, &listen, NULL, NULL, NULL, NULL), CRVideo_PARAM_ERR);
+#undef LISTEN
+}
+
+static void rtm(CRVideo_Session session, CRVideo_Queue queue)
+{
+    RTM_Client client;
+    RTM_Client destroyed;
+
+    rtm_creation();
+    CHECK_OK(export_client(0, &client));
+    rtm_without_gate(client);
+    rtm_options(client);
+    rtm_files(client);
+    rtm_messages(client);
+    rtm_lists_and_tokens(client);
+    rtm_listening(client);
+    CHECK_OK(export_client(queue, &destroyed));
+    CHECK_OK(RTM_Destroy(destroyed));
+    dead_clients(0);
+    dead_clients(destroyed);
+    dead_clients(session);
+    dead_clients(queue);
+    dead_sessions(client);
+    dead_queues(client);
+    EXPECT(RTM_Destroy(client), CRVideo_NOERR);
+}
+
 int main(int argc, char **argv)
 {
     CRVideo_Session alice;
@@ -610,6 +1016,7 @@ int main(int argc, char **argv)
     dead_sessions(destroyed);
     dead_queues(alice);
     dead_queues(0);
+    rtm(alice, queue);
     EXPECT(CRVideo_DestroyQueue(queue), CRVideo_NOERR);
     dead_queues(queue);
     number = 1;
@@ -640,7 +1047,7 @@ int main(int argc, char **argv)
     CHECK_EQ(counter_get(&ended), accepted + 1);
 
     for (i = 0; covered[i] != NULL; i++)
-        if (strncmp(covered[i], "CRVideo_", 8) == 0)
+        if (strncmp(covered[i], "CRVideo_", 8) == 0 || strncmp(covered[i], "RTM_", 4) == 0)
             printf("covers %.*s\n", (int)strcspn(covered[i], "("), covered[i]);
     printf("%ld cases\n", cases);
     free((char *)bad_users[2]);

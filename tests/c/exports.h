@@ -24,10 +24,56 @@
     X(CRVideo_SetNotifyCancelSendCallback) \
     X(CRVideo_SetTransferOfferCallback) \
     X(CRVideo_SetReceiveProgressCallback) \
+    X(CRVideo_SetNotifyRtmMessageCallback) \
     X(CRVideo_SetUserStatusCallback) \
     X(CRVideo_SetUserStatusRsltCallback) \
     X(CRVideo_SetStatusPushRsltCallback) \
     X(CRVideo_SetReleasedCallback)
+
+#define RTM_SETTERS(X) \
+    X(RTM_SetPushMsgCallback) \
+    X(RTM_SetPushGroupMsgCallback) \
+    X(RTM_SetPushRoomMsgCallback) \
+    X(RTM_SetPushEventCallback) \
+    X(RTM_SetLineCallback) \
+    X(RTM_SetReleasedCallback)
+
+/* Calls of an RTM client, by what they have between the client and the options. */
+#define RTM_FILES(X) \
+    X(RTM_SendFile, 2 COMMA 50 COMMA &file) \
+    X(RTM_SendFiles, ids COMMA 2 COMMA 50 COMMA &file) \
+    X(RTM_SendGroupFile, 2 COMMA 50 COMMA &file) \
+    X(RTM_SendRoomFile, 2 COMMA 50 COMMA &file) \
+    X(RTM_BroadcastFile, 50 COMMA &file)
+#define RTM_MESSAGES(X) \
+    X(RTM_SendMsg, 2 COMMA 66 COMMA "x" COMMA 1 COMMA NULL) \
+    X(RTM_SendMsgs, ids COMMA 2 COMMA 66 COMMA "x" COMMA 1 COMMA NULL) \
+    X(RTM_SendGroupMsg, 2 COMMA 66 COMMA "x" COMMA 1 COMMA NULL) \
+    X(RTM_SendRoomMsg, 2 COMMA 66 COMMA "x" COMMA 1 COMMA NULL) \
+    X(RTM_BroadcastMsg, 66 COMMA "x" COMMA 1 COMMA NULL)
+#define RTM_TOKENS(X) \
+    X(RTM_FileToken, 1 COMMA "sendfile" COMMA ids COMMA 1) \
+    X(RTM_GetToken, 1)
+#define RTM_LISTS(X) \
+    X(RTM_GetOnlineUsers, ids COMMA 2) \
+    X(RTM_GetGroupMembers, 1) \
+    X(RTM_GetUserGroups, 1) \
+    X(RTM_GetRoomMembers, 1)
+#define RTM_PLAIN(X) \
+    X(RTM_RemoveToken, 1) \
+    X(RTM_Kickout, 1) \
+    X(RTM_AddGroupMembers, 1 COMMA ids COMMA 2) \
+    X(RTM_DelGroupMembers, 1 COMMA ids COMMA 2) \
+    X(RTM_DelGroup, 1) \
+    X(RTM_GetGroupCount, 1) \
+    X(RTM_IsGroupMember, 1 COMMA 2) \
+    X(RTM_AddRoomMember, 1 COMMA 2) \
+    X(RTM_DelRoomMember, 1 COMMA 2) \
+    X(RTM_GetRoomCount, 1) \
+    X(RTM_SetListen, &listen) \
+    X(RTM_AddListen, &lists) \
+    X(RTM_RemoveListen, &lists)
+#define COMMA ,
 
 /* In an order in which each works although those before it have been called: what ends something comes last. */
 #define EXPORTS(X) \
@@ -50,9 +96,41 @@
     X(CRVideo_GetUserStatus) \
     X(CRVideo_StartUserStatusPush) \
     X(CRVideo_StopUserStatusPush) \
+    X(RTM_Create) \
+    RTM_SETTERS(X) \
+    X(RTM_SendFile) \
+    X(RTM_SendFiles) \
+    X(RTM_SendGroupFile) \
+    X(RTM_SendRoomFile) \
+    X(RTM_BroadcastFile) \
+    X(RTM_SendMsg) \
+    X(RTM_SendMsgs) \
+    X(RTM_SendGroupMsg) \
+    X(RTM_SendRoomMsg) \
+    X(RTM_BroadcastMsg) \
+    X(RTM_FileToken) \
+    X(RTM_GetToken) \
+    X(RTM_GetOnlineUsers) \
+    X(RTM_GetGroupMembers) \
+    X(RTM_GetUserGroups) \
+    X(RTM_GetRoomMembers) \
+    X(RTM_RemoveToken) \
+    X(RTM_Kickout) \
+    X(RTM_AddGroupMembers) \
+    X(RTM_DelGroupMembers) \
+    X(RTM_DelGroup) \
+    X(RTM_GetGroupCount) \
+    X(RTM_IsGroupMember) \
+    X(RTM_AddRoomMember) \
+    X(RTM_DelRoomMember) \
+    X(RTM_GetRoomCount) \
+    X(RTM_SetListen) \
+    X(RTM_AddListen) \
+    X(RTM_RemoveListen) \
     X(CRVideo_Logout) \
     X(CRVideo_DestroyQueue) \
-    X(CRVideo_Destroy)
+    X(CRVideo_Destroy) \
+    X(RTM_Destroy)
 
 #define EXPORT_NUMBER(name) EXPORT_##name,
 enum export { EXPORTS(EXPORT_NUMBER) EXPORT_COUNT };
@@ -65,10 +143,80 @@ static const char *const export_names[EXPORT_COUNT + 1] = { EXPORTS(EXPORT_NAME)
 struct export_args {
     CRVideo_Session session;
     CRVideo_Queue queue;
+    RTM_Client client;
     const CRVideo_LoginInfo *login;
     const char *target;
     const char *file; /* readable */
 };
+
+/* An RTM client whose gate nobody serves, on `queue`. */
+static inline CRVideo_Err export_client(CRVideo_Queue queue, RTM_Client *client)
+{
+    RTM_Config config;
+    RTM_ConfigInit(&config);
+    config.project = 1;
+    config.secret = "secret";
+    config.endpoint = "127.0.0.1:1";
+    config.queue = queue;
+    return RTM_Create(&config, client);
+}
+
+#define ON_EXPORT(name, result) \
+    static inline void name(void *cookie, const result *ended) \
+    { \
+        (void)cookie; \
+        (void)ended; \
+    }
+ON_EXPORT(export_on_ended, RTM_Result)
+ON_EXPORT(export_on_sent, RTM_SendResult)
+ON_EXPORT(export_on_token, RTM_TokenResult)
+ON_EXPORT(export_on_list, RTM_ListResult)
+
+/* Makes one call of an RTM client, with a callback: nothing waits. */
+static inline CRVideo_Err export_rtm_call(enum export which, const struct export_args *args)
+{
+    static const int64_t ids[2] = { 1, 2 };
+    RTM_Client client = 0;
+    RTM_Listen listen;
+    RTM_Listen lists;
+    RTM_File file;
+    CRVideo_Err err;
+
+    RTM_FileInit(&file);
+    file.path = args->file;
+    RTM_ListenInit(&listen);
+    listen.flags = RTM_LISTEN_USERS;
+    RTM_ListenInit(&lists);
+    lists.uids = ids;
+    lists.uid_count = 2;
+    switch (which) {
+    case EXPORT_RTM_Create:
+        err = export_client(0, &client);
+        return err != CRVideo_NOERR ? err : RTM_Destroy(client);
+    case EXPORT_RTM_Destroy: return RTM_Destroy(args->client);
+#define CALL_SETTER(name) case EXPORT_##name: return name(args->client, NULL, NULL);
+    RTM_SETTERS(CALL_SETTER)
+#undef CALL_SETTER
+#define CALL_SENDING(name, rest) \
+    case EXPORT_##name: return name(args->client, 1, rest, NULL, export_on_sent, NULL, NULL);
+    RTM_FILES(CALL_SENDING)
+    RTM_MESSAGES(CALL_SENDING)
+#undef CALL_SENDING
+#define CALL_TOKEN(name, rest) \
+    case EXPORT_##name: return name(args->client, rest, NULL, export_on_token, NULL, NULL);
+    RTM_TOKENS(CALL_TOKEN)
+#undef CALL_TOKEN
+#define CALL_LIST(name, rest) case EXPORT_##name: return name(args->client, rest, NULL, export_on_list, NULL, NULL);
+    RTM_LISTS(CALL_LIST)
+#undef CALL_LIST
+#define CALL_PLAIN(name, rest) case EXPORT_##name: return name(args->client, rest, NULL, export_on_ended, NULL, NULL);
+    RTM_PLAIN(CALL_PLAIN)
+#undef CALL_PLAIN
+    default: break;
+    }
+    FAIL("no such export: %d", (int)which);
+    return CRVideo_NOERR;
+}
 
 /* Makes one call; callbacks are unset by it, and what it creates is gone again unless the code is an error. */
 static inline CRVideo_Err export_call(enum export which, const struct export_args *args)
@@ -109,10 +257,9 @@ static inline CRVideo_Err export_call(enum export which, const struct export_arg
     case EXPORT_CRVideo_Logout: return CRVideo_Logout(args->session, NULL);
     case EXPORT_CRVideo_DestroyQueue: return CRVideo_DestroyQueue(args->queue);
     case EXPORT_CRVideo_Destroy: return CRVideo_Destroy(args->session);
-    case EXPORT_COUNT: break;
+    default: break;
     }
-    FAIL("no such export: %d", (int)which);
-    return err;
+    return export_rtm_call(which, args);
 }
 
 #endif

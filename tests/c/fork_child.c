@@ -97,6 +97,7 @@ int main(int argc, char **argv)
     args.login = &info;
     args.target = "bob";
     args.file = argv[0];
+    CHECK_OK(export_client(0, &args.client));
 
     CHECK_OK(CRVideo_SendBuffer(alice, "bob", content, SIZE, NULL, NULL, NULL));
     WAIT_FOR(progressed, 1);
@@ -120,6 +121,7 @@ int main(int argc, char **argv)
     CHECK_OK(result);
     WAIT_FOR(received, 1);
     CHECK_OK(CRVideo_SendCmd(alice, "bob", "x", 1, NULL, NULL, NULL));
+    CHECK_OK(RTM_Destroy(args.client));
     CHECK_OK(CRVideo_Destroy(alice));
     CHECK_OK(CRVideo_Destroy(bob));
     CHECK_OK(CRVideo_DestroyQueue(queue));

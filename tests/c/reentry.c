@@ -14,7 +14,7 @@
     X(TokenWillExpire) X(LoginRslt) X(LogoutRslt) X(LineOff) X(LineOn) X(SendCmdRlst) X(SendBufferRlst) \
     X(SendFileRlst) X(SendProgress) X(CancelSendRlst) X(NotifyCmdData) X(NotifyBufferData) X(NotifyFileData) \
     X(NotifyCancelSend) X(TransferOffer) X(ReceiveProgress) X(UserStatus) X(UserStatusRslt) X(StatusPushRslt) \
-    X(Released) X(Log)
+    X(Released) X(Log) X(RtmEnded)
 #define CALLBACK_NUMBER(name) IN_##name,
 enum place { CALLBACKS(CALLBACK_NUMBER) PLACE_COUNT };
 #define CALLBACK_NAME(name) #name,
@@ -36,6 +36,8 @@ static struct {
     struct party alice;
     struct party bob;
     struct party carol;
+    RTM_Client client; /* nobody serves its gate */
+    RTM_Client caller; /* whose call ends, for RtmEnded */
     CRVideo_LoginInfo info;
     struct counter pushes; /* StatusPushRslt */
 } stage;
@@ -92,6 +94,8 @@ static int fits(enum export which, CRVideo_Err err, int own_queue, int alive)
     default:
         break;
     }
+    if (which >= EXPORT_RTM_Create && which <= EXPORT_RTM_RemoveListen)
+        return err == CRVideo_NOERR;
     if (!alive)
         return err == CRVideo_NOT_INIT;
     switch (which) {
@@ -122,6 +126,7 @@ static void call(enum export which, const struct export_args *args, int own_queu
 static void inside(enum place place, struct party *party)
 {
     CRVideo_Session spare = 0;
+    RTM_Client client = 0;
     struct export_args args;
     int alive = place != IN_Released && party->session != 0;
     int which;
@@ -130,6 +135,7 @@ static void inside(enum place place, struct party *party)
         return;
     stage.fired = 1;
     args.session = party->session;
+    args.client = stage.client;
     args.login = &stage.info;
     args.target = "carol"; /* exists, and takes everything */
     args.file = check_args[0];
@@ -147,6 +153,13 @@ static void inside(enum place place, struct party *party)
     spare = check_session(stage.queue);
     CHECK_OK(CRVideo_Login(spare, &stage.info, NULL));
     CHECK_OK(CRVideo_Destroy(spare));
+    watch_call(NULL);
+    watch_call("RTM_Create and RTM_Destroy of a client that is calling");
+    CHECK_OK(export_client(stage.queue, &client));
+    CHECK_OK(RTM_GetToken(client, 1, NULL, export_on_token, NULL, NULL));
+    CHECK_OK(RTM_Destroy(client));
+    watch_call("an RTM call that would wait");
+    CHECK_EQ(RTM_GetToken(stage.client, 1, NULL, NULL, NULL, NULL), CRVideo_LOGINSTATE_ERROR);
     watch_call(NULL);
     call(EXPORT_CRVideo_DestroyQueue, &args, 0, alive);
     CHECK_OK(CRVideo_CreateQueue(&stage.other_queue));
@@ -323,6 +336,12 @@ static void on_released(void *user)
     inside(IN_Released, (struct party *)user);
 }
 
+static void on_rtm_ended(void *cookie, const RTM_TokenResult *result)
+{
+    CHECK_EQ(result->err, RTM_ERR_CONNECTION);
+    inside(IN_RtmEnded, (struct party *)cookie);
+}
+
 static void on_log(void *user, int level, const char *target, const char *message)
 {
     (void)level;
@@ -417,6 +436,11 @@ static void provoke(const char *token)
         CHECK_OK(CRVideo_Login(stage.alice.session, &info, NULL));
         return;
     }
+    if (stage.place == IN_RtmEnded) {
+        CHECK_OK(export_client(stage.queue, &stage.caller));
+        CHECK_OK(RTM_GetToken(stage.caller, 1, NULL, on_rtm_ended, &stage.carol, NULL));
+        return;
+    }
     if (stage.place == IN_TokenWillExpire) {
         enter(&stage.alice, "alice", token);
         return;
@@ -489,6 +513,8 @@ static void play(enum place place, int destroy, CRVideo_Queue queue, const char 
     leave(&stage.alice);
     leave(&stage.bob);
     leave(&stage.carol);
+    if (stage.place == IN_RtmEnded)
+        CHECK_OK(RTM_Destroy(stage.caller));
     pump();
 }
 
@@ -507,6 +533,7 @@ int main(int argc, char **argv)
     pthread_detach(thread);
     CHECK_OK(CRVideo_CreateQueue(&stage.other_queue));
     CHECK_OK(CRVideo_CreateQueue(&queue));
+    CHECK_OK(export_client(0, &stage.client));
 
     for (place = 0; place < PLACE_COUNT; place++) {
         for (destroy = 0; destroy <= 1; destroy++) {
@@ -514,6 +541,7 @@ int main(int argc, char **argv)
             play((enum place)place, destroy, queue, argv[4]);
         }
     }
+    CHECK_OK(RTM_Destroy(stage.client));
     PUMP_UNTIL(queue, CRVideo_DestroyQueue(queue) == CRVideo_NOERR);
     CHECK_OK(CRVideo_DestroyQueue(stage.other_queue));
     printf("%d callbacks, %d functions\n", PLACE_COUNT, EXPORT_COUNT);

@@ -58,6 +58,7 @@ static void *live(void *program)
     args.login = &info;
     args.target = "bob";
     args.file = (const char *)program;
+    CHECK_OK(export_client(queue, &args.client));
     CHECK_OK(CRVideo_SetSendCmdRlstCallback(args.session, on_result, NULL));
     CHECK_OK(CRVideo_SetSendBufferRlstCallback(args.session, on_result, NULL));
     CHECK_OK(CRVideo_SetSendFileRlstCallback(args.session, on_file_result, NULL));

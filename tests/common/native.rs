@@ -99,7 +99,7 @@ pub fn declared_functions() -> Vec<String> {
         .split(';')
         .filter(|item| !item.contains("typedef") && !item.contains("(*"))
         .filter_map(|item| item.split_once('(')?.0.split([' ', '*', '\n']).next_back())
-        .filter(|name| name.starts_with("CRVideo_"))
+        .filter(|name| name.starts_with("CRVideo_") || name.starts_with("RTM_"))
         .map(str::to_owned)
         .collect();
     names.sort();

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use crate::frame::{FLAG_MSGPACK, HEADER_LEN, MAGIC, VERSION};
+use crate::frame::{FLAG_MSGPACK, Frame, HEADER_LEN, MAGIC, VERSION};
 use crate::message::{Body, ErrorAnswer, Message, Routed};
 use crate::pack::Writer;
 
@@ -60,6 +60,23 @@ impl OutQueue {
         self.frame(2, 1, Some(seq), "", |writer| body.write(writer));
     }
 
+    /// Queues a whole frame.
+    pub fn whole(&mut self, frame: &Frame) {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        self.open.put_slice(&bytes);
+        self.len += bytes.len();
+    }
+
+    /// Queues bytes of a frame that the caller puts together in pieces; they are not copied.
+    pub fn piece(&mut self, bytes: Bytes) {
+        if !self.open.is_empty() {
+            self.ready.push_back(self.open.split().freeze());
+        }
+        self.len += bytes.len();
+        self.ready.push_back(bytes);
+    }
+
     /// Queues a message to another session, through the relay.
     pub fn routed<M: Message>(&mut self, to: &str, epoch: u64, message: &M) {
         self.frame(0, M::METHOD.len() as u8, None, M::METHOD, |writer| {
@@ -69,17 +86,31 @@ impl OutQueue {
 
     /// Queues a routed message for its target: a new address, and the rest as it came.
     pub fn forward(&mut self, method: &str, pairs: usize, from: &str, epoch: u64, rest: Bytes) {
+        if rest.len() < crate::pack::TAIL_FROM {
+            self.forward_with_tail(method, pairs, from, epoch, rest, None);
+        } else {
+            self.forward_with_tail(method, pairs, from, epoch, Bytes::new(), Some(rest));
+        }
+    }
+
+    /// The same for a message that was just written: `head` is copied, `tail` is not.
+    pub fn forward_with_tail(
+        &mut self,
+        method: &str,
+        pairs: usize,
+        from: &str,
+        epoch: u64,
+        head: Bytes,
+        tail: Option<Bytes>,
+    ) {
         self.frame(0, method.len() as u8, None, method, |writer| {
             writer.map(pairs);
             writer.str("fr");
             writer.str(from);
             writer.str("fe");
             writer.uint(epoch);
-            if rest.len() < crate::pack::TAIL_FROM {
-                writer.buffer.put_slice(&rest);
-            } else {
-                writer.tail = Some(rest);
-            }
+            writer.buffer.put_slice(&head);
+            writer.tail = tail;
         });
     }
 

@@ -64,6 +64,11 @@ impl<'a> Writer<'a> {
         Self { buffer, tail: None }
     }
 
+    /// The byte string to send behind the buffer, if one is kept apart.
+    pub fn take_tail(&mut self) -> Option<Bytes> {
+        self.tail.take()
+    }
+
     /// Begins a map of `len` pairs.
     pub fn map(&mut self, len: usize) {
         match len {
@@ -112,7 +117,8 @@ impl<'a> Writer<'a> {
         self.buffer.put_slice(text.as_bytes());
     }
 
-    fn bin_head(&mut self, len: usize) {
+    /// Writes what stands before the bytes of a byte string.
+    pub(crate) fn bin_head(&mut self, len: usize) {
         match len {
             0..=0xff => self.buffer.put_slice(&[0xc4, len as u8]),
             0x100..=0xffff => {

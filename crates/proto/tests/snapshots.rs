@@ -892,6 +892,53 @@ fn crdone_is_routed() {
 }
 
 #[test]
+fn crrtm_comes_from_the_relay() {
+    let message = Rtm {
+        id: task(),
+        from: -5,
+        kind: 2,
+        place: 300,
+        mid: 1 << 40,
+        mtype: 50,
+        mtime: 1_700_000_000_000,
+        attrs: "{}".into(),
+        data: Bytes::from_static(b"hi"),
+    };
+    one_way(
+        message,
+        r"
+        46504e4e 01 80 00 05                       ; FPNN, version 1, msgpack, one-way, method of 5 bytes
+        52000000                                   ; 82 bytes of payload
+        637272746d                                 ; 'crrtm'
+        89                                         ; a map of 9 pairs
+          a1 69 c4 10 00112233445566778899aabbccddeeff ; i: 16 bytes
+          a4 66726f6d fb                           ; from: -5
+          a1 6b 02                                 ; k: 2
+          a1 78 cd 012c                            ; x: 300
+          a3 6d6964 cf 0000010000000000            ; mid: 2^40
+          a2 6d74 32                               ; mt: 50
+          a5 6d74696d65 cf 0000018bcfe56800        ; mtime: 1,700,000,000,000
+          a5 6174747273 a2 7b7d                    ; attrs: '{}'
+          a1 64 c4 02 6869                         ; d: 'hi'
+    ",
+    );
+}
+
+#[test]
+fn crgot_answers_it() {
+    one_way(
+        Got { id: task() },
+        r"
+        46504e4e 01 80 00 05                       ; FPNN, version 1, msgpack, one-way, method of 5 bytes
+        15000000                                   ; 21 bytes of payload
+        6372676f74                                 ; 'crgot'
+        81                                         ; a map of 1 pair
+          a1 69 c4 10 00112233445566778899aabbccddeeff ; i: 16 bytes
+    ",
+    );
+}
+
+#[test]
 fn an_error_answer_has_status_one_code_and_text() {
     let bytes = hex(r"
         46504e4e 01 80 02 01                       ; FPNN, version 1, msgpack, answer, an error

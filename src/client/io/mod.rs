@@ -1,9 +1,11 @@
 //! The io thread: one for the whole process, however many sessions it holds.
 //!
-//! Orders come in by one queue; sockets and timers are watched by one `Poll`; every session's state machine runs
-//! here and nowhere else. It never calls the application, never touches a file and never waits for anything but `Poll`.
+//! Orders come in by one queue; sockets and timers are watched by one `Poll`; the state machines of sessions and RTM
+//! clients run here and nowhere else. It never calls the application, never touches a file and never waits for anything but `Poll`.
 
-mod entry;
+mod links;
+mod rtm;
+mod session;
 mod socket;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -18,7 +20,7 @@ use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender};
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
-use crvideo_proto::session::{CommandCall, Conn, Identity, Now, Receipt, TransferCall};
+use crvideo_proto::session::{CommandCall, Identity, Now, Receipt, TransferCall};
 use mio::{Events, Poll, Registry, Token, Waker};
 use once_cell::sync::OnceCell;
 
@@ -26,16 +28,25 @@ use super::Code;
 use super::config::ServerAddress;
 use super::pool::FILES;
 use super::private_dir;
+use super::rtm as client_rtm;
 use super::session::Shared;
 use super::sink;
 use super::source::Source;
 use crate::sys::spawn_quiet;
-use entry::Entry;
+pub use links::Link;
+use links::{Links, Tokens};
+use rtm::RtmEntry;
+pub use rtm::RtmOrder;
+use session::SessionEntry;
 
 /// What the io thread is told to do.
 pub enum Order {
     /// A new session.
     Attach(Arc<Shared>, [u8; 16]),
+    /// A new RTM client, with a number that tells it from others.
+    AttachRtm(Arc<client_rtm::Shared>, u64),
+    /// Something for an RTM client.
+    Rtm(u64, RtmOrder),
     /// Log in.
     Login(u64, Identity, Vec<ServerAddress>, usize),
     /// Log out.
@@ -62,10 +73,10 @@ pub enum Order {
     Watch(u64, bool, usize),
     /// An event with a receipt has been handled.
     Receipt(u64, Receipt),
-    /// End a session.
+    /// End a session or an RTM client.
     Destroy(u64),
     /// A name has been resolved (for the connecting attempt with this number).
-    Resolved(u64, Conn, u64, Vec<SocketAddr>),
+    Resolved(u64, Link, u64, Vec<SocketAddr>),
     /// A piece of a source has been read.
     Read(u64, TaskId, u32, Result<(Bytes, Option<[u8; 32]>), Code>),
     /// A sink has written up to here, or failed.
@@ -132,20 +143,83 @@ pub fn tidy_up() {
     }
 }
 
+/// The session or RTM client that an order is for.
+fn owner_of(order: &Order) -> u64 {
+    match order {
+        Order::Attach(shared, _) => shared.handle(),
+        Order::AttachRtm(shared, _) => shared.life().handle(),
+        Order::Rtm(owner, _)
+        | Order::Login(owner, ..)
+        | Order::Logout(owner, ..)
+        | Order::Token(owner, ..)
+        | Order::Wants(owner, ..)
+        | Order::Command(owner, ..)
+        | Order::Transfer(owner, ..)
+        | Order::Cancel(owner, ..)
+        | Order::Accept(owner, ..)
+        | Order::Refuse(owner, ..)
+        | Order::CancelReceive(owner, ..)
+        | Order::Users(owner, ..)
+        | Order::Watch(owner, ..)
+        | Order::Receipt(owner, ..)
+        | Order::Destroy(owner)
+        | Order::Resolved(owner, ..)
+        | Order::Read(owner, ..)
+        | Order::Written(owner, ..)
+        | Order::Finished(owner, ..)
+        | Order::Aborted(owner, ..) => *owner,
+    }
+}
+
+/// A session or an RTM client, as the thread sees it.
+trait Entry: Send {
+    /// Carries out an order of the application's, or takes a result of the pool's.
+    fn carry_out(&mut self, order: Order, now: Now);
+    /// Its connections.
+    fn links(&mut self) -> &mut Links;
+    /// Reads what has come on a connection; whether there may be more.
+    fn read(&mut self, link: Link, scratch: &mut [u8], now: Now) -> bool;
+    /// Carries out what the state machine wants, and writes what it has queued.
+    fn drive(&mut self, context: &mut Context<'_>);
+    /// When it must be looked at again.
+    fn deadline(&self) -> Option<Duration>;
+    /// The deadline has passed.
+    fn timeout(&mut self, now: Now);
+    /// Ends it; its last event is given when everything is done, or at `ends_at`.
+    fn destroy(&mut self, now: Now, ends_at: Duration);
+    /// Whether everything is done after it was destroyed.
+    fn is_over(&self, now: Now) -> bool;
+    /// Ends everything because of a fault.
+    fn fail(&mut self, err: Code);
+    /// Closes all connections.
+    fn close_all(&mut self, registry: &Registry, tokens: &mut Tokens);
+    /// Sees to the last event of what was destroyed.
+    fn last_word(&self);
+}
+
+/// An entry's place in the thread's lists.
+struct Placed {
+    entry: Box<dyn Entry>,
+    /// Stands in the list of those to look at.
+    dirty: bool,
+    /// Its place in the timers.
+    timer: Option<Duration>,
+}
+
 struct IoThread {
     poll: Poll,
     orders: Receiver<Order>,
     handle: Arc<Handle>,
     start: Instant,
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, Placed>,
     /// Which connection a token belongs to.
-    conn_by_token: HashMap<Token, (u64, Conn)>,
+    tokens: Tokens,
     next_token: usize,
     timers: BTreeSet<(Duration, u64)>,
     /// Sessions whose outputs must be looked at before this turn ends.
     dirty: Vec<u64>,
     /// Connections from which more could have been read.
-    unread: Vec<(u64, Conn)>,
+    unread: Vec<(u64, Link)>,
     /// Received files by the time at which they are removed.
     expiring: BTreeMap<Duration, Vec<PathBuf>>,
     scratch: Vec<u8>,
@@ -154,7 +228,7 @@ struct IoThread {
 /// What an entry needs of the thread.
 struct Context<'a> {
     registry: &'a Registry,
-    conn_by_token: &'a mut HashMap<Token, (u64, Conn)>,
+    tokens: &'a mut Tokens,
     next_token: &'a mut usize,
     expiring: &'a mut BTreeMap<Duration, Vec<PathBuf>>,
     now: Now,
@@ -171,7 +245,7 @@ impl IoThread {
             handle,
             start: Instant::now(),
             entries: HashMap::new(),
-            conn_by_token: HashMap::new(),
+            tokens: HashMap::new(),
             next_token: 1,
             timers: BTreeSet::new(),
             dirty: Vec::new(),
@@ -214,12 +288,12 @@ impl IoThread {
             if event.token() == WAKE {
                 continue;
             }
-            if let Some((session, conn)) = self.conn_by_token.get(&event.token()).copied() {
-                self.socket_event(session, conn, event.is_writable(), now);
+            if let Some((owner, link)) = self.tokens.get(&event.token()).copied() {
+                self.socket_event(owner, link, event.is_writable(), now);
             }
         }
-        for (session, conn) in std::mem::take(&mut self.unread) {
-            self.read(session, conn, now);
+        for (owner, link) in std::mem::take(&mut self.unread) {
+            self.read(owner, link, now);
         }
         for _ in 0..ORDERS_A_TURN {
             let Ok(order) = self.orders.try_recv() else { break };
@@ -240,12 +314,12 @@ impl IoThread {
     }
 
     fn due_timers(&mut self, now: Now) {
-        while let Some((at, session)) = self.timers.first().copied().filter(|(at, _)| *at <= now.mono) {
-            self.timers.remove(&(at, session));
-            if let Some(entry) = self.entries.get_mut(&session) {
-                entry.timer = None;
-                entry.timeout(now);
-                self.touch(session);
+        while let Some((at, owner)) = self.timers.first().copied().filter(|(at, _)| *at <= now.mono) {
+            self.timers.remove(&(at, owner));
+            if let Some(placed) = self.entries.get_mut(&owner) {
+                placed.timer = None;
+                placed.entry.timeout(now);
+                self.touch(owner);
             }
         }
         while let Some(entry) = self.expiring.first_entry().filter(|entry| *entry.key() <= now.mono) {
@@ -255,73 +329,65 @@ impl IoThread {
         }
     }
 
-    fn touch(&mut self, session: u64) {
-        if let Some(entry) = self.entries.get_mut(&session)
-            && !std::mem::replace(&mut entry.dirty, true)
+    fn touch(&mut self, owner: u64) {
+        if let Some(placed) = self.entries.get_mut(&owner)
+            && !std::mem::replace(&mut placed.dirty, true)
         {
-            self.dirty.push(session);
+            self.dirty.push(owner);
         }
     }
 
     fn drive_dirty(&mut self, now: Now) {
-        for session in std::mem::take(&mut self.dirty) {
-            let Some(entry) = self.entries.get_mut(&session) else { continue };
-            entry.dirty = false;
+        for owner in std::mem::take(&mut self.dirty) {
+            let Some(placed) = self.entries.get_mut(&owner) else { continue };
+            placed.dirty = false;
             let mut context = Context {
                 registry: self.poll.registry(),
-                conn_by_token: &mut self.conn_by_token,
+                tokens: &mut self.tokens,
                 next_token: &mut self.next_token,
                 expiring: &mut self.expiring,
                 now,
             };
-            entry.drive(&mut context);
-            if entry.is_over(now) {
-                self.bury(session);
+            placed.entry.drive(&mut context);
+            if placed.entry.is_over(now) {
+                self.bury(owner);
                 continue;
             }
-            let deadline = entry.deadline();
-            if deadline != entry.timer {
-                if let Some(old) = entry.timer {
-                    self.timers.remove(&(old, session));
+            let deadline = placed.entry.deadline();
+            if deadline != placed.timer {
+                if let Some(old) = placed.timer {
+                    self.timers.remove(&(old, owner));
                 }
-                self.timers.extend(deadline.map(|at| (at, session)));
-                entry.timer = deadline;
+                self.timers.extend(deadline.map(|at| (at, owner)));
+                placed.timer = deadline;
             }
         }
     }
 
-    fn bury(&mut self, session: u64) {
-        let Some(mut entry) = self.entries.remove(&session) else { return };
-        if let Some(at) = entry.timer {
-            self.timers.remove(&(at, session));
+    fn bury(&mut self, owner: u64) {
+        let Some(mut placed) = self.entries.remove(&owner) else { return };
+        if let Some(at) = placed.timer {
+            self.timers.remove(&(at, owner));
         }
-        entry.close_all(self.poll.registry(), &mut self.conn_by_token);
-        let fence = entry.fence();
-        if LIVE.fetch_sub(1, Ordering::SeqCst) > 1 {
-            return fence();
-        }
-        // The last session takes the private directory with it, before whoever waits for its end goes on.
-        FILES.run(move || {
-            private_dir::remove_if_empty();
-            fence();
-        });
+        placed.entry.close_all(self.poll.registry(), &mut self.tokens);
+        placed.entry.last_word();
     }
 
     fn fail_all(&mut self) {
         let now = self.now();
-        let sessions: Vec<u64> = self.entries.keys().copied().collect();
-        for session in sessions {
+        let owners: Vec<u64> = self.entries.keys().copied().collect();
+        for owner in owners {
             let failed = catch_unwind(AssertUnwindSafe(|| {
-                if let Some(entry) = self.entries.get_mut(&session) {
-                    entry.fail(code::INNER_ERR);
-                    entry.dirty = false;
+                if let Some(placed) = self.entries.get_mut(&owner) {
+                    placed.entry.fail(code::INNER_ERR);
+                    placed.dirty = false;
                 }
-                self.touch(session);
+                self.touch(owner);
                 self.drive_dirty(now);
             }));
             if failed.is_err() {
-                log::error!("session {session:#x} cannot be ended in order");
-                self.entries.remove(&session);
+                log::error!("{owner:#x} cannot be ended in order");
+                self.entries.remove(&owner);
             }
         }
         self.dirty.clear();
@@ -329,53 +395,51 @@ impl IoThread {
 
     // ---- sockets ------------------------------------------------------------------------------------------
 
-    fn socket_event(&mut self, session: u64, conn: Conn, writable: bool, now: Now) {
-        let Some(entry) = self.entries.get_mut(&session) else { return };
+    fn socket_event(&mut self, owner: u64, link: Link, writable: bool, now: Now) {
+        let Some(placed) = self.entries.get_mut(&owner) else { return };
         if writable {
-            entry.writable(conn);
+            placed.entry.links().writable(link);
         }
-        self.touch(session);
-        self.read(session, conn, now);
+        self.touch(owner);
+        self.read(owner, link, now);
     }
 
-    fn read(&mut self, session: u64, conn: Conn, now: Now) {
-        let Some(entry) = self.entries.get_mut(&session) else { return };
-        if entry.read(conn, &mut self.scratch, now) {
-            self.unread.push((session, conn));
+    fn read(&mut self, owner: u64, link: Link, now: Now) {
+        let Some(placed) = self.entries.get_mut(&owner) else { return };
+        if placed.entry.read(link, &mut self.scratch, now) {
+            self.unread.push((owner, link));
         }
-        self.touch(session);
+        self.touch(owner);
     }
 
     // ---- orders -------------------------------------------------------------------------------------------
 
+    fn add(&mut self, owner: u64, entry: Box<dyn Entry>) {
+        self.entries.insert(owner, Placed { entry, dirty: false, timer: None });
+    }
+
     fn carry_out(&mut self, order: Order, now: Now) {
-        let session = match order {
+        let owner = owner_of(&order);
+        match order {
             Order::Attach(shared, session_id) => {
-                let handle = shared.handle();
-                self.entries.insert(handle, Entry::new(shared, session_id));
-                return;
+                return self.add(owner, Box::new(SessionEntry::new(shared, session_id)));
             }
-            Order::Destroy(session) => {
-                if let Some(entry) = self.entries.get_mut(&session) {
-                    entry.destroy(now, now.mono + REMOVAL_PATIENCE);
+            Order::AttachRtm(shared, seed) => return self.add(owner, Box::new(RtmEntry::new(shared, seed))),
+            order => {
+                // Whoever gave an order that comes too late has been told by the last events, or (results of file
+                // work) nobody waits for it.
+                let Some(placed) = self.entries.get_mut(&owner) else {
+                    return log::debug!("an order came too late for {owner:#x}");
+                };
+                match order {
+                    Order::Destroy(_) => placed.entry.destroy(now, now.mono + REMOVAL_PATIENCE),
+                    Order::Resolved(_, link, attempt, addresses) => {
+                        placed.entry.links().resolved(link, attempt, addresses);
+                    }
+                    order => placed.entry.carry_out(order, now),
                 }
-                session
             }
-            Order::Resolved(session, conn, attempt, addresses) => {
-                if let Some(entry) = self.entries.get_mut(&session) {
-                    entry.resolved(conn, attempt, addresses);
-                }
-                session
-            }
-            other => {
-                let session = entry::session_of(&other);
-                match self.entries.get_mut(&session) {
-                    Some(entry) => entry.carry_out(other, now),
-                    None => entry::give_up(other),
-                }
-                session
-            }
-        };
-        self.touch(session);
+        }
+        self.touch(owner);
     }
 }

@@ -5,11 +5,15 @@
 //! * `sign`: signatures of requests and of files.
 //! * `attrs`: the attributes of a file message.
 //! * `reader`: frames out of a byte stream, and the bytes of files as they arrive.
+//! * `mid`: ids of messages that never repeat.
+//! * `client`: one server's client of a gate, as a state machine.
 //!
 //! The wire is not ours: `docs/rtm.md` says what real SDKs send and expect.
 
 pub mod attrs;
+pub mod client;
 pub mod code;
+pub mod mid;
 pub mod params;
 pub mod reader;
 pub mod sign;

@@ -204,6 +204,7 @@ fn message_of(files: &Files, blob: Blob, sender: Sender, request: Request, mtime
         mtime,
         body,
         attrs: request.attrs.to_push(),
+        blob: Some(blob.id.as_str().to_owned()),
     }
 }
 

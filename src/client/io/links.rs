@@ -1,0 +1,262 @@
+//! The connections of one session or RTM client: making, reading, writing, ending them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+
+use crvideo_proto::code;
+use crvideo_proto::frame::FrameReader;
+use crvideo_proto::out::OutQueue;
+use crvideo_proto::session::{CONNECT_DEADLINE, Now};
+use mio::{Registry, Token};
+
+use super::super::Code;
+use super::super::names;
+use super::socket::{Connection, State};
+use super::{Context, Order, give};
+
+/// Reads of one connection in one turn, before others get theirs.
+const READS_A_TURN: usize = 16;
+
+/// Size of a read from a connection that takes nothing any more.
+const LAST_WORDS: usize = 4 * 1024;
+
+/// Names a connection within its owner.
+pub type Link = u32;
+/// Which connection of whom a socket is.
+pub type Tokens = HashMap<Token, (u64, Link)>;
+
+/// A state machine, as its connections see it.
+pub trait Machine {
+    /// What waits to be written.
+    fn out(&mut self, link: Link) -> Option<&mut OutQueue>;
+    /// Takes what is read.
+    fn reader(&mut self, link: Link) -> Option<&mut FrameReader>;
+    /// Changes whenever the machine gives the connection up.
+    fn generation(&mut self, link: Link) -> u32;
+    /// The connection is there.
+    fn connected(&mut self, link: Link, now: Now);
+    /// The connection cannot be made.
+    fn connect_failed(&mut self, link: Link, err: Code, now: Now);
+    /// The connection has ended without the machine's doing.
+    fn closed(&mut self, link: Link, err: Code, now: Now);
+    /// The socket has taken bytes.
+    fn written(&mut self, link: Link, now: Now);
+    /// Bytes have been fed to the reader.
+    fn received(&mut self, link: Link, now: Now);
+}
+
+/// A name has been looked up for a connection.
+fn resolved((owner, link): (u64, Link), attempt: u64, addresses: Vec<SocketAddr>) {
+    give(Order::Resolved(owner, link, attempt, addresses));
+}
+
+/// The connections.
+pub struct Links {
+    owner: u64,
+    connections: BTreeMap<Link, Connection>,
+    next_attempt: u64,
+}
+
+impl Links {
+    /// None yet.
+    pub fn new(owner: u64) -> Self {
+        Self { owner, connections: BTreeMap::new(), next_attempt: 0 }
+    }
+
+    /// Where an open connection leads.
+    pub fn peer(&self, link: Link) -> Option<SocketAddr> {
+        self.connections.get(&link)?.stream.as_ref()?.peer_addr().ok()
+    }
+
+    /// Begins to connect; `known` is what is known of the name `host` already.
+    pub fn connect(
+        &mut self,
+        link: Link,
+        (host, port): (&str, u16),
+        known: Option<SocketAddr>,
+        context: &mut Context<'_>,
+    ) {
+        self.drop_connection(link, context.registry, context.tokens);
+        self.next_attempt += 1;
+        let attempt = self.next_attempt;
+        let mut connection = Connection::new(attempt);
+        let known = host.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)).ok().or(known);
+        if let Some(address) = known {
+            connection.state = State::Connecting([address].into());
+        } else {
+            connection.resolve_by = Some(context.now.mono + CONNECT_DEADLINE);
+            names::look_up(host, (self.owner, link), (port, attempt), resolved);
+        }
+        self.connections.insert(link, connection);
+    }
+
+    /// A name has been resolved.
+    pub fn resolved(&mut self, link: Link, attempt: u64, addresses: Vec<SocketAddr>) {
+        let Some(connection) = self.connections.get_mut(&link) else { return };
+        if connection.attempt == attempt && matches!(connection.state, State::Resolving) {
+            connection.state = State::Connecting(addresses.into());
+            connection.resolve_by = None;
+        }
+    }
+
+    /// Gives up names that have not been resolved in time. The state machine sees one deadline for looking a server up
+    /// and connecting to it; only here it is known which of them has taken so long.
+    pub fn give_names_up(&mut self, machine: &mut impl Machine, now: Now) {
+        let late = |connection: &Connection| connection.resolve_by.is_some_and(|by| by <= now.mono);
+        let late: Vec<Link> =
+            self.connections.iter().filter(|(_, connection)| late(connection)).map(|(link, _)| *link).collect();
+        for link in late {
+            log::warn!("the name of a server was not resolved in time");
+            self.connections.remove(&link);
+            machine.connect_failed(link, code::NO_SERVERINFO, now);
+        }
+    }
+
+    /// The socket takes bytes again.
+    pub fn writable(&mut self, link: Link) {
+        if let Some(connection) = self.connections.get_mut(&link) {
+            connection.blocked = false;
+        }
+    }
+
+    /// Reads what has come; whether there may be more.
+    pub fn read(&mut self, link: Link, machine: &mut impl Machine, scratch: &mut [u8], now: Now) -> bool {
+        let generation = machine.generation(link);
+        for _ in 0..READS_A_TURN {
+            let Some(connection) = self.connections.get_mut(&link) else { return false };
+            if !matches!(connection.state, State::Open) || connection.given_up {
+                return false;
+            }
+            let Some(reader) = machine.reader(link) else { return false };
+            match connection.read(scratch, reader) {
+                Ok(0) => {
+                    self.lost(link, machine, code::FORCEDCLOSECONNECTION, now);
+                    return false;
+                }
+                Ok(_) => {
+                    machine.received(link, now);
+                    if machine.generation(link) != generation {
+                        connection.given_up = true;
+                        return false;
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    log::info!("a connection broke: {error}");
+                    self.lost(link, machine, code::SOCKETEXCEPTION, now);
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// The connection has ended without our doing.
+    fn lost(&mut self, link: Link, machine: &mut impl Machine, err: Code, now: Now) {
+        if let Some(connection) = self.connections.get_mut(&link) {
+            connection.given_up = true;
+        }
+        machine.closed(link, err, now);
+    }
+
+    fn drop_connection(&mut self, link: Link, registry: &Registry, tokens: &mut Tokens) {
+        let Some(mut connection) = self.connections.remove(&link) else { return };
+        if let Some(mut stream) = connection.stream.take() {
+            tokens.remove(&connection.token);
+            // The socket closes in any case.
+            let _ = registry.deregister(&mut stream);
+        }
+    }
+
+    /// Closes a connection, after one attempt to write what is queued.
+    pub fn close(&mut self, link: Link, machine: &mut impl Machine, registry: &Registry, tokens: &mut Tokens) {
+        if let Some(connection) = self.connections.get_mut(&link)
+            && matches!(connection.state, State::Open)
+            && !connection.given_up
+            && let Some(out) = machine.out(link)
+        {
+            let _ = connection.write(out);
+        }
+        self.drop_connection(link, registry, tokens);
+    }
+
+    /// Closes all connections.
+    pub fn close_all(&mut self, machine: &mut impl Machine, registry: &Registry, tokens: &mut Tokens) {
+        for link in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.close(link, machine, registry, tokens);
+        }
+    }
+
+    /// Lets go what the machine has given up, moves on what is being made, and writes what is queued.
+    pub fn drive(&mut self, machine: &mut impl Machine, context: &mut Context<'_>) {
+        for link in self.connections.keys().copied().collect::<Vec<_>>() {
+            if self.connections.get(&link).is_some_and(|connection| connection.given_up) {
+                self.drop_connection(link, context.registry, context.tokens);
+            }
+            self.advance(link, machine, context);
+            self.flush(link, machine, context);
+        }
+    }
+
+    /// Moves a connection that is being made forward.
+    fn advance(&mut self, link: Link, machine: &mut impl Machine, context: &mut Context<'_>) {
+        let Some(connection) = self.connections.get_mut(&link) else { return };
+        let State::Connecting(addresses) = &connection.state else { return };
+        let none_found = connection.stream.is_none() && addresses.is_empty();
+        let outcome = connection.outcome();
+        match outcome {
+            Some(Ok(())) => {
+                connection.state = State::Open;
+                machine.connected(link, context.now);
+            }
+            None if connection.stream.is_some() => {}
+            _ => {
+                if let Some(Err(error)) = outcome {
+                    log::info!("cannot connect: {error}");
+                }
+                if let Some(mut stream) = connection.stream.take() {
+                    context.tokens.remove(&connection.token);
+                    let _ = context.registry.deregister(&mut stream);
+                }
+                let token = Token(*context.next_token);
+                *context.next_token += 1;
+                if connection.try_next(context.registry, token) {
+                    context.tokens.insert(token, (self.owner, link));
+                } else {
+                    self.connections.remove(&link);
+                    let err = if none_found { code::NO_SERVERINFO } else { code::CREATE_CONN_FAILED };
+                    machine.connect_failed(link, err, context.now);
+                }
+            }
+        }
+    }
+
+    fn flush(&mut self, link: Link, machine: &mut impl Machine, context: &mut Context<'_>) {
+        let Some(connection) = self.connections.get_mut(&link) else { return };
+        if !matches!(connection.state, State::Open) || connection.given_up || connection.blocked {
+            return;
+        }
+        // What the state machine adds while there is room goes out in the same turn.
+        while let Some(out) = machine.out(link)
+            && !out.is_empty()
+        {
+            match connection.write(out) {
+                Ok(0) => break,
+                Ok(_) => machine.written(link, context.now),
+                Err(error) => {
+                    log::info!("a connection broke: {error}");
+                    return self.hear_out(link, machine, context.now);
+                }
+            }
+        }
+    }
+
+    /// The other side takes nothing any more: what it has said before, perhaps why, is still to be read.
+    fn hear_out(&mut self, link: Link, machine: &mut impl Machine, now: Now) {
+        self.read(link, machine, &mut [0; LAST_WORDS], now);
+        if self.connections.get(&link).is_some_and(|connection| !connection.given_up) {
+            self.lost(link, machine, code::SOCKETEXCEPTION, now);
+        }
+    }
+}

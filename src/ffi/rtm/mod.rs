@@ -1,0 +1,26 @@
+//! RTM server clients.
+//!
+//! * `types`: what all calls have in common: the handle, options, results and their callbacks.
+//! * `run`: one call, with a callback or waiting for its end.
+//! * `life`, `file`, `message`, `user`, `group`, `listen`: the exports, by area.
+#![allow(
+    clippy::too_many_arguments,
+    reason = "options, callback, cookie and result come on top of what a call is about"
+)]
+
+mod file;
+mod group;
+mod life;
+mod listen;
+mod message;
+mod run;
+mod types;
+mod user;
+
+pub use file::*;
+pub use group::*;
+pub use life::*;
+pub use listen::*;
+pub use message::*;
+pub use types::*;
+pub use user::*;
