@@ -138,22 +138,12 @@ impl LocalBlobs {
         reservation.id = Some(id.clone());
         let (root, temporary, to) = (self.root.clone(), self.temporary.clone(), self.path(&id));
         let floor = self.limits.min_free_percent;
-        let stored = self
-            .disk
-            .run(move || {
-                check_free(&root, floor, if file.is_some() { 0 } else { len })?;
-                let file = match file {
-                    Some(file) => file,
-                    None => {
-                        let mut temp = TempFile::create(&temporary)?;
-                        temp.file.write_all(&memory)?;
-                        temp
-                    }
-                };
-                move_into_place(file, &root, &to)
-            })
-            .await;
-        if let Err(error) = stored {
+        let work = move || {
+            check_free(&root, floor, memory.len() as u64)?;
+            let file = file.map_or_else(|| write(&temporary, &memory), Ok)?;
+            move_into_place(file, &root, &to)
+        };
+        if let Err(error) = self.disk.run(work).await {
             // A directory that could not be brought to the disk may hold it already.
             self.unlink(id).await;
             return Err(error.into());
@@ -331,6 +321,13 @@ fn check_free(path: &Path, min_free_percent: u8, len: u64) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = (path, min_free_percent, len);
     Ok(())
+}
+
+/// Content that stayed in memory until now, in a temporary file.
+fn write(directory: &Path, content: &[u8]) -> io::Result<TempFile> {
+    let mut temp = TempFile::create(directory)?;
+    temp.file.write_all(content)?;
+    Ok(temp)
 }
 
 /// Gives content its final name, in a directory that is made when it is missing. When this returns both survive a
