@@ -595,17 +595,3 @@ async fn expired_files_are_gone_and_their_quota_is_free_again() {
     assert_eq!(ground.left(), 0);
     assert!(ground.send("sendfile", fields(&ground.token(&Target::User(200)))).await.is_ok());
 }
-
-#[tokio::test]
-async fn a_private_directory_vanishes_with_its_store() {
-    let limits = Limits { keep: Duration::from_secs(60), project_quota: 0, min_free_percent: 0 };
-    let blobs = LocalBlobs::open(None, Database::open(None).unwrap(), limits).await.unwrap();
-    let root = blobs.root().to_owned();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        assert_eq!(std::fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
-    }
-    drop(blobs);
-    assert!(!root.exists());
-}
