@@ -499,7 +499,9 @@ fn many_uploads_at_once_take_little_memory_wherever_their_token_stands() {
     const UPLOADS: usize = 50;
     const LEN: usize = 2 * 1024 * 1024;
     const MOST_KIB: u64 = 64 * 1024;
-    let (program, line) = Program::start(&["--dev", "--project", "1:a secret"]);
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let (program, line) = Program::start(&["--dev", "--project", "1:a secret", "--data", data]);
     let word = line.split(' ').find_map(|word| word.strip_prefix("rtm=")).unwrap();
     let address: SocketAddr = word.parse().unwrap();
     let embedded = dev();
