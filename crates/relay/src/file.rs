@@ -229,7 +229,7 @@ mod tests {
              max_group_members = 8\nmax_connections = 9\nmax_strangers = 10\npush_queue = 3000000\nclock_window = 11\n\
              message_keep = 12\nmax_undelivered = 13\nmax_messages = 14\n\
              token_life = 12\nidle_timeout = 13\nping = 1.5\n\
-             [files]\npublic_url = 'https://h'\nmax_size = 1\nkeep = 2\nproject_quota = 3\nmin_free_percent = 4\n\
+             [files]\npublic_url = 'https://h'\nmax_size = 1\nmax_chunked_size = 4\nkeep = 2\nproject_quota = 3\nmin_free_percent = 4\n\
              token_life = 60\nrequire_sign = true\nmax_uploading = 5\nmax_unauthorised = 6\n\
              [[project]]\nid = -7\nsecrets = ['one', 'two']\nmax_file_size = 9\n",
         )
@@ -258,6 +258,7 @@ mod tests {
         assert_eq!(config.rtm, rtm);
         let files = crate::rtm::FileSettings {
             max_size: 1,
+            max_chunked_size: 4,
             keep: Duration::from_secs(2),
             project_quota: 3,
             min_free_percent: 4,

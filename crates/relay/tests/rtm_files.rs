@@ -310,6 +310,42 @@ fn without_http_files_are_refused_in_words_that_say_why() {
 }
 
 #[test]
+fn a_file_in_chunks_goes_on_after_a_break_on_another_connection() {
+    let relay = relay(|config| config.files.max_size = 1_000);
+    let mut hears = listener(&relay);
+    let mut link = Link::open(&relay);
+    let content: Vec<u8> = (0..500_000_u32).map(|at| (at % 233) as u8).collect();
+    let asked = [("from", Value::Int(100)), ("cmd", "sendfile".into()), ("to", 200.into())];
+    let answer = link.ask("filetoken", &asked).unwrap();
+    assert!(by_key(&answer, "chunked").int() >= 500_000);
+    let token = text(&by_key(&answer, "token"));
+    let mut begin = upload(&relay, &token, &to(200), &content);
+    begin.retain(|(key, _)| ["pid", "from", "token", "to"].contains(&key.as_str()));
+    begin.extend([("cmd".to_owned(), "sendfile".into()), ("size".to_owned(), (content.len() as i64).into())]);
+    let begun = link.ask_owned("crupbegin", &begin).unwrap();
+    let (id, max) = (by_key(&begun, "id"), by_key(&begun, "max").int() as usize);
+    let data = |link: &mut Link, at: usize, bytes: &[u8]| {
+        let params = [("id", id.clone()), ("o", Value::Int(at as i64)), ("d", bytes.to_vec().into())];
+        by_key(&link.ask_plain("crupdata", &params).unwrap(), "o").int()
+    };
+    assert_eq!(data(&mut link, 0, &content[..max]), max as i64);
+    drop(link);
+    let mut link = Link::open(&relay);
+    let mut at = data(&mut link, 0, &[]) as usize;
+    assert_eq!(at, max);
+    while at < content.len() {
+        let end = content.len().min(at + max);
+        assert_eq!(data(&mut link, at, &content[at..end]), end as i64);
+        at = end;
+    }
+    let mut end = upload(&relay, &token, &to(200), &content);
+    end.retain(|(key, _)| ["mtype", "mid", "attrs"].contains(&key.as_str()));
+    end.push(("id".to_owned(), id.clone()));
+    link.ask_owned("crupend", &end).unwrap();
+    assert!(get(&relay, &path(&hears.push().1)) == (200, content));
+}
+
+#[test]
 fn one_file_for_ten_thousand_users_is_stored_once() {
     let directory = tempfile::tempdir().unwrap();
     let relay = relay(|config| config.data = Some(directory.path().to_owned()));
@@ -463,7 +499,9 @@ fn many_uploads_at_once_take_little_memory_wherever_their_token_stands() {
     const UPLOADS: usize = 50;
     const LEN: usize = 2 * 1024 * 1024;
     const MOST_KIB: u64 = 64 * 1024;
-    let (program, line) = Program::start(&["--dev", "--project", "1:a secret"]);
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let (program, line) = Program::start(&["--dev", "--project", "1:a secret", "--data", data]);
     let word = line.split(' ').find_map(|word| word.strip_prefix("rtm=")).unwrap();
     let address: SocketAddr = word.parse().unwrap();
     let embedded = dev();

@@ -12,14 +12,18 @@ use crate::pack::{MAX_DEPTH, PackError, Writer};
 
 /// The methods whose payload carries a file.
 pub const FILE_METHODS: [&str; 5] = ["sendfile", "sendfiles", "sendgroupfile", "sendroomfile", "broadcastfile"];
-/// The payload of a frame without a file has at most this many bytes.
-pub const MAX_PLAIN: usize = 1024 * 1024;
-/// The parameters beside a file have at most this many bytes together; a list of 10,000 user ids takes a fifth of it.
-pub const MAX_OTHERS: usize = 512 * 1024;
+/// The payload of a frame without a file has at most this many bytes. They are held before anybody is known by a
+/// signature, so it is little more than the largest quest takes: a message of 20,480 bytes to 10,000 users.
+pub const MAX_PLAIN: usize = 256 * 1024;
+/// The parameters beside a file have at most this many bytes together, for the same reason.
+pub const MAX_OTHERS: usize = 256 * 1024;
 /// The name of a parameter beside a file has at most this many bytes.
 pub const MAX_KEY: usize = 255;
-/// A payload is passed over and refused up to this many times the limit; a larger one ends the connection.
+/// A payload that is too large is passed over and refused; one of more than this many times the limit, and more than
+/// [`PASSED_OVER`], ends the connection.
 const ABSURD: u64 = 4;
+/// So many bytes are passed over, however small the limit is.
+const PASSED_OVER: u64 = 256 * 1024 * 1024;
 
 /// Below this, reading into a shared buffer and copying is cheaper than reading in place.
 const LARGE: usize = 16 * 1024;
@@ -93,11 +97,6 @@ impl Reader {
         self.buffer.len()
     }
 
-    /// Whether a quest with a file is under way.
-    pub fn in_file(&self) -> bool {
-        matches!(self.state, State::Body(_))
-    }
-
     /// Takes bytes by copying them.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
@@ -155,7 +154,7 @@ impl Reader {
         }
         let Some(head) = Head::read(&self.buffer, true)? else { return Ok(None) };
         let (at, size) = (head.payload_at(), head.size as usize);
-        if u64::from(head.size) > ABSURD * self.max_payload().max(MAX_PLAIN) as u64 {
+        if u64::from(head.size) > PASSED_OVER.max(ABSURD.saturating_mul(self.max_payload() as u64)) {
             return Err(FrameError::TooLarge(head.size));
         }
         if self.buffer.len() < at {

@@ -37,6 +37,8 @@ pub(crate) const MAX_CONNECTIONS: usize = 1_024;
 const MAX_HEAD: usize = 16 * 1024;
 /// A request's head must be here within this time, and so must the next one on the same connection.
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// A client who takes nothing for so long loses the connection.
+const STALL: Duration = Duration::from_secs(30);
 /// Where stored files are.
 const FILES: &str = "/files/";
 
@@ -58,7 +60,7 @@ pub(crate) fn path(blob: &Blob) -> String {
 pub(crate) async fn serve(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(MAX_HEAD);
-    let io = TokioIo::new(Patient::new(stream));
+    let io = TokioIo::new(Patient::new(stream, STALL));
     let mut connection = std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(router)));
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,

@@ -10,19 +10,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
-/// A client who takes nothing for so long loses the connection.
-const STALL: Duration = Duration::from_secs(30);
-
 /// A TCP connection whose writes fail when they wait for too long.
 pub(super) struct Patient {
     stream: TcpStream,
+    stall: Duration,
     /// Runs while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, deadline: None }
+    /// A client who takes nothing for `stall` loses the connection.
+    pub(super) fn new(stream: TcpStream, stall: Duration) -> Self {
+        Self { stream, stall, deadline: None }
     }
 
     fn watch(
@@ -34,7 +33,8 @@ impl Patient {
             self.deadline = None;
             return Poll::Ready(outcome);
         }
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(STALL)));
+        let stall = self.stall;
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
         deadline.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -68,5 +68,43 @@ impl AsyncWrite for Patient {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    async fn pair(stall: Duration) -> (Patient, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (Patient::new(listener.accept().await.unwrap().0, stall), client)
+    }
+
+    #[tokio::test]
+    async fn a_client_who_takes_nothing_is_given_up() {
+        let (mut patient, _client) = pair(Duration::from_millis(20)).await;
+        let error = loop {
+            if let Err(error) = patient.write_all(&[0; 1 << 16]).await {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test]
+    async fn a_client_who_takes_something_now_and_then_gets_all() {
+        const LEN: usize = 16 << 20;
+        let (mut patient, mut client) = pair(Duration::from_secs(60)).await;
+        let writing = tokio::spawn(async move { patient.write_all(&vec![1; LEN]).await });
+        let (mut got, mut piece) = (0, vec![0; 100_000]);
+        while got < LEN {
+            got += client.read(&mut piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert!(writing.await.unwrap().is_ok());
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, trace, warn};
 
 use super::Refusal;
-use super::files::Upload;
+use super::files::{CHUNK_METHODS, Upload};
 use super::gate::Gate;
 use super::hub::LinkId;
 use super::methods;
@@ -286,8 +286,8 @@ impl<'a> Incoming<'a> {
         if !self.began {
             return Some(self.opened + gate.first_quest_deadline);
         }
-        if self.reader.in_file() {
-            return Some(self.heard + gate.stall_timeout);
+        if let Some(upload) = &self.upload {
+            return Some((self.heard + gate.stall_timeout).min(upload.deadline()));
         }
         // SDKs without handlers never answer a ping, so those who listen are held for alive as long as they take.
         (!self.link.client.listens()).then(|| self.heard + gate.config.idle_timeout)
@@ -338,6 +338,9 @@ impl Link {
         self.client.out.room().await;
         if FILE_METHODS.contains(&quest.method()) {
             return self.answer_file(self.gate.files.whole(quest).await);
+        }
+        if CHUNK_METHODS.contains(&quest.method()) {
+            return self.answer_file(self.gate.files.chunk(quest).await);
         }
         match methods::serve(&self.gate, &self.client, quest).await {
             Ok(fields) if quest.kind == Kind::Quest => self.client.out.frame(&answer(quest, fields)),

@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tracing::{error, info, warn};
 
-use super::blobs::random_hex;
 use super::disk::Disk;
+use super::private_dir::{PrivateDir, private};
 use super::spool::TempFile;
 use super::{About, Blob, BlobError, BlobId, Blobs, Content, Database, Later, Spool, Spooled, StoreError};
 
@@ -41,8 +41,8 @@ pub(crate) struct Limits {
 pub(crate) struct LocalBlobs {
     root: Arc<Path>,
     temporary: Arc<Path>,
-    /// The directory vanishes with the relay.
-    private: bool,
+    /// Removes the directory with the store, when nothing is to be kept.
+    _private: Option<PrivateDir>,
     disk: Disk,
     database: Database,
     limits: Limits,
@@ -56,22 +56,16 @@ struct State {
     pending: HashSet<BlobId>,
 }
 
-impl Drop for LocalBlobs {
-    fn drop(&mut self) {
-        if self.private
-            && let Err(error) = fs::remove_dir_all(&self.root)
-        {
-            warn!(path = %self.root.display(), %error, "a temporary directory cannot be removed; remove it");
-        }
-    }
-}
-
 impl LocalBlobs {
     /// The store below a data directory; without one it is a private directory that vanishes with the relay.
     pub(crate) async fn open(data: Option<&Path>, database: Database, limits: Limits) -> Result<Self, BlobError> {
-        let (root, private) = match data {
-            Some(data) => (data.join(DIRECTORY), false),
-            None => (std::env::temp_dir().join(format!("crvideo-relay-{}", random_hex()?)), true),
+        let (private, root) = match data {
+            Some(data) => (None, data.join(DIRECTORY)),
+            None => {
+                let private = PrivateDir::create(&std::env::temp_dir())?;
+                let root = private.path().join(DIRECTORY);
+                (Some(private), root)
+            }
         };
         let temporary = root.join(TEMPORARY);
         make_private_directory(&root)?;
@@ -84,18 +78,12 @@ impl LocalBlobs {
         Ok(Self {
             root: root.into(),
             temporary: temporary.into(),
-            private,
+            _private: private,
             disk: Disk::new(),
             database,
             limits,
             state: Arc::new(Mutex::new(state)),
         })
-    }
-
-    /// Where everything stands.
-    #[cfg(test)]
-    pub(crate) fn root(&self) -> &Path {
-        &self.root
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -138,22 +126,12 @@ impl LocalBlobs {
         reservation.id = Some(id.clone());
         let (root, temporary, to) = (self.root.clone(), self.temporary.clone(), self.path(&id));
         let floor = self.limits.min_free_percent;
-        let stored = self
-            .disk
-            .run(move || {
-                check_free(&root, floor, if file.is_some() { 0 } else { len })?;
-                let file = match file {
-                    Some(file) => file,
-                    None => {
-                        let mut temp = TempFile::create(&temporary)?;
-                        temp.file.write_all(&memory)?;
-                        temp
-                    }
-                };
-                move_into_place(file, &root, &to)
-            })
-            .await;
-        if let Err(error) = stored {
+        let work = move || {
+            check_free(&root, floor, memory.len() as u64)?;
+            let file = file.map_or_else(|| write(&temporary, &memory), Ok)?;
+            move_into_place(file, &root, &to)
+        };
+        if let Err(error) = self.disk.run(work).await {
             // A directory that could not be brought to the disk may hold it already.
             self.unlink(id).await;
             return Err(error.into());
@@ -309,11 +287,7 @@ fn unix_seconds() -> i64 {
 
 /// A directory that other users of the machine cannot look into.
 fn make_private_directory(path: &Path) -> io::Result<()> {
-    let mut builder = DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path)
+    private(DirBuilder::new().recursive(true)).create(path)
 }
 
 /// An error when `len` more bytes would take from the disk what must stay free.
@@ -331,6 +305,13 @@ fn check_free(path: &Path, min_free_percent: u8, len: u64) -> io::Result<()> {
     #[cfg(not(unix))]
     let _ = (path, min_free_percent, len);
     Ok(())
+}
+
+/// Content that stayed in memory until now, in a temporary file.
+fn write(directory: &Path, content: &[u8]) -> io::Result<TempFile> {
+    let mut temp = TempFile::create(directory)?;
+    temp.file.write_all(content)?;
+    Ok(temp)
 }
 
 /// Gives content its final name, in a directory that is made when it is missing. When this returns both survive a

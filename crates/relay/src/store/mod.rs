@@ -6,6 +6,7 @@
 //! * `schema`: its tables.
 //! * `blobs`: stored files, as whoever uses them sees them.
 //! * `local_blobs`: stored files in a directory.
+//! * `private_dir`: a directory for a relay that keeps nothing.
 //! * `spool`: content on its way in.
 //! * `disk`: work on files, away from the threads that serve sockets.
 
@@ -15,6 +16,7 @@ mod directory;
 mod disk;
 mod local_blobs;
 mod messages;
+mod private_dir;
 mod schema;
 mod spool;
 

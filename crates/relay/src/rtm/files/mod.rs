@@ -4,9 +4,11 @@
 //! * `tokens`: each lets one sender send one file to one target.
 //! * `request`: what a quest with a file asks for.
 //! * `upload`: one file on its way in.
+//! * `chunked`: files that come in chunks.
 //! * `budget`: bytes that many share.
 
 mod budget;
+mod chunked;
 mod request;
 mod settings;
 #[cfg(test)]
@@ -22,9 +24,10 @@ use crvideo_proto::frame::Frame;
 use crvideo_proto::rtm::code;
 use crvideo_proto::rtm::params::Params;
 use crvideo_proto::rtm::reader::Reader;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::budget::Budget;
+use self::chunked::Uploads;
 use self::tokens::Tokens;
 use super::{Message, Refusal, Target};
 use crate::http;
@@ -33,6 +36,9 @@ use crate::store::{Blob, Blobs, Later};
 pub use self::settings::FileSettings;
 pub(crate) use self::settings::Section;
 pub(crate) use self::upload::Upload;
+
+/// The quests about files in chunks.
+pub(crate) const CHUNK_METHODS: [&str; 3] = ["crupbegin", "crupdata", "crupend"];
 
 /// Uploads under way at once.
 const MAX_UPLOADS: usize = 4_096;
@@ -51,11 +57,13 @@ pub(crate) struct Files {
     /// Every project's largest file, 0 for no limit of its own.
     max_file_by_project: HashMap<i64, u64>,
     max_size: usize,
+    max_chunked_size: u64,
     max_targets: usize,
     require_sign: bool,
     /// What the addresses of files begin with; without HTTP there is none, and no file is taken.
     base_url: Option<String>,
     places: Arc<Semaphore>,
+    chunked: Uploads,
     uploading: Arc<Budget>,
     unauthorised: Arc<Budget>,
 }
@@ -91,19 +99,23 @@ impl Files {
         if base_url.is_none() {
             tracing::warn!("no files are taken from RTM senders, because there is no HTTP listener to serve them from");
         }
-        Arc::new(Self {
+        let files = Arc::new(Self {
             blobs,
             deliver,
             tokens: Tokens::new(settings.token_life),
             max_file_by_project: projects,
             max_size: usize::try_from(settings.max_size).unwrap_or(usize::MAX),
+            max_chunked_size: settings.max_chunked_size,
             max_targets,
             require_sign: settings.require_sign,
             base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
             places: Arc::new(Semaphore::new(MAX_UPLOADS)),
+            chunked: Uploads::default(),
             uploading: Budget::new(settings.max_uploading),
             unauthorised: Budget::new(settings.max_unauthorised),
-        })
+        });
+        tokio::spawn(chunked::keep_looking(Arc::downgrade(&files)));
+        files
     }
 
     /// A reader for a connection to the file gate.
@@ -119,14 +131,13 @@ impl Files {
 
     /// A quest with a file begins; `quest` is its frame without the payload.
     pub(crate) fn begin(self: &Arc<Self>, quest: Frame) -> Upload {
-        let place = self.places.clone().try_acquire_owned().ok();
-        let refusal = self.check_enabled().err().or_else(|| {
-            let busy = place.is_none();
-            busy.then(|| {
-                Refusal::new(code::QUEUE_FULL, "the relay receives too many files at once; send it again later")
-            })
-        });
-        Upload::new(self.clone(), quest, place, refusal.map_or_else(|| Ok(self.blobs.spool()), Err))
+        let place = self.check_enabled().and_then(|()| self.place());
+        Upload::new(self.clone(), quest, place)
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let text = "the relay receives too many files at once; send it again later";
+        self.places.clone().try_acquire_owned().map_err(|_| Refusal::new(code::QUEUE_FULL, text))
     }
 
     /// A quest with a file that came whole, because its payload is JSON.

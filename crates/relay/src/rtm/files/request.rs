@@ -34,9 +34,8 @@ pub(super) struct Request {
 }
 
 impl Request {
-    /// Reads the parameters of `method` beside those of the sender. A list has at most `max_targets` users.
-    pub(super) fn read(method: &str, params: &Params, max_targets: usize) -> Result<Self, Refusal> {
-        let target = target(method, params, max_targets)?;
+    /// Reads the parameters beside those of the sender and of the target.
+    pub(super) fn read(target: Target, params: &Params) -> Result<Self, Refusal> {
         let mid = params.int("mid")?;
         let mtype: i64 = params.lenient_int("mtype")?;
         let mtype = check_mtype(mtype)?;
@@ -55,8 +54,9 @@ impl Request {
     }
 }
 
-/// The target that a method names. Other targets that stand beside it do not count: some SDKs send several.
-fn target(method: &str, params: &Params, max_targets: usize) -> Result<Target, Refusal> {
+/// The target that a method names; a list has at most `max_targets` users. Other targets that stand beside it do not
+/// count: some SDKs send several.
+pub(super) fn target(method: &str, params: &Params, max_targets: usize) -> Result<Target, Refusal> {
     Ok(match method {
         "sendfile" => Target::User(params.int("to")?),
         "sendgroupfile" => Target::Group(params.int("gid")?),
@@ -104,7 +104,7 @@ mod tests {
 
     fn named(attrs: &str) -> String {
         let fields = Fields::new().int("to", 5).int("mid", 6).int("mtype", 50).text("attrs", attrs);
-        Request::read("sendfile", &Params::read(fields.finish()).unwrap(), 9).unwrap().file_name()
+        Request::read(Target::Everyone, &Params::read(fields.finish()).unwrap()).unwrap().file_name()
     }
 
     #[test]

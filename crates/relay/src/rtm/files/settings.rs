@@ -17,6 +17,8 @@ const MIN_TOKEN_LIFE: Duration = Duration::from_secs(60);
 pub struct FileSettings {
     /// Largest file of a single quest, in bytes.
     pub max_size: u64,
+    /// Largest file that is sent in chunks, in bytes; 0 takes none.
+    pub max_chunked_size: u64,
     /// How long a stored file can be downloaded.
     pub keep: Duration,
     /// Bytes that the stored files of one project may take; 0 is no limit.
@@ -39,6 +41,7 @@ impl Default for FileSettings {
     fn default() -> Self {
         Self {
             max_size: 64 * 1024 * 1024,
+            max_chunked_size: 2 * 1024 * 1024 * 1024,
             keep: Duration::from_secs(7 * 24 * 3600),
             project_quota: 10 * 1024 * 1024 * 1024,
             min_free_percent: 5,
@@ -66,8 +69,9 @@ impl FileSettings {
         if self.token_life < MIN_TOKEN_LIFE {
             return Err(format!("files.token_life is below {MIN_TOKEN_LIFE:?}; make it longer"));
         }
-        if self.max_uploading < self.max_size {
-            return Err("files.max_uploading is below files.max_size; make it larger".to_owned());
+        if self.max_uploading < self.max_size.max(self.max_chunked_size) {
+            let text = "files.max_uploading is below files.max_size or files.max_chunked_size; make it larger";
+            return Err(text.to_owned());
         }
         self.public_url.as_deref().map_or(Ok(()), check_url)
     }
@@ -87,6 +91,7 @@ fn check_url(url: &str) -> Result<(), String> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Section {
     max_size: Option<u64>,
+    max_chunked_size: Option<u64>,
     keep: Option<u64>,
     project_quota: Option<u64>,
     min_free_percent: Option<u8>,
@@ -101,6 +106,7 @@ impl Section {
     /// Puts what stands there over what was set before.
     pub(crate) fn apply(self, to: &mut FileSettings) {
         to.max_size = self.max_size.unwrap_or(to.max_size);
+        to.max_chunked_size = self.max_chunked_size.unwrap_or(to.max_chunked_size);
         to.keep = self.keep.map_or(to.keep, Duration::from_secs);
         to.project_quota = self.project_quota.unwrap_or(to.project_quota);
         to.min_free_percent = self.min_free_percent.unwrap_or(to.min_free_percent);

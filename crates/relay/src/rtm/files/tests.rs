@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crvideo_proto::frame::{FLAG_JSON, FLAG_MSGPACK, Kind};
-use crvideo_proto::rtm::params::{Fields, ParamError, to_json};
+use crvideo_proto::rtm::params::{Fields, ParamError, Params, to_json};
 use crvideo_proto::rtm::reader::Event;
 use crvideo_proto::rtm::sign::file_sign;
 use crvideo_proto::rtm::{quest, read_answer};
@@ -107,8 +107,18 @@ impl Ground {
     async fn refused(&self, method: &'static str, fields: Fields) -> (i32, String) {
         let refused = self.send(method, fields).await.unwrap_err();
         assert_eq!(self.receivers.got.lock().unwrap().len(), 0, "{refused:?}");
-        assert_eq!(self.left(), 0, "a refused file leaves something behind");
+        self.cleared().await;
         refused
+    }
+
+    /// Waits until nothing is left: a write that was under way when its upload went is finished first.
+    async fn cleared(&self) {
+        let cleared = async {
+            while self.left() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), cleared).await.expect("something is left behind");
     }
 
     /// Files on the disk that belong to content.
@@ -402,10 +412,7 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     let bytes = encoded(&quest(1, "sendfile", good(&token, b"").int("to", 200).bytes("file", &[7; 900_000])));
     for cut in [30, bytes.len() / 2, bytes.len() - 1] {
         assert!(ground.answers(&bytes[..cut], 65_536).await.is_empty());
-        // A write that was under way when the upload went is finished first.
-        while ground.left() > 0 {
-            tokio::task::yield_now().await;
-        }
+        ground.cleared().await;
         assert_eq!(ground.files.uploading.used() + ground.files.unauthorised.used(), 0);
     }
 }
@@ -456,6 +463,96 @@ async fn without_http_no_token_is_issued_and_no_file_taken() {
     assert_eq!(answer.status, 1);
 }
 
+// ---- in chunks --------------------------------------------------------------------------------------------
+
+impl Ground {
+    async fn chunk(&self, method: &'static str, fields: Fields) -> Result<Params, (i32, String)> {
+        let answer = self.files.chunk(&quest(8, method, fields)).await.unwrap();
+        assert_eq!((answer.kind, answer.seq), (Kind::Answer, 8));
+        read_answer(&answer)
+    }
+
+    async fn begin_chunks(&self, token: &str, size: usize) -> Result<Bytes, (i32, String)> {
+        let fields = Fields::new().int("pid", PID).int("from", 100).text("token", token).text("cmd", "sendfile");
+        let answer = self.chunk("crupbegin", fields.int("to", 200).int("size", size as i64)).await?;
+        assert!(answer.int::<usize>("max").unwrap() >= 64 * 1024);
+        answer.bytes("id").map_err(|error| panic!("{error}"))
+    }
+
+    async fn data(&self, id: &[u8], at: usize, bytes: &[u8]) -> Result<usize, (i32, String)> {
+        let fields = Fields::new().bytes("id", id).int("o", at as i64).bytes("d", bytes);
+        self.chunk("crupdata", fields).await.map(|answer| answer.int("o").unwrap())
+    }
+
+    async fn end_chunks(&self, id: &[u8], attrs: &str) -> Result<i64, (i32, String)> {
+        let fields = Fields::new().bytes("id", id).int("mtype", 50).int("mid", 4).text("attrs", attrs);
+        self.chunk("crupend", fields).await.map(|answer| answer.int("mtime").unwrap())
+    }
+}
+
+#[tokio::test]
+async fn a_file_larger_than_a_quest_takes_comes_in_chunks() {
+    let ground = Ground::new(|settings| settings.max_size = 1_000).await;
+    let file: Vec<u8> = (0..600_000_u32).map(|at| (at % 249) as u8).collect();
+    let token = ground.token(&Target::User(200));
+    let id = ground.begin_chunks(&token, file.len()).await.unwrap();
+    // One that is repeated, and one that has overtaken another, change nothing.
+    assert_eq!(ground.data(&id, 0, &file[..200_000]).await, Ok(200_000));
+    assert_eq!(ground.data(&id, 0, &file[..200_000]).await, Ok(200_000));
+    assert_eq!(ground.data(&id, 400_000, &file[400_000..]).await, Ok(200_000));
+    let early = ground.end_chunks(&id, &attrs(&token, &file)).await.unwrap_err();
+    assert!(early.0 == code::BAD_PARAM && early.1.contains("200000"), "{early:?}");
+    assert_eq!(ground.data(&id, 200_000, &[]).await, Ok(200_000));
+    assert_eq!(ground.data(&id, 200_000, &file[200_000..]).await, Ok(600_000));
+    let mtime = ground.end_chunks(&id, &attrs(&token, &file)).await.unwrap();
+    // The answer may have been lost.
+    assert_eq!(ground.end_chunks(&id, &attrs(&token, &file)).await, Ok(mtime));
+    let got = ground.got();
+    assert_eq!((got.len(), got[0].mid, &got[0].target), (1, 4, &Target::User(200)));
+    let (blob, content) = ground.stored(&got[0]).await;
+    assert_eq!((blob.name.as_str(), content == file), ("name.txt", true));
+    assert_eq!(ground.begin_chunks(&token, 1).await.unwrap_err().0, code::BAD_FILE);
+    ground.files.chunked.fall_silent();
+    assert_eq!(ground.end_chunks(&id, "{}").await.unwrap_err().0, code::BAD_FILE);
+    assert_eq!(ground.files.uploading.used(), 0);
+}
+
+#[tokio::test]
+async fn chunks_that_cannot_become_a_file_are_refused() {
+    let ground = Ground::new(|settings| settings.max_chunked_size = 500_000).await;
+    let token = ground.token(&Target::User(200));
+    assert_eq!(ground.begin_chunks("ffff", 5).await.unwrap_err().0, code::BAD_FILE);
+    assert_eq!(ground.begin_chunks(&token, 500_001).await.unwrap_err().0, code::TOO_LARGE);
+    let base = || Fields::new().int("pid", PID).int("from", 100).text("token", &token).int("size", 5).int("to", 201);
+    assert_eq!(ground.chunk("crupbegin", base().text("cmd", "x")).await.unwrap_err().0, code::BAD_PARAM);
+    assert_eq!(ground.chunk("crupbegin", base().text("cmd", "sendfile")).await.unwrap_err().0, code::BAD_FILE);
+    assert_eq!(ground.chunk("crupbegin", base()).await.unwrap_err().0, code::MISSING);
+
+    let id = ground.begin_chunks(&token, 400_000).await.unwrap();
+    let busy = ground.begin_chunks(&token, 5).await.unwrap_err();
+    assert!(busy.1.contains("another upload"), "{busy:?}");
+    assert_eq!(ground.data(&[0; 16], 0, b"x").await.unwrap_err().0, code::BAD_FILE);
+    assert_eq!(ground.data(b"short", 0, b"x").await.unwrap_err().0, code::BAD_FILE);
+    ground.data(&id, 0, &[7; 300_000]).await.unwrap();
+    assert_eq!(ground.data(&id, 300_000, &[7; 100_001]).await.unwrap_err().0, code::TOO_LARGE);
+    assert_eq!(ground.data(&id, 300_000, b"x").await.unwrap_err().0, code::BAD_FILE);
+
+    // After each of these the token is free again, and nothing is left.
+    let id = ground.begin_chunks(&token, 1).await.unwrap();
+    ground.data(&id, 0, b"x").await.unwrap();
+    let wrong = ground.end_chunks(&id, &attrs(&token, b"y")).await.unwrap_err();
+    assert!(wrong.0 == code::BAD_FILE && wrong.1.contains("signature"), "{wrong:?}");
+    let id = ground.begin_chunks(&token, 300_000).await.unwrap();
+    ground.data(&id, 0, &[7; 300_000]).await.unwrap();
+    ground.files.chunked.fall_silent();
+    assert_eq!(ground.end_chunks(&id, "{}").await.unwrap_err().0, code::BAD_FILE);
+    ground.cleared().await;
+    assert_eq!(ground.files.uploading.used(), 0);
+    let id = ground.begin_chunks(&token, 0).await.unwrap();
+    assert!(ground.end_chunks(&id, &attrs(&token, b"")).await.is_ok());
+    assert_eq!(ground.got().len(), 1);
+}
+
 // ---- storage ----------------------------------------------------------------------------------------------
 
 #[tokio::test]
@@ -497,18 +594,4 @@ async fn expired_files_are_gone_and_their_quota_is_free_again() {
     assert_eq!(ground.blobs.sweep().await.unwrap(), 1);
     assert_eq!(ground.left(), 0);
     assert!(ground.send("sendfile", fields(&ground.token(&Target::User(200)))).await.is_ok());
-}
-
-#[tokio::test]
-async fn a_private_directory_vanishes_with_its_store() {
-    let limits = Limits { keep: Duration::from_secs(60), project_quota: 0, min_free_percent: 0 };
-    let blobs = LocalBlobs::open(None, Database::open(None).unwrap(), limits).await.unwrap();
-    let root = blobs.root().to_owned();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        assert_eq!(std::fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
-    }
-    drop(blobs);
-    assert!(!root.exists());
 }

@@ -13,8 +13,8 @@ use crate::store::random_hex;
 
 /// Tokens that are remembered, used ones too until they expire.
 const MAX_TOKENS: usize = 200_000;
-/// An upload that began before its token expired may go on for so long.
-const LONGEST_UPLOAD: Duration = Duration::from_secs(600);
+/// A quest with a file must be here whole in this time; it may outlast its token.
+pub(super) const LONGEST_UPLOAD: Duration = Duration::from_secs(600);
 
 /// Whom a token is for, in as many bytes whatever the number of users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,23 +158,49 @@ impl Tokens {
             let mut released = std::pin::pin!(self.released.notified());
             // Enabled before the look, so that a release between the two is not missed.
             released.as_mut().enable();
-            {
-                let mut table = self.table();
-                let token = table.find(text, project, from, began)?;
-                if token.scope.method() != scope.method() {
-                    let (is, not) = (token.scope.method(), scope.method());
-                    return Err(refuse(format!("the file token is for {is}, not for {not}")));
-                }
-                if token.scope != scope {
-                    return Err(refuse("the file token is for another target"));
-                }
-                if token.state == State::Free {
-                    token.state = State::Claimed;
-                    return Ok(Claim { tokens: self.clone(), text: text.to_owned() });
-                }
+            if let Some(claim) = self.claim_free(text, project, from, scope, began)? {
+                return Ok(claim);
             }
             released.await;
         }
+    }
+
+    /// Takes a token for one attempt, if no other attempt has it.
+    pub(super) fn try_claim(
+        &self,
+        text: &str,
+        project: i64,
+        from: i64,
+        target: &Target,
+        began: Instant,
+    ) -> Result<Claim, Refusal> {
+        let claim = self.claim_free(text, project, from, Scope::of(target), began)?;
+        claim.ok_or_else(|| refuse("another upload uses the file token at the moment"))
+    }
+
+    /// Takes a token; `None` while another attempt has it.
+    fn claim_free(
+        &self,
+        text: &str,
+        project: i64,
+        from: i64,
+        scope: Scope,
+        began: Instant,
+    ) -> Result<Option<Claim>, Refusal> {
+        let mut table = self.table();
+        let token = table.find(text, project, from, began)?;
+        if token.scope.method() != scope.method() {
+            let (is, not) = (token.scope.method(), scope.method());
+            return Err(refuse(format!("the file token is for {is}, not for {not}")));
+        }
+        if token.scope != scope {
+            return Err(refuse("the file token is for another target"));
+        }
+        let free = token.state == State::Free;
+        if free {
+            token.state = State::Claimed;
+        }
+        Ok(free.then(|| Claim { tokens: self.clone(), text: text.to_owned() }))
     }
 }
 

@@ -13,7 +13,8 @@ use tracing::{debug, error};
 
 use super::Files;
 use super::budget::Share;
-use super::request::{Request, Sender};
+use super::request::{self, Request, Sender};
+use super::tokens::{Claim, LONGEST_UPLOAD};
 use crate::rtm::{Message, Refusal};
 use crate::store::{About, Blob, BlobError, Spool, Spooled};
 
@@ -41,15 +42,19 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(
-        files: Arc<Files>,
-        quest: Frame,
-        place: Option<OwnedSemaphorePermit>,
-        content: Result<Spool, Refusal>,
-    ) -> Self {
+    pub(super) fn new(files: Arc<Files>, quest: Frame, place: Result<OwnedSemaphorePermit, Refusal>) -> Self {
+        let (place, content) = match place {
+            Ok(place) => (Some(place), Ok(files.blobs.spool())),
+            Err(refusal) => (None, Err(refusal)),
+        };
         let share = Share::of(&files.uploading);
         let unauthorised = Some(Share::of(&files.unauthorised));
         Self { files, quest, began: Instant::now(), content, received: 0, share, unauthorised, _place: place }
+    }
+
+    /// Until when all of it must be here, or the connection is lost.
+    pub(crate) fn deadline(&self) -> tokio::time::Instant {
+        (self.began + LONGEST_UPLOAD).into()
     }
 
     /// Gives the file up; the quest's rest is read and dropped, and then answered with the reason.
@@ -136,19 +141,33 @@ impl Upload {
         let sender = Sender::read(&params)?;
         files.check_project(sender.project, self.received)?;
         files.tokens.check(&sender.token, sender.project, sender.from, self.began)?;
-        let request = Request::read(self.quest.method(), &params, files.max_targets)?;
+        let target = request::target(self.quest.method(), &params, files.max_targets)?;
+        let request = Request::read(target, &params)?;
         let Sender { project, from, token } = &sender;
         let claim = files.tokens.claim(token, *project, *from, &request.target, self.began).await?;
+        files.send(spool, sender, request, claim).await
+    }
+}
+
+impl Files {
+    /// Stores a file that is complete and sends it. Whoever it is for hears of it, or it is not stored.
+    pub(super) async fn send(
+        &self,
+        spool: Spool,
+        sender: Sender,
+        request: Request,
+        claim: Claim,
+    ) -> Result<i64, Refusal> {
         let content = spool.finish().await.map_err(|error| refusal_of(error.into()))?;
-        files.check_sign(&request, &content, token)?;
-        let about = About { project: *project, name: request.file_name() };
-        let blob = files.blobs.keep(content, about).await.map_err(refusal_of)?;
+        self.check_sign(&request, &content, &sender.token)?;
+        let about = About { project: sender.project, name: request.file_name() };
+        let blob = self.blobs.keep(content, about).await.map_err(refusal_of)?;
         let id = blob.id.clone();
         let mtime = super::unix_millis();
-        let message = message_of(&files, blob, sender, request, mtime);
-        if let Err(refusal) = files.deliver.deliver(message).await {
+        let message = message_of(self, blob, sender, request, mtime);
+        if let Err(refusal) = self.deliver.deliver(message).await {
             // Nobody has heard of the file, so nobody could ask for it.
-            if let Err(error) = files.blobs.remove(id).await {
+            if let Err(error) = self.blobs.remove(id).await {
                 error!(%error, "a file that could not be sent stays until it expires");
             }
             return Err(refusal);
@@ -156,9 +175,7 @@ impl Upload {
         claim.used();
         Ok(mtime)
     }
-}
 
-impl Files {
     fn check_sign(&self, request: &Request, content: &Spooled, token: &str) -> Result<(), Refusal> {
         match &request.attrs.sign {
             Some(sign) if sign::is_file_sign(sign, &content.md5, token) => Ok(()),
@@ -191,7 +208,7 @@ fn message_of(files: &Files, blob: Blob, sender: Sender, request: Request, mtime
     }
 }
 
-fn refusal_of(error: BlobError) -> Refusal {
+pub(super) fn refusal_of(error: BlobError) -> Refusal {
     match error {
         BlobError::Quota(most) => {
             let text = format!("the project's stored files would take more than {most} bytes; send it again later");
