@@ -84,6 +84,7 @@ impl Wire {
 
     fn ask(&mut self, method: &'static str, fields: Fields, what: What) {
         let (seq, start) = (self.seq(), self.out.position());
+        log::trace!("RTM quest {seq} {method:?}");
         self.out.whole(&quest(seq, method, fields));
         self.asked_by_seq.insert(seq, Asked { what, start, end: self.out.position() });
     }
@@ -311,6 +312,7 @@ impl Client {
     }
 
     fn frame(&mut self, link: Link, frame: &Frame, now: Now) {
+        log::trace!("RTM {:?} {} {:?} of {} bytes came", frame.kind, frame.seq, frame.method(), frame.payload.len());
         match frame.kind {
             crate::frame::Kind::Answer => self.answered(link, frame, now),
             _ if link == GATE => self.asked(frame),

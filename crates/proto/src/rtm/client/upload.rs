@@ -257,6 +257,7 @@ impl Client {
         upload.link = Some(link);
         let wire = &mut file_link.wire;
         let seq = wire.seq();
+        log::trace!("RTM quest {seq} {:?} with a file of {} bytes", file.target.file_method(), file.size);
         let head = file.head(project, &upload.token, seq);
         let rest = file.size + file.tail(NO_SIGN).len() as u64;
         let start = wire.out.position();
