@@ -157,35 +157,13 @@ impl FrameReader {
 
     /// The whole length of the frame at the front, once its header is here and good.
     fn frame_len(&self) -> Result<Option<usize>, FrameError> {
-        let head = &self.buffer[..];
-        // A stranger is recognised by the first byte that cannot be ours.
-        let seen = head.len().min(MAGIC.len());
-        if head[..seen] != MAGIC[..seen] {
-            return Err(FrameError::Magic);
-        }
-        let Some(head) = head.first_chunk::<HEADER_LEN>() else {
+        let Some(head) = Head::read(&self.buffer, self.json)? else {
             return Ok(None);
         };
-        let [_, _, _, _, _, flags, mtype, ss, s0, s1, s2, s3] = *head;
-        if flags != FLAG_MSGPACK && !(self.json && flags == FLAG_JSON) {
-            return Err(FrameError::Flags(flags));
+        if u64::from(head.size) > self.limit as u64 {
+            return Err(FrameError::TooLarge(head.size));
         }
-        if mtype > 2 {
-            return Err(FrameError::Type(mtype));
-        }
-        if mtype != 2 && ss == 0 {
-            return Err(FrameError::Method);
-        }
-        let size = u32::from_le_bytes([s0, s1, s2, s3]);
-        if size == 0 {
-            return Err(FrameError::EmptyPayload);
-        }
-        if u64::from(size) > self.limit as u64 {
-            return Err(FrameError::TooLarge(size));
-        }
-        let seq = if mtype == 0 { 0 } else { 4 };
-        let method = if mtype == 2 { 0 } else { usize::from(ss) };
-        Ok(Some(HEADER_LEN + seq + method + size as usize))
+        Ok(Some(head.payload_at() + head.size as usize))
     }
 
     /// The next whole frame, if it is here.
@@ -199,24 +177,79 @@ impl FrameReader {
         if self.buffer.len() < total {
             return Ok(None);
         }
-        let mut bytes = if self.buffer.len() == total {
+        let bytes = if self.buffer.len() == total {
             core::mem::take(&mut self.buffer).freeze()
         } else {
             self.buffer.split_to(total).freeze()
         };
-        let (version, flags, mtype, ss) = (bytes[4], bytes[5], bytes[6], bytes[7]);
-        bytes.advance(HEADER_LEN);
-        let kind = match mtype {
-            0 => Kind::OneWay,
-            1 => Kind::Quest,
-            _ => Kind::Answer,
+        frame_of(bytes).map(Some)
+    }
+}
+
+/// The fixed part of a frame, checked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head {
+    /// What the frame is.
+    pub(crate) kind: Kind,
+    /// The flags byte.
+    pub(crate) flags: u8,
+    /// Bytes of the payload; at least one.
+    pub(crate) size: u32,
+    /// Bytes of the method's name.
+    pub(crate) method: u8,
+}
+
+impl Head {
+    /// The head at the front of `bytes`, once it is here whole. A stranger is recognised by his first byte.
+    pub(crate) fn read(bytes: &[u8], json: bool) -> Result<Option<Self>, FrameError> {
+        let seen = bytes.len().min(MAGIC.len());
+        if bytes[..seen] != MAGIC[..seen] {
+            return Err(FrameError::Magic);
+        }
+        let Some(head) = bytes.first_chunk::<HEADER_LEN>() else {
+            return Ok(None);
         };
-        let seq = if kind == Kind::OneWay { 0 } else { bytes.get_u32_le() };
-        let method = if kind == Kind::Answer { Bytes::new() } else { bytes.split_to(usize::from(ss)) };
-        if core::str::from_utf8(&method).is_err() {
+        let [_, _, _, _, _, flags, mtype, ss, s0, s1, s2, s3] = *head;
+        if flags != FLAG_MSGPACK && !(json && flags == FLAG_JSON) {
+            return Err(FrameError::Flags(flags));
+        }
+        let (kind, method) = match mtype {
+            0 => (Kind::OneWay, ss),
+            1 => (Kind::Quest, ss),
+            2 => (Kind::Answer, 0),
+            _ => return Err(FrameError::Type(mtype)),
+        };
+        if kind != Kind::Answer && method == 0 {
             return Err(FrameError::Method);
         }
-        let status = if kind == Kind::Answer { ss } else { 0 };
-        Ok(Some(Frame { kind, version, flags, status, seq, method, payload: bytes }))
+        let size = u32::from_le_bytes([s0, s1, s2, s3]);
+        if size == 0 {
+            return Err(FrameError::EmptyPayload);
+        }
+        Ok(Some(Self { kind, flags, size, method }))
     }
+
+    /// Where the payload begins.
+    pub(crate) fn payload_at(&self) -> usize {
+        let seq = if self.kind == Kind::OneWay { 0 } else { 4 };
+        HEADER_LEN + seq + usize::from(self.method)
+    }
+}
+
+/// The frame that `bytes` are: a head that [`Head::read`] found good, its method, and all or nothing of its payload.
+pub(crate) fn frame_of(mut bytes: Bytes) -> Result<Frame, FrameError> {
+    let (version, flags, mtype, ss) = (bytes[4], bytes[5], bytes[6], bytes[7]);
+    bytes.advance(HEADER_LEN);
+    let kind = match mtype {
+        0 => Kind::OneWay,
+        1 => Kind::Quest,
+        _ => Kind::Answer,
+    };
+    let seq = if kind == Kind::OneWay { 0 } else { bytes.get_u32_le() };
+    let method = if kind == Kind::Answer { Bytes::new() } else { bytes.split_to(usize::from(ss)) };
+    if core::str::from_utf8(&method).is_err() {
+        return Err(FrameError::Method);
+    }
+    let status = if kind == Kind::Answer { ss } else { 0 };
+    Ok(Frame { kind, version, flags, status, seq, method, payload: bytes })
 }

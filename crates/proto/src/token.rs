@@ -20,6 +20,8 @@ pub struct Claims {
     pub user: String,
     /// Seconds since 1970.
     pub expires: u64,
+    /// When it was made, in seconds since 1970, if it says so.
+    pub issued: Option<u64>,
     /// The token's own id, for revocation.
     pub id: Option<String>,
 }
@@ -58,9 +60,17 @@ fn mac(secret: &[u8], signed: &str) -> Option<Hmac<Sha256>> {
 
 /// Mints a token that expires at `expires` (seconds since 1970).
 pub fn mint(project: i64, user: &str, expires: u64, secret: &str) -> String {
+    sign(&json!({ "pid": project, "sub": user, "exp": expires }), secret)
+}
+
+/// Mints a token that also says when it was made, so that it outlives the revocation of older ones.
+pub fn issue(project: i64, user: &str, issued: u64, expires: u64, secret: &str) -> String {
+    sign(&json!({ "pid": project, "sub": user, "iat": issued, "exp": expires }), secret)
+}
+
+fn sign(claims: &Value, secret: &str) -> String {
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
-    let claims = json!({ "pid": project, "sub": user, "exp": expires }).to_string();
-    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
+    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims.to_string()));
     let signature = mac(secret.as_bytes(), &signed).map(|mac| mac.finalize().into_bytes());
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.unwrap_or_default()))
 }
@@ -82,6 +92,7 @@ pub fn peek(token: &str) -> Result<Claims, TokenError> {
         project: claims.get("pid").and_then(Value::as_i64).ok_or(TokenError::Claims)?,
         user: claims.get("sub").and_then(Value::as_str).ok_or(TokenError::Claims)?.to_owned(),
         expires: seconds(claims.get("exp")).ok_or(TokenError::Claims)?,
+        issued: seconds(claims.get("iat")),
         id: claims.get("jti").and_then(Value::as_str).map(str::to_owned),
     })
 }

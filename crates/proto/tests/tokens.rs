@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crvideo_proto::code;
-use crvideo_proto::token::{CLOCK_TOLERANCE_S, Claims, MAX_TOKEN, TokenError, mint, peek, verify};
+use crvideo_proto::token::{CLOCK_TOLERANCE_S, Claims, MAX_TOKEN, TokenError, issue, mint, peek, verify};
 
 const SECRET: &str = "correct horse battery staple";
 const EXPIRES: u64 = 1_800_000_000;
@@ -43,7 +43,7 @@ const ZOE: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
      Lvz6kmudPONkPzfzkaDi37V6LixZXRicbQIuiqcsnQg";
 
 fn alice() -> Claims {
-    Claims { project: 11_000_001, user: "alice".into(), expires: EXPIRES, id: None }
+    Claims { project: 11_000_001, user: "alice".into(), expires: EXPIRES, issued: None, id: None }
 }
 
 fn check(token: &str, now: u64) -> Result<Claims, TokenError> {
@@ -55,9 +55,12 @@ fn tokens_of_another_implementation_are_taken() {
     assert_eq!(check(ALICE, EXPIRES), Ok(alice()));
     assert_eq!(check(ALICE_OTHER_ORDER, EXPIRES), Ok(alice()));
     assert_eq!(verify(ALICE_LONG_SECRET, [&*"0123456789".repeat(20)], EXPIRES), Ok(alice()));
-    assert_eq!(check(ALICE_ALL_CLAIMS, EXPIRES), Ok(Claims { id: Some("t-1".into()), ..alice() }));
+    assert_eq!(
+        check(ALICE_ALL_CLAIMS, EXPIRES),
+        Ok(Claims { issued: Some(1_700_000_000), id: Some("t-1".into()), ..alice() })
+    );
     assert_eq!(check(ALICE_FRACTIONS, EXPIRES), Ok(alice()));
-    let zoe = Claims { project: -5, user: "Zoë 漢".into(), expires: EXPIRES, id: None };
+    let zoe = Claims { project: -5, user: "Zoë 漢".into(), expires: EXPIRES, issued: None, id: None };
     assert_eq!(verify(ZOE, ["geheim-ü-漢"], EXPIRES), Ok(zoe));
 }
 
@@ -65,11 +68,13 @@ fn tokens_of_another_implementation_are_taken() {
 fn minted_tokens_say_what_was_asked_for_and_are_taken() {
     for (project, user) in [(11_000_001, "alice"), (-5, "Zoë 漢"), (i64::MIN, "a\"b\\c\n"), (i64::MAX, "")] {
         let token = mint(project, user, EXPIRES, SECRET);
-        let claims = Claims { project, user: user.into(), expires: EXPIRES, id: None };
+        let claims = Claims { project, user: user.into(), expires: EXPIRES, issued: None, id: None };
         assert_eq!(check(&token, EXPIRES), Ok(claims.clone()));
         assert_eq!(peek(&token), Ok(claims));
         assert_eq!(verify(&token, ["another secret"], EXPIRES), Err(TokenError::Signature));
     }
+    let claims = check(&issue(7, "8", 1_700_000_000, EXPIRES, SECRET), EXPIRES).unwrap();
+    assert_eq!((claims.issued, claims.expires, claims.user.as_str()), (Some(1_700_000_000), EXPIRES, "8"));
     // The header is a constant, so it can be compared with the published one.
     let header = mint(1, "a", 1, SECRET);
     assert!(header.starts_with("eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9."), "{header}");

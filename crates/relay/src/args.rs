@@ -2,6 +2,7 @@
 //! configuration file, and that before the default.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::FalseyValueParser;
@@ -43,9 +44,29 @@ pub struct Args {
     #[arg(long, value_name = "ADDR:PORT", env = "CRVIDEO_RELAY_LISTEN", value_delimiter = ',')]
     pub listen: Vec<String>,
 
-    /// Serve GET /healthz here [default: no HTTP]
+    /// Serve HTTP here: files that servers have sent, and GET /healthz [default: no HTTP, with --dev a free port]
     #[arg(long, value_name = "ADDR:PORT", env = "CRVIDEO_RELAY_HTTP")]
     pub http: Option<String>,
+
+    /// Where servers with RTM SDKs connect, without encryption, because the SDKs have none [default: nowhere]
+    #[arg(long, value_name = "ADDR:PORT", env = "CRVIDEO_RELAY_RTM")]
+    pub rtm: Option<String>,
+
+    /// Where RTM SDKs send files [default: where they connect]
+    #[arg(long, value_name = "ADDR:PORT", env = "CRVIDEO_RELAY_RTM_FILES")]
+    pub rtm_files: Option<String>,
+
+    /// The address for files that RTM SDKs are told, no IPv6 [default: the one that they have connected to]
+    #[arg(long, value_name = "HOST:PORT", env = "CRVIDEO_RELAY_RTM_FILE_ENDPOINT")]
+    pub rtm_file_endpoint: Option<String>,
+
+    /// How far the time in a quest of an RTM SDK may be from ours [default: 600]
+    #[arg(long, value_name = "SECONDS", env = "CRVIDEO_RELAY_RTM_CLOCK_WINDOW")]
+    pub rtm_clock_window: Option<String>,
+
+    /// What the addresses of files begin with, as clients reach the HTTP listener [default: http:// and its address]
+    #[arg(long, value_name = "URL", env = "CRVIDEO_RELAY_PUBLIC_URL")]
+    pub public_url: Option<String>,
 
     /// Directory for what must outlive a restart; made when missing [default: nothing is kept]
     #[arg(long, value_name = "DIR", env = "CRVIDEO_RELAY_DATA")]
@@ -60,7 +81,7 @@ pub struct Args {
     #[arg(long, hide = true, value_name = "PID:SECRET,...", env = "CRVIDEO_RELAY_PROJECTS", hide_env_values = true)]
     pub projects: Option<String>,
 
-    /// For development: 127.0.0.1, a free port and a project with a random secret, unless given otherwise
+    /// For development: 127.0.0.1, free ports (also for RTM) and a project with a random secret, unless given otherwise
     #[arg(long, env = "CRVIDEO_RELAY_DEV", value_parser = FalseyValueParser::new())]
     pub dev: bool,
 
@@ -97,6 +118,20 @@ impl Args {
         if let Some(http) = &self.http {
             config.http = Some(parse_address(http).map_err(|why| flag("--http", &why))?);
         }
+        let rtm =
+            [("--rtm", &self.rtm, &mut config.rtm.listen), ("--rtm-files", &self.rtm_files, &mut config.rtm.files)];
+        for (name, text, address) in rtm {
+            if let Some(text) = text {
+                *address = Some(parse_address(text).map_err(|why| flag(name, &why))?);
+            }
+        }
+        if let Some(text) = self.rtm_clock_window {
+            let why = format!("{text:?} is not a whole number of seconds");
+            let seconds = text.parse().map_err(|_| flag("--rtm-clock-window", &why))?;
+            config.rtm.clock_window = Duration::from_secs(seconds);
+        }
+        config.rtm.file_endpoint = self.rtm_file_endpoint.or(config.rtm.file_endpoint);
+        config.files.public_url = self.public_url.or(config.files.public_url);
         config.data = self.data.or(config.data);
         config.allow_plain |= self.allow_plain;
         let from_env = || self.projects.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
@@ -126,7 +161,7 @@ fn flag(name: &str, why: &dyn std::fmt::Display) -> ConfigError {
     ConfigError(format!("{name} (or its environment variable): {why}"))
 }
 
-fn seconds(name: &str, text: &str) -> Result<std::time::Duration, ConfigError> {
+fn seconds(name: &str, text: &str) -> Result<Duration, ConfigError> {
     let number = text.parse().map_err(|_| flag(name, &format_args!("{text:?} is not a number of seconds")))?;
     parse_seconds(number).map_err(|why| flag(name, &why))
 }
@@ -196,6 +231,18 @@ mod tests {
             (&["--dev", "--listen", "nonsense"], "\"nonsense\" is not an address"),
             (&["--dev", "--listen", "0.0.0.0:1"], "0.0.0.0:1 is not a loopback address"),
             (&["--dev", "--http", "[::]:1"], "[::]:1 is not a loopback address"),
+            (&["--dev", "--rtm", "[::]:1"], "[::]:1 is not a loopback address"),
+            (
+                &["--dev", "--rtm-files", "here"],
+                "--rtm-files (or its environment variable): \"here\" is not an address",
+            ),
+            (&["--dev", "--rtm-clock-window", "wide"], "\"wide\" is not a whole number of seconds"),
+            (&["--dev", "--rtm-clock-window", "0"], "rtm.clock_window is below"),
+            (&["--project", "1:a", "--rtm-files", "127.0.0.1:1"], "rtm.files needs rtm.listen"),
+            (
+                &["--dev", "--rtm-file-endpoint", "[::1]:1"],
+                "rtm.file_endpoint \"[::1]:1\" is not of the form HOST:PORT",
+            ),
             (&["--dev", "--log", "loud"], "the log level \"loud\" is unknown"),
             (&["--dev", "--heartbeat", "often"], "\"often\" is not a number of seconds"),
             (&["--dev", "--heartbeat", "0"], "heartbeat is below"),

@@ -13,6 +13,8 @@ pub struct BlockingRelay {
     runtime: Option<Runtime>,
     address: SocketAddr,
     http: Option<SocketAddr>,
+    rtm: Option<SocketAddr>,
+    rtm_files: Option<SocketAddr>,
     project: i64,
     secret: String,
 }
@@ -32,7 +34,8 @@ impl BlockingRelay {
         let runtime = runtime.map_err(StartError::System)?;
         let relay = runtime.block_on(Relay::start(config))?;
         let (address, http) = (relay.address(), relay.http_address());
-        Ok(Self { relay: Some(relay), runtime: Some(runtime), address, http, project, secret })
+        let (rtm, rtm_files) = (relay.rtm_address(), relay.rtm_files_address());
+        Ok(Self { relay: Some(relay), runtime: Some(runtime), address, http, rtm, rtm_files, project, secret })
     }
 
     /// Where clients connect to.
@@ -43,6 +46,16 @@ impl BlockingRelay {
     /// The HTTP address.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http
+    }
+
+    /// Where servers connect with RTM SDKs.
+    pub fn rtm_address(&self) -> Option<SocketAddr> {
+        self.rtm
+    }
+
+    /// Where RTM SDKs send files, if that is somewhere else.
+    pub fn rtm_files_address(&self) -> Option<SocketAddr> {
+        self.rtm_files
     }
 
     /// The first project's id.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::core::{Settings, Tenant};
+use crate::rtm::{FileSettings, RtmConfig};
 
 /// Where clients are expected when nothing is said about it.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 13_400);
@@ -70,6 +71,10 @@ pub struct Config {
     pub command_queue: usize,
     /// Soft limit of the bytes queued towards a session on its bulk connection.
     pub bulk_queue: usize,
+    /// The RTM dialect.
+    pub rtm: RtmConfig,
+    /// Files that servers send through it.
+    pub files: FileSettings,
 }
 
 impl Default for Config {
@@ -89,15 +94,20 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(30),
             command_queue: 1024 * 1024,
             bulk_queue: 4 * 1024 * 1024,
+            rtm: RtmConfig::default(),
+            files: FileSettings::default(),
         }
     }
 }
 
 impl Config {
-    /// A relay for development: a free loopback port and a project with a random secret.
+    /// A relay for development: free loopback ports and a project with a random secret.
     pub fn dev() -> Result<Self, ConfigError> {
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         Ok(Self {
-            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 0))],
+            listen: vec![free],
+            http: Some(free),
+            rtm: RtmConfig { listen: Some(free), ..RtmConfig::default() },
             projects: vec![Project { id: DEV_PROJECT, secrets: vec![random_secret()?], max_file_size: 0 }],
             ..Self::default()
         })
@@ -115,7 +125,8 @@ impl Config {
         if self.listen.is_empty() {
             return Err(ConfigError("there is no address to listen on; give --listen ADDR:PORT".to_owned()));
         }
-        for address in self.listen.iter().chain(&self.http) {
+        let rtm = self.rtm.listen.iter().chain(&self.rtm.files);
+        for address in self.listen.iter().chain(&self.http).chain(rtm) {
             if !address.ip().is_loopback() && !self.allow_plain {
                 return Err(ConfigError(format!(
                     "{address} is not a loopback address and this relay does not encrypt yet; listen on 127.0.0.1 \
@@ -126,6 +137,8 @@ impl Config {
         if project.secrets.is_empty() {
             return Err(ConfigError(format!("project {} has no secret; give it one", project.id)));
         }
+        self.rtm.check()?;
+        self.files.check().map_err(ConfigError)?;
         self.check_limits()
     }
 

@@ -1,6 +1,7 @@
 //! The configuration file: TOML, and for each mistake one sentence that names the line.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::{Config, ConfigError, Project, parse_address, parse_seconds, push_secret};
+use crate::rtm::{FilesSection, RtmConfig};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,6 +22,10 @@ struct File {
     log: Option<String>,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    rtm: Rtm,
+    #[serde(default)]
+    files: FilesSection,
     #[serde(default)]
     project: Vec<Spanned<Tenant>>,
 }
@@ -36,6 +42,23 @@ struct Limits {
     resume_window: Option<Spanned<f64>>,
     startup_grace: Option<Spanned<f64>>,
     stall_timeout: Option<Spanned<f64>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Rtm {
+    listen: Option<Spanned<String>>,
+    files: Option<Spanned<String>>,
+    file_endpoint: Option<String>,
+    max_targets: Option<usize>,
+    max_group_members: Option<usize>,
+    max_connections: Option<usize>,
+    max_strangers: Option<usize>,
+    push_queue: Option<usize>,
+    clock_window: Option<u64>,
+    token_life: Option<u64>,
+    idle_timeout: Option<Spanned<f64>>,
+    ping: Option<Spanned<f64>>,
 }
 
 #[derive(Deserialize)]
@@ -62,6 +85,18 @@ impl Source<'_> {
     }
 }
 
+impl Source<'_> {
+    fn address(&self, text: &Spanned<String>, key: &str) -> Result<SocketAddr, ConfigError> {
+        parse_address(text.get_ref()).map_err(|why| self.error(Some(text.span()), format_args!("{key}: {why}")))
+    }
+
+    fn time(&self, from: &Option<Spanned<f64>>, key: &str) -> Result<Option<Duration>, ConfigError> {
+        let Some(seconds) = from else { return Ok(None) };
+        let time = parse_seconds(*seconds.get_ref());
+        time.map(Some).map_err(|why| self.error(Some(seconds.span()), format_args!("{key}: {why}")))
+    }
+}
+
 /// Reads `path` into `config`; returns the log level if the file sets one.
 pub(crate) fn read(path: &Path, config: &mut Config) -> Result<Option<String>, ConfigError> {
     let text = fs::read_to_string(path).map_err(|error| {
@@ -75,9 +110,7 @@ fn apply(source: &Source<'_>, config: &mut Config) -> Result<Option<String>, Con
         let message = error.message().replace('\n', ", ");
         source.error(error.span(), format_args!("{message}; correct this line"))
     })?;
-    let address = |text: &Spanned<String>, key| {
-        parse_address(text.get_ref()).map_err(|why| source.error(Some(text.span()), format_args!("{key}: {why}")))
-    };
+    let address = |text: &Spanned<String>, key| source.address(text, key);
     if let Some(listen) = &file.listen {
         config.listen = listen.iter().map(|text| address(text, "listen")).collect::<Result<_, _>>()?;
     }
@@ -87,6 +120,8 @@ fn apply(source: &Source<'_>, config: &mut Config) -> Result<Option<String>, Con
     config.data = file.data.or(config.data.take());
     config.allow_plain = file.allow_plain.unwrap_or(config.allow_plain);
     apply_limits(source, &file.limits, config)?;
+    apply_rtm(source, file.rtm, &mut config.rtm)?;
+    file.files.apply(&mut config.files);
     if !file.project.is_empty() {
         config.projects = projects(source, file.project)?;
     }
@@ -99,17 +134,36 @@ fn apply_limits(source: &Source<'_>, limits: &Limits, config: &mut Config) -> Re
     set(&mut config.max_before_login, limits.max_before_login);
     set(&mut config.command_queue, limits.command_queue);
     set(&mut config.bulk_queue, limits.bulk_queue);
-    let time = |from: &Option<Spanned<f64>>, key: &str| -> Result<Option<Duration>, ConfigError> {
-        let Some(seconds) = from else { return Ok(None) };
-        let time = parse_seconds(*seconds.get_ref());
-        time.map(Some).map_err(|why| source.error(Some(seconds.span()), format_args!("{key}: {why}")))
-    };
+    let time = |from: &Option<Spanned<f64>>, key: &str| source.time(from, key);
     let or = |to: &mut Duration, from: Option<Duration>| *to = from.unwrap_or(*to);
     or(&mut config.login_deadline, time(&limits.login_deadline, "login_deadline")?);
     or(&mut config.heartbeat, time(&limits.heartbeat, "heartbeat")?);
     or(&mut config.resume_window, time(&limits.resume_window, "resume_window")?);
     or(&mut config.stall_timeout, time(&limits.stall_timeout, "stall_timeout")?);
     config.startup_grace = time(&limits.startup_grace, "startup_grace")?.or(config.startup_grace);
+    Ok(())
+}
+
+fn apply_rtm(source: &Source<'_>, rtm: Rtm, config: &mut RtmConfig) -> Result<(), ConfigError> {
+    for (text, key, to) in
+        [(&rtm.listen, "rtm.listen", &mut config.listen), (&rtm.files, "rtm.files", &mut config.files)]
+    {
+        if let Some(text) = text {
+            *to = Some(source.address(text, key)?);
+        }
+    }
+    config.file_endpoint = rtm.file_endpoint.or(config.file_endpoint.take());
+    let set = |to: &mut usize, from: Option<usize>| *to = from.unwrap_or(*to);
+    set(&mut config.max_targets, rtm.max_targets);
+    set(&mut config.max_group_members, rtm.max_group_members);
+    set(&mut config.max_connections, rtm.max_connections);
+    set(&mut config.max_strangers, rtm.max_strangers);
+    set(&mut config.push_queue, rtm.push_queue);
+    config.clock_window = rtm.clock_window.map_or(config.clock_window, Duration::from_secs);
+    config.token_life = rtm.token_life.map_or(config.token_life, Duration::from_secs);
+    let or = |to: &mut Duration, from: Option<Duration>| *to = from.unwrap_or(*to);
+    or(&mut config.idle_timeout, source.time(&rtm.idle_timeout, "rtm.idle_timeout")?);
+    or(&mut config.ping, source.time(&rtm.ping, "rtm.ping")?);
     Ok(())
 }
 
@@ -155,6 +209,8 @@ mod tests {
         let default = Config::default();
         assert_eq!(format!("{:?}", config.settings()), format!("{:?}", default.settings()));
         assert_eq!(config.listen, default.listen);
+        assert_eq!(config.rtm, default.rtm);
+        assert_eq!(config.files, default.files);
     }
 
     #[test]
@@ -163,6 +219,11 @@ mod tests {
             "listen = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\ndata = '/tmp/x'\nallow_plain = true\n\
              [limits]\nmax_connections = 5\nmax_before_login = 4\ncommand_queue = 65536\nbulk_queue = 70000\n\
              login_deadline = 1.5\nheartbeat = 2\nresume_window = 3\nstartup_grace = 0\nstall_timeout = 4\n\
+             [rtm]\nlisten = '127.0.0.1:4'\nfiles = '127.0.0.1:5'\nfile_endpoint = 'h:6'\nmax_targets = 7\n\
+             max_group_members = 8\nmax_connections = 9\nmax_strangers = 10\npush_queue = 3000000\nclock_window = 11\n\
+             token_life = 12\nidle_timeout = 13\nping = 1.5\n\
+             [files]\npublic_url = 'https://h'\nmax_size = 1\nmax_chunked_size = 4\nkeep = 2\nproject_quota = 3\nmin_free_percent = 4\n\
+             token_life = 60\nrequire_sign = true\nmax_uploading = 5\nmax_unauthorised = 6\n\
              [[project]]\nid = -7\nsecrets = ['one', 'two']\nmax_file_size = 9\n",
         )
         .unwrap();
@@ -170,6 +231,34 @@ mod tests {
         assert_eq!(config.http, Some("127.0.0.1:3".parse().unwrap()));
         assert_eq!(config.data, Some("/tmp/x".into()));
         assert!(config.allow_plain);
+        let rtm = RtmConfig {
+            listen: Some("127.0.0.1:4".parse().unwrap()),
+            files: Some("127.0.0.1:5".parse().unwrap()),
+            file_endpoint: Some("h:6".into()),
+            max_targets: 7,
+            max_group_members: 8,
+            max_connections: 9,
+            max_strangers: 10,
+            push_queue: 3_000_000,
+            clock_window: Duration::from_secs(11),
+            token_life: Duration::from_secs(12),
+            idle_timeout: Duration::from_secs(13),
+            ping: Duration::from_millis(1_500),
+        };
+        assert_eq!(config.rtm, rtm);
+        let files = crate::rtm::FileSettings {
+            max_size: 1,
+            max_chunked_size: 4,
+            keep: Duration::from_secs(2),
+            project_quota: 3,
+            min_free_percent: 4,
+            token_life: Duration::from_secs(60),
+            require_sign: true,
+            max_uploading: 5,
+            max_unauthorised: 6,
+            public_url: Some("https://h".to_owned()),
+        };
+        assert_eq!(config.files, files);
         assert_eq!((config.max_connections, config.max_before_login), (5, 4));
         assert_eq!((config.command_queue, config.bulk_queue), (65536, 70000));
         assert_eq!(config.login_deadline, Duration::from_millis(1500));
@@ -189,6 +278,10 @@ mod tests {
             ("[limits]\nheartbeat = 1e99\n", "relay.toml, line 2: heartbeat: "),
             ("[limits]\nbulk_queue = -1\n", "relay.toml, line 2: invalid value"),
             ("[limits]\nspeed = 1\n", "relay.toml, line 2: unknown field `speed`"),
+            ("[files]\nkeep = -1\n", "relay.toml, line 2: invalid value"),
+            ("[files]\nsize = 1\n", "relay.toml, line 2: unknown field `size`"),
+            ("[rtm]\nlisten = 'x'\n", "relay.toml, line 2: rtm.listen: \"x\" is not an address"),
+            ("[rtm]\nping = -1\n", "relay.toml, line 2: rtm.ping: -1 is not a number of seconds"),
             ("allow_plain = maybe\n", "relay.toml, line 1: "),
             ("x", "relay.toml, line 1: "),
         ];

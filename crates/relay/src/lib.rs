@@ -14,9 +14,12 @@ pub mod core;
 mod epoch_file;
 mod file;
 mod http;
+mod rtm;
 mod server;
 mod shared;
+mod store;
 
 pub use blocking::BlockingRelay;
 pub use config::{Config, ConfigError, Project};
+pub use rtm::{FileSettings, RtmConfig};
 pub use server::{Relay, StartError};

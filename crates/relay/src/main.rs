@@ -71,7 +71,9 @@ fn ready_line(config: &Config, dev: bool) -> impl Fn(&Relay) -> String + use<> {
             None => format!("project={ids}"),
         };
         let http = relay.http_address().map(|address| format!(" http={address}")).unwrap_or_default();
-        format!("crvideo-relay ready listen={listen} {project}{http}")
+        let rtm = relay.rtm_address().map(|address| format!(" rtm={address}")).unwrap_or_default();
+        let files = relay.rtm_files_address().map(|address| format!(" rtm-files={address}")).unwrap_or_default();
+        format!("crvideo-relay ready listen={listen} {project}{http}{rtm}{files}")
     }
 }
 

@@ -16,7 +16,9 @@ use crate::connection;
 use crate::core::{Core, Epochs};
 use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
 use crate::http;
+use crate::rtm::{Gate, Seldom};
 use crate::shared::{Shared, unix_micros};
+use crate::store::{self, BlobError, Blobs, Database, Directory, LocalBlobs, StoreError, Stores};
 
 /// Connections that the kernel holds for us until we accept them.
 const BACKLOG: i32 = 1024;
@@ -24,6 +26,8 @@ const BACKLOG: i32 = 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// While it goes on failing, it is said once in this time.
 const WARN_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// An expired file cannot be downloaded any more; its space is free after this time at the latest.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Bulk connections carry no heart-beat; the kernel finds those whose client has vanished.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -36,6 +40,8 @@ pub enum StartError {
     Listen(SocketAddr, io::Error),
     /// The data directory cannot be used.
     Data(std::path::PathBuf, io::Error),
+    /// What is stored in the data directory cannot be used.
+    Store(StoreError),
     /// The system gives no threads or random numbers.
     System(io::Error),
 }
@@ -47,7 +53,7 @@ impl fmt::Display for StartError {
             StartError::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(
                     f,
-                    "the address {address} is in use by another program; stop it or give another --listen or --http"
+                    "the address {address} is in use by another program; stop it or give another --listen, --http or --rtm"
                 )
             }
             StartError::Listen(address, error) => {
@@ -59,6 +65,7 @@ impl fmt::Display for StartError {
                     "the data directory {path:?} cannot be used ({error}); make it writable or give another --data"
                 )
             }
+            StartError::Store(error) => write!(f, "{error}; see to the data directory or give another --data"),
             StartError::System(error) => write!(f, "the system does not let the relay start ({error}); free resources"),
         }
     }
@@ -77,6 +84,8 @@ pub struct Relay {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     http: Option<SocketAddr>,
+    rtm: Option<SocketAddr>,
+    rtm_files: Option<SocketAddr>,
     epochs: Option<EpochFile>,
     /// Says to the listeners and the timer that it is over.
     stop: watch::Sender<bool>,
@@ -92,24 +101,48 @@ impl Relay {
         let listeners = config.listen.iter().map(|address| listen(*address, &config)).collect::<Result<Vec<_>, _>>()?;
         let http = config.http.map(|address| listen(address, &config)).transpose()?;
         let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
-        let core = Core::new(config.settings(), config.tenants(), epochs, Box::new(random));
+        let rtm = config.rtm.listen.map(|address| listen(address, &config)).transpose()?;
+        let rtm_files = config.rtm.files.map(|address| listen(address, &config)).transpose()?;
+        let mut core = Core::new(config.settings(), config.tenants(), epochs, Box::new(random));
+        let stores = open_stores(&config, &mut core).await?;
         let shared = Arc::new(Shared::new(core));
         let (stop, stopped) = watch::channel(false);
         let (alive, tasks) = mpsc::channel(1);
         for (listener, address) in listeners {
             info!(%address, "listening");
-            tokio::spawn(accept(shared.clone(), listener, stopped.clone(), alive.clone()));
+            let (shared, alive) = (shared.clone(), alive.clone());
+            let take = move |stream, from| take_in(&shared, stream, from, &alive);
+            tokio::spawn(accept(listener, stopped.clone(), take));
         }
         let http_address = http.as_ref().map(|(_, address)| *address);
+        let rtm_address = rtm.as_ref().map(|(_, address)| *address);
+        let rtm_files_address = rtm_files.as_ref().map(|(_, address)| *address);
+        if let (Some(files), Some(stores)) = (rtm_files_address.or(rtm_address), stores.clone()) {
+            let gate = Gate::new(&config, shared.clone(), stores, files, http_address);
+            let listeners = rtm.into_iter().map(|it| (it, false)).chain(rtm_files.into_iter().map(|it| (it, true)));
+            for ((listener, address), files_only) in listeners {
+                say_rtm(address, files_only);
+                let (gate, stopping, alive) = (gate.clone(), stopped.clone(), alive.clone());
+                let take = move |stream, from| gate.take_in(stream, from, files_only, &stopping, &alive);
+                tokio::spawn(accept(listener, stopped.clone(), take));
+            }
+            tokio::spawn(gate.keep_pinging(stopped.clone()));
+        }
+        let blobs = stores.map(|stores| stores.blobs);
         if let Some((listener, address)) = http {
             info!(%address, "HTTP");
-            tokio::spawn(accept_http(listener, stopped.clone()));
+            let take = http_taker(http::router(blobs.clone()), stopped.clone(), alive);
+            tokio::spawn(accept(listener, stopped.clone(), take));
+        }
+        if let Some(blobs) = blobs {
+            tokio::spawn(keep_sweeping(blobs, stopped.clone()));
         }
         tokio::spawn(keep_time(shared.clone(), stopped.clone()));
         if let Some(file) = file.clone() {
             tokio::spawn(keep_reserving(shared.clone(), file, stopped));
         }
-        Ok(Relay { shared, addresses, http: http_address, epochs: file, stop, tasks })
+        let (rtm, rtm_files) = (rtm_address, rtm_files_address);
+        Ok(Relay { shared, addresses, http: http_address, rtm, rtm_files, epochs: file, stop, tasks })
     }
 
     /// The first address that clients can connect to.
@@ -127,7 +160,17 @@ impl Relay {
         self.http
     }
 
-    /// Connections that are open.
+    /// Where servers connect with RTM SDKs.
+    pub fn rtm_address(&self) -> Option<SocketAddr> {
+        self.rtm
+    }
+
+    /// Where RTM SDKs send files, if that is somewhere else.
+    pub fn rtm_files_address(&self) -> Option<SocketAddr> {
+        self.rtm_files
+    }
+
+    /// Connections of clients that are open, those of the RTM dialect not counted.
     pub fn connections(&self) -> usize {
         self.shared.with(None, |core, _| core.connections())
     }
@@ -166,6 +209,44 @@ fn open_epochs(config: &Config) -> Result<(Epochs, Option<EpochFile>), StartErro
     Ok((Epochs::after(used, now, ceiling), Some(file)))
 }
 
+/// The stores, if anybody needs them: servers fill them, and what they stored before holds without them, too.
+async fn open_stores(config: &Config, core: &mut Core) -> Result<Option<Stores>, StartError> {
+    if config.data.is_none() && config.rtm.listen.is_none() {
+        return Ok(None);
+    }
+    let database = Database::open(config.data.as_deref()).map_err(StartError::Store)?;
+    let blobs: Arc<dyn Blobs> = Arc::new(open_blobs(config, database.clone()).await?);
+    let directory: Arc<dyn Directory> = Arc::new(database);
+    for revoked in directory.revoked().await.map_err(StartError::Store)? {
+        core.remember_revocation(revoked.project, &revoked.user, revoked.until);
+    }
+    Ok(Some(Stores { directory, blobs }))
+}
+
+async fn open_blobs(config: &Config, database: Database) -> Result<LocalBlobs, StartError> {
+    let (files, data) = (&config.files, config.data.as_deref());
+    let limits = store::Limits {
+        keep: files.keep,
+        project_quota: files.project_quota,
+        min_free_percent: files.min_free_percent,
+    };
+    LocalBlobs::open(data, database, limits).await.map_err(|error| {
+        let failed = |error| StartError::Data(data.map_or_else(std::env::temp_dir, ToOwned::to_owned), error);
+        match error {
+            BlobError::Store(error) => StartError::Store(error),
+            BlobError::Disk(error) => failed(error),
+            BlobError::Full | BlobError::Quota(_) => failed(io::ErrorKind::StorageFull.into()),
+        }
+    })
+}
+
+fn say_rtm(address: SocketAddr, files_only: bool) {
+    info!(%address, "{}", if files_only { "RTM files" } else { "RTM" });
+    if !address.ip().is_loopback() {
+        warn!(%address, "RTM is not encrypted: everybody on the way can read it; keep it in a private network");
+    }
+}
+
 fn listen(address: SocketAddr, config: &Config) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Listen(address, error);
     let open = || {
@@ -188,12 +269,7 @@ fn listen(address: SocketAddr, config: &Config) -> Result<(TcpListener, SocketAd
 }
 
 /// Accepts until the relay stops. No error ends it: whatever the kernel lacks now, it may have again later.
-async fn accept(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    mut stopped: watch::Receiver<bool>,
-    alive: mpsc::Sender<()>,
-) {
+async fn accept(listener: TcpListener, mut stopped: watch::Receiver<bool>, take: impl Fn(TcpStream, SocketAddr)) {
     let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
@@ -202,7 +278,8 @@ async fn accept(
         };
         match accepted {
             Ok((stream, from)) => {
-                take_in(&shared, stream, from, &alive);
+                prepare(&stream, from);
+                take(stream, from);
             }
             Err(error) if is_the_clients(&error) => debug!(%error, "a connection ended before it was accepted"),
             Err(error) => {
@@ -222,15 +299,18 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::WouldBlock)
 }
 
-fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mpsc::Sender<()>) {
+fn prepare(stream: &TcpStream, from: SocketAddr) {
     let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4);
     let prepared =
-        stream.set_nodelay(true).and_then(|()| socket2::SockRef::from(&stream).set_tcp_keepalive(&keep_alive));
+        stream.set_nodelay(true).and_then(|()| socket2::SockRef::from(stream).set_tcp_keepalive(&keep_alive));
     if let Err(error) = prepared {
         // The client has gone already, or the system lacks the option: neither is a reason to refuse.
         debug!(%from, %error, "socket options");
     }
-    match shared.open() {
+}
+
+fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mpsc::Sender<()>) {
+    match shared.open(from) {
         Ok((id, notify)) => {
             debug!(connection = id, %from, "accepted");
             let (shared, alive) = (shared.clone(), alive.clone());
@@ -243,23 +323,25 @@ fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mp
     }
 }
 
-async fn accept_http(listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(http::MAX_REQUESTS));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            _ = stopped.changed() => return,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let Ok(place) = places.clone().try_acquire_owned() else { continue };
-                tokio::spawn(async move {
-                    http::serve(stream).await;
-                    drop(place);
-                });
+/// What takes HTTP connections in, as long as there is room for one more.
+fn http_taker(
+    router: axum::Router,
+    stopped: watch::Receiver<bool>,
+    alive: mpsc::Sender<()>,
+) -> impl Fn(TcpStream, SocketAddr) {
+    let (places, crowded) = (Arc::new(Semaphore::new(http::MAX_CONNECTIONS)), Seldom::default());
+    move |stream, _| {
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            if crowded.now() {
+                warn!("HTTP connections are refused because there are {} already", http::MAX_CONNECTIONS);
             }
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-        }
+            return;
+        };
+        let (router, stopped, alive) = (router.clone(), stopped.clone(), alive.clone());
+        tokio::spawn(async move {
+            http::serve(stream, router, stopped).await;
+            drop((place, alive));
+        });
     }
 }
 
@@ -278,6 +360,25 @@ async fn keep_time(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
             () = shared.timer.notified() => {}
             _ = stopped.changed() => return,
         }
+    }
+}
+
+/// Removes what a crash has left behind, once, and what has expired, again and again.
+async fn keep_sweeping(blobs: Arc<dyn Blobs>, mut stopped: watch::Receiver<bool>) {
+    let work = async {
+        if let Err(error) = blobs.clear_orphans().await {
+            warn!(%error, "what a crash may have left behind stays until the next start");
+        }
+        loop {
+            if let Err(error) = blobs.sweep().await {
+                warn!(%error, "expired files stay a little longer");
+            }
+            tokio::time::sleep(SWEEP_EVERY).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        _ = stopped.changed() => {}
     }
 }
 

@@ -1,19 +1,31 @@
 //! The core behind its lock, and who is woken when it has something to say.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
-use crate::core::{ConnectionId, Core, Now, Refused};
+use crate::core::{ConnectionId, Core, Now, Presence, Refused};
+
+/// A connection's task.
+struct Task {
+    notify: Arc<Notify>,
+    /// Where its client is.
+    from: SocketAddr,
+}
 
 struct State {
     core: Core,
-    notify_by_connection: HashMap<ConnectionId, Arc<Notify>>,
+    task_by_connection: HashMap<ConnectionId, Task>,
     /// What the timer task sleeps until.
     sleeps_until: Option<Duration>,
 }
+
+/// Hears who comes and goes, and from where who has come. It must not call the core: the core is locked, so that news
+/// are heard in their order.
+pub(crate) type OnPresence = Box<dyn Fn(&Presence, Option<SocketAddr>) + Send + Sync>;
 
 /// What all tasks of a relay share.
 pub(crate) struct Shared {
@@ -21,6 +33,7 @@ pub(crate) struct Shared {
     started: Instant,
     /// Wakes the timer task when a deadline has come nearer.
     pub(crate) timer: Notify,
+    on_presence: OnceLock<OnPresence>,
 }
 
 /// Microseconds since 1970.
@@ -31,8 +44,15 @@ pub(crate) fn unix_micros() -> u64 {
 
 impl Shared {
     pub(crate) fn new(core: Core) -> Self {
-        let state = State { core, notify_by_connection: HashMap::new(), sleeps_until: None };
-        Self { state: Mutex::new(state), started: Instant::now(), timer: Notify::new() }
+        let state = State { core, task_by_connection: HashMap::new(), sleeps_until: None };
+        Self { state: Mutex::new(state), started: Instant::now(), timer: Notify::new(), on_presence: OnceLock::new() }
+    }
+
+    /// Tells somebody, once and for all, who comes and goes.
+    pub(crate) fn on_presence(&self, hears: OnPresence) {
+        self.lock().core.report_presence();
+        // There is one listener; a second one would be ignored.
+        let _ = self.on_presence.set(hears);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -48,7 +68,13 @@ impl Shared {
         let mut woken = Vec::new();
         for id in state.core.take_woken() {
             if Some(id) != own {
-                woken.extend(state.notify_by_connection.get(&id).cloned());
+                woken.extend(state.task_by_connection.get(&id).map(|task| task.notify.clone()));
+            }
+        }
+        for presence in state.core.take_presence() {
+            let task = presence.connection.and_then(|id| state.task_by_connection.get(&id));
+            if let Some(hears) = self.on_presence.get() {
+                hears(&presence, task.map(|task| task.from));
             }
         }
         let next = state.core.next_deadline();
@@ -68,16 +94,16 @@ impl Shared {
     }
 
     /// Takes a connection in.
-    pub(crate) fn open(&self) -> Result<(ConnectionId, Arc<Notify>), Refused> {
+    pub(crate) fn open(&self, from: SocketAddr) -> Result<(ConnectionId, Arc<Notify>), Refused> {
         let notify = Arc::new(Notify::new());
         let id = self.with(None, |core, now| core.opened(now))?;
-        self.lock().notify_by_connection.insert(id, notify.clone());
+        self.lock().task_by_connection.insert(id, Task { notify: notify.clone(), from });
         Ok((id, notify))
     }
 
     /// A connection's task has ended.
     pub(crate) fn close(&self, id: ConnectionId) {
-        self.lock().notify_by_connection.remove(&id);
+        self.lock().task_by_connection.remove(&id);
         self.with(Some(id), |core, now| core.lost(id, now));
     }
 

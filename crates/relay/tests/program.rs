@@ -65,6 +65,7 @@ fn dev_prints_one_line_that_a_script_can_read_and_stops_with_0() {
         assert_eq!((value(&line, "project"), value(&line, "secret").len()), ("1", 64));
         TcpStream::connect(value(&line, "listen")).unwrap();
         TcpStream::connect(value(&line, "http")).unwrap();
+        TcpStream::connect(value(&line, "rtm")).unwrap();
         running.signal(signal);
         let (code, log) = running.end();
         assert_eq!(code, Some(0), "{log}");
@@ -79,6 +80,26 @@ fn without_dev_the_line_has_no_secret() {
     let (_running, line) = Running::start(command);
     assert_eq!(value(&line, "project"), "5,6");
     assert!(!line.contains("hush") && !line.contains("secret"), "{line:?}");
+}
+
+#[test]
+fn rtm_is_off_unless_it_is_asked_for_and_may_have_files_elsewhere() {
+    let projects = ["--listen", "127.0.0.1:0", "--project", "5:hush"];
+    let (_running, line) = Running::start(relay(&projects));
+    assert!(!line.contains("rtm"), "{line:?}");
+    let rtm = ["--rtm", "127.0.0.1:0", "--rtm-files", "127.0.0.1:0"];
+    let (_running, line) = Running::start(relay(&[projects, rtm].concat()));
+    for key in ["rtm", "rtm-files"] {
+        TcpStream::connect(value(&line, key)).unwrap();
+    }
+}
+
+#[test]
+fn rtm_on_the_network_is_named_as_plain_when_it_starts() {
+    let (running, _) = Running::start(relay(&["--dev", "--rtm", "0.0.0.0:0", "--allow-plain"]));
+    running.signal("TERM");
+    let (code, log) = running.end();
+    assert!(code == Some(0) && log.contains("RTM is not encrypted"), "{log}");
 }
 
 #[test]
@@ -151,7 +172,9 @@ fn help_teaches_by_example() {
     let help = relay(&["--help"]).output().unwrap();
     let text = String::from_utf8(help.stdout).unwrap();
     assert!(help.status.success() && text.contains("EXAMPLES") && text.contains("crvideo-relay --dev"), "{text}");
-    for flag in ["--config", "--listen", "--http", "--data", "--project", "--allow-plain", "--log"] {
+    for flag in
+        ["--config", "--listen", "--http", "--rtm", "--rtm-files", "--data", "--project", "--allow-plain", "--log"]
+    {
         assert!(text.contains(flag), "{flag} is missing in {text}");
     }
 }

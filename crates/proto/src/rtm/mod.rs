@@ -6,6 +6,7 @@
 //! * `attrs`: the attributes of a file message.
 //! * `mid`: ids of messages that never repeat.
 //! * `client`: one server's client of a gate, as a state machine.
+//! * `reader`: frames out of a byte stream, and the bytes of files as they arrive.
 //!
 //! The wire is not ours: `docs/rtm.md` says what real SDKs send and expect.
 
@@ -14,6 +15,7 @@ pub mod client;
 pub mod code;
 pub mod mid;
 pub mod params;
+pub mod reader;
 pub mod sign;
 
 use bytes::Bytes;

@@ -31,6 +31,8 @@ pub enum ParamError {
     Type(&'static str),
     /// A list has more elements than are allowed.
     TooMany(&'static str, usize),
+    /// What is named has more bytes than are allowed.
+    TooLarge(&'static str, usize),
 }
 
 impl ParamError {
@@ -43,6 +45,7 @@ impl ParamError {
             ParamError::Payload(_) => code::DECODE,
             ParamError::Json => code::JSON,
             ParamError::TooManyParams | ParamError::TooMany(..) => code::TOO_MANY,
+            ParamError::TooLarge(..) => code::TOO_LARGE,
             ParamError::Missing(_) => code::MISSING,
             ParamError::Type(_) => code::WRONG_TYPE,
         }
@@ -58,6 +61,7 @@ impl fmt::Display for ParamError {
             ParamError::Missing(key) => write!(f, "the parameter {key:?} is missing"),
             ParamError::Type(key) => write!(f, "the parameter {key:?} has the wrong type or is out of range"),
             ParamError::TooMany(key, most) => write!(f, "the parameter {key:?} has more than {most} elements"),
+            ParamError::TooLarge(what, most) => write!(f, "{what} has more than {most} bytes"),
         }
     }
 }

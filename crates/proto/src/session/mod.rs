@@ -330,7 +330,7 @@ impl Session {
             Some(identity) => match &identity.credential {
                 Credential::Token(token) => token.clone(),
                 Credential::Secret(secret) => {
-                    token::mint(identity.project, &identity.user, now.unix + MINTED_LIFE_S, secret)
+                    token::issue(identity.project, &identity.user, now.unix, now.unix + MINTED_LIFE_S, secret)
                 }
             },
         }

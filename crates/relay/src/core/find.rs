@@ -9,7 +9,7 @@ use crvideo_proto::id::is_user_id;
 use crvideo_proto::message::{self as msg, CLASS_BULK, CLASS_COMMANDS, PeerState};
 
 use super::session::{Joined, Session};
-use super::{ConnectionId, Core, MAX_ASKED, MAX_CORRESPONDENTS, SessionId, USERS_PAGE};
+use super::{ConnectionId, Core, MAX_ASKED, MAX_CORRESPONDENTS, Presence, SessionId, USERS_PAGE};
 
 /// Both kinds of traffic.
 const BOTH: u8 = CLASS_COMMANDS | CLASS_BULK;
@@ -207,12 +207,15 @@ impl Core {
     }
 
     /// Puts a name on the list of users or takes it off, and tells the watchers if that changes it.
-    pub(super) fn set_online(&mut self, project: i64, user: &Arc<str>, online: bool) {
-        let Some(project) = self.projects.get_mut(&project) else { return };
+    pub(super) fn set_online(&mut self, project_id: i64, user: &Arc<str>, online: bool) {
+        let Some(project) = self.projects.get_mut(&project_id) else { return };
         let changed = if online { project.online.insert(user.clone()) } else { project.online.remove(user) };
         if !changed {
             return;
         }
+        let session = project.session_by_user.get(user).filter(|_| online);
+        let connection = session.and_then(|session| self.sessions.get(session)?.command);
+        self.servers.note(Presence { project: project_id, user: user.clone(), online, connection });
         let watchers: Vec<_> = project.watchers.iter().copied().collect();
         let status = msg::Status { user: (**user).to_owned(), state: u8::from(online) };
         for watcher in watchers {

@@ -69,6 +69,10 @@ impl Core {
         if claims.project != project.tenant.id || claims.user != user {
             return Err(code::TOKEN_AUTHINFOERR);
         }
+        if self.servers.is_void(claims.project, user, claims.issued) {
+            // For its holder a revoked token is one whose time is over.
+            return Err(code::TOKEN_TIMEOUT);
+        }
         Ok(claims)
     }
 

@@ -8,6 +8,7 @@ mod find;
 mod flow;
 mod login;
 mod route;
+mod servers;
 mod session;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used)]
@@ -29,6 +30,7 @@ use tracing::debug;
 use connection::{Connection, Role};
 pub use epochs::Epochs;
 use epochs::{Ended, Last};
+pub use servers::Presence;
 use session::{Class, Session};
 use timers::{Subject, Timers};
 
@@ -173,6 +175,7 @@ pub struct Core {
     asked: usize,
     timers: Timers,
     beat: beat::Beat,
+    servers: servers::Servers,
     last_id: u64,
     /// Connections that the shell must look at.
     woken: Vec<ConnectionId>,
@@ -198,6 +201,7 @@ impl Core {
             asked: 0,
             timers: Timers::default(),
             beat: beat::Beat::default(),
+            servers: servers::Servers::default(),
             last_id: 0,
             woken: Vec::new(),
             overflowed: Vec::new(),

@@ -5,6 +5,7 @@ mod find;
 mod flow;
 mod login;
 mod route;
+mod servers;
 mod stop;
 
 use std::collections::{BTreeMap, VecDeque};

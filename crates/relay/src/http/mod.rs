@@ -1,0 +1,92 @@
+//! HTTP: `GET /healthz` for the operator's tools, and `/files/…` for those to whom files were sent.
+//!
+//! * `download`: one stored file.
+//! * `range`: which part of it is asked for.
+//! * `label`: what it is called, and what it is.
+//! * `body`: its bytes on their way from the disk.
+//! * `patient`: a socket that gives up on a client who takes nothing.
+
+mod body;
+mod download;
+mod label;
+mod patient;
+mod range;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tracing::{debug, error};
+
+use self::patient::Patient;
+use crate::store::{Blob, BlobId, Blobs};
+
+/// Connections that are served at once.
+pub(crate) const MAX_CONNECTIONS: usize = 1_024;
+/// A request's head has at most this many bytes.
+const MAX_HEAD: usize = 16 * 1024;
+/// A request's head must be here within this time, and so must the next one on the same connection.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// Where stored files are.
+const FILES: &str = "/files/";
+
+/// What HTTP serves.
+pub(crate) fn router(blobs: Option<Arc<dyn Blobs>>) -> Router {
+    let router = Router::new().route("/healthz", get(async || "ok\n")).fallback(not_found);
+    match blobs {
+        Some(blobs) => router.merge(Router::new().route("/files/{*rest}", get(file)).with_state(blobs)),
+        None => router,
+    }
+}
+
+/// The path of a stored file. Its name is for people; the id alone decides.
+pub(crate) fn path(blob: &Blob) -> String {
+    format!("{FILES}{}/{}", blob.id.as_str(), label::percent_encoded(&blob.name))
+}
+
+/// Serves a connection to its end; when the relay stops, after the request under way.
+pub(crate) async fn serve(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(MAX_HEAD);
+    let io = TokioIo::new(Patient::new(stream));
+    let mut connection = std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(router)));
+    let outcome = tokio::select! {
+        outcome = connection.as_mut() => outcome,
+        _ = stopped.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = outcome {
+        // What goes wrong here concerns the one who asked alone.
+        debug!(%error, "an HTTP connection broke");
+    }
+}
+
+async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "there is nothing here\n").into_response()
+}
+
+/// One stored file. What never was, what has expired and what cannot be a file look alike.
+async fn file(State(blobs): State<Arc<dyn Blobs>>, uri: Uri, headers: HeaderMap) -> Response {
+    let id = uri.path().strip_prefix(FILES).and_then(|rest| rest.split('/').next()).and_then(BlobId::parse);
+    let Some(id) = id else { return not_found().await };
+    match blobs.find(id).await {
+        Ok(Some(blob)) => download::answer(&*blobs, &blob, &headers).await,
+        Ok(None) => not_found().await,
+        Err(error) => {
+            error!(%error, "a file could not be looked up");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the relay cannot use its store just now\n").into_response()
+        }
+    }
+}

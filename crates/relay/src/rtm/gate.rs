@@ -1,0 +1,163 @@
+//! The RTM gates: who is let in, and what all connections share.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crvideo_proto::rtm::code;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tracing::{debug, warn};
+
+use super::Refusal;
+use super::auth::Secrets;
+use super::config::RtmConfig;
+use super::files::{self, Files};
+use super::hub::Hub;
+use super::link::{self, Client};
+use super::methods::now_s;
+use super::outbox::Outbox;
+use crate::config::Config;
+use crate::shared::Shared;
+use crate::store::{Directory, Stores};
+
+/// While something goes on happening, it is said once in this time.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// What is said now and then, however often it happens.
+#[derive(Default)]
+pub(crate) struct Seldom(Mutex<Option<Instant>>);
+
+impl Seldom {
+    /// Whether it is time to say it again.
+    pub(crate) fn now(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|at| at.elapsed() >= SAY_AGAIN_AFTER);
+        if due {
+            *last = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// What all connections of the RTM dialect share.
+pub(crate) struct Gate {
+    pub(super) config: RtmConfig,
+    pub(super) secrets: Secrets,
+    pub(super) hub: Arc<Hub>,
+    pub(super) directory: Arc<dyn Directory>,
+    pub(super) core: Arc<Shared>,
+    pub(super) files: Arc<Files>,
+    /// From accept to the first quest.
+    pub(super) first_quest_deadline: Duration,
+    /// A socket that takes or gives nothing for this long in the middle of something is closed.
+    pub(super) stall_timeout: Duration,
+    pub(super) bad_signs: Seldom,
+    /// Where files are sent to.
+    file_listener: SocketAddr,
+    places: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
+    crowded: Seldom,
+    last_id: AtomicU64,
+}
+
+impl Gate {
+    /// A gate whose files are sent to `file_listener`, stored in `blobs` and downloaded from `http`.
+    pub(crate) fn new(
+        config: &Config,
+        core: Arc<Shared>,
+        stores: Stores,
+        file_listener: SocketAddr,
+        http: Option<SocketAddr>,
+    ) -> Arc<Self> {
+        let Stores { directory, blobs } = stores;
+        let hub = Arc::new(Hub::new(directory.clone()));
+        let hears = hub.clone();
+        core.on_presence(Box::new(move |presence, from| hears.on_presence(presence, from, now_s())));
+        let projects = config.projects.iter().map(|project| (project.id, project.secrets.clone()));
+        let rtm = config.rtm.clone();
+        let files = Files::new(files::Parts {
+            settings: &config.files,
+            projects: config.projects.iter().map(|project| (project.id, project.max_file_size)).collect(),
+            max_targets: rtm.max_targets,
+            http,
+            blobs,
+            deliver: hub.clone(),
+        });
+        Arc::new(Self {
+            secrets: Secrets::new(projects, rtm.clock_window),
+            hub,
+            directory,
+            core,
+            files,
+            first_quest_deadline: config.login_deadline,
+            stall_timeout: config.stall_timeout,
+            bad_signs: Seldom::default(),
+            file_listener,
+            places: Arc::new(Semaphore::new(rtm.max_connections)),
+            strangers: Arc::new(Semaphore::new(rtm.max_strangers)),
+            crowded: Seldom::default(),
+            last_id: AtomicU64::new(0),
+            config: rtm,
+        })
+    }
+
+    /// Takes a connection in. `alive` is held as long as it is served.
+    pub(crate) fn take_in(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        from: SocketAddr,
+        files_only: bool,
+        stopped: &watch::Receiver<bool>,
+        alive: &mpsc::Sender<()>,
+    ) {
+        let place = self.places.clone().try_acquire_owned();
+        let (Ok(place), Ok(stranger)) = (place, self.strangers.clone().try_acquire_owned()) else {
+            debug!(%from, "refused");
+            if self.crowded.now() {
+                warn!(
+                    "RTM connections are refused because there are too many; see rtm.max_connections and max_strangers"
+                );
+            }
+            return;
+        };
+        // A socket that has no address of ours any more is broken already; its task will find that out.
+        let local = stream.local_addr().unwrap_or(self.file_listener);
+        let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        debug!(link = id, %from, "accepted");
+        let client = Client::new(id, [from, local], files_only, Outbox::new(self.config.push_queue), stranger);
+        let (gate, stopped, alive) = (self.clone(), stopped.clone(), alive.clone());
+        tokio::spawn(async move {
+            link::serve(gate, client, stream, stopped).await;
+            drop((place, alive));
+        });
+    }
+
+    /// Pings who listens, until the relay stops.
+    pub(crate) async fn keep_pinging(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(self.config.ping) => self.hub.ping(),
+                _ = stopped.changed() => return,
+            }
+        }
+    }
+
+    /// Where a client that has connected to `local` is to send files: as configured, else the address that it has
+    /// reached us by.
+    pub(super) fn file_endpoint(&self, local: SocketAddr) -> Result<String, Refusal> {
+        if let Some(endpoint) = &self.config.file_endpoint {
+            return Ok(endpoint.clone());
+        }
+        let listener = self.file_listener.ip().to_canonical();
+        let ip = if listener.is_unspecified() { local.ip().to_canonical() } else { listener };
+        match ip {
+            IpAddr::V4(ip) => Ok(format!("{ip}:{}", self.file_listener.port())),
+            IpAddr::V6(ip) => {
+                let text = format!("clients cannot be told the IPv6 address {ip}; the operator must set file_endpoint");
+                Err(Refusal::new(code::NOT_ENABLED, text))
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! What servers can ask for.
+//!
+//! * `listen`: what a connection listens to.
+//! * `send`: messages.
+//! * `users`: tokens, who is online, kicking out.
+//! * `groups`, `rooms`: who is a member.
+//! * `file_token`: leave to send a file.
+
+mod file_token;
+mod groups;
+mod listen;
+mod rooms;
+mod send;
+mod users;
+
+use crvideo_proto::frame::Frame;
+use crvideo_proto::rtm::code;
+use crvideo_proto::rtm::params::{Fields, Params};
+
+use super::Refusal;
+use super::gate::Gate;
+use super::link::Client;
+use crate::shared::unix_micros;
+
+/// What every signed quest comes with.
+struct Call<'a> {
+    gate: &'a Gate,
+    client: &'a Client,
+    /// The project whose secret has signed the quest.
+    project: i64,
+    params: &'a Params,
+}
+
+type Outcome = Result<Fields, Refusal>;
+
+/// Methods that a project's secret must sign.
+const SIGNED: [&str; 26] = [
+    "addlisten",
+    "removelisten",
+    "setlisten",
+    "sendmsg",
+    "sendmsgs",
+    "sendgroupmsg",
+    "sendroommsg",
+    "broadcastmsg",
+    "gettoken",
+    "removetoken",
+    "kickout",
+    "getonlineusers",
+    "addgroupmembers",
+    "delgroupmembers",
+    "delgroup",
+    "getgroupmembers",
+    "getgroupcount",
+    "isgroupmember",
+    "getusergroups",
+    "addroommember",
+    "addroommembers",
+    "delroommember",
+    "delroommembers",
+    "getroommembers",
+    "getroomcount",
+    "filetoken",
+];
+
+/// Does what a quest asks for.
+pub(super) async fn serve(gate: &Gate, client: &Client, frame: &Frame) -> Outcome {
+    let method = frame.method();
+    match method {
+        "*ping" => return Ok(Fields::new().int("ts", now_ms())),
+        "*key" => {
+            let text = "this relay does not offer FPNN's own encryption; connect without it";
+            return Err(Refusal::new(code::PROTOCOL, text));
+        }
+        _ if client.files_only || !SIGNED.contains(&method) => return Err(unknown(method)),
+        _ => {}
+    }
+    let params = &Params::of(frame)?;
+    let project = gate.secrets.project(method, params, now_s())?;
+    client.trust();
+    let call = Call { gate, client, project, params };
+    match method {
+        "addlisten" | "removelisten" | "setlisten" => listen::change(&call, method),
+        "sendmsg" | "sendmsgs" | "sendgroupmsg" | "sendroommsg" | "broadcastmsg" => send::send(&call, method).await,
+        "gettoken" => users::get_token(&call),
+        "removetoken" => users::remove_token(&call).await,
+        "kickout" => users::kick_out(&call),
+        "getonlineusers" => users::online(&call),
+        "addgroupmembers" => groups::add(&call).await,
+        "delgroupmembers" => groups::remove(&call).await,
+        "delgroup" => groups::remove_all(&call).await,
+        "getgroupmembers" => groups::members(&call).await,
+        "getgroupcount" => groups::count(&call).await,
+        "isgroupmember" => groups::is_member(&call).await,
+        "getusergroups" => groups::of_user(&call).await,
+        "addroommember" | "addroommembers" => rooms::enter(&call),
+        "delroommember" | "delroommembers" => rooms::leave(&call),
+        "getroommembers" => rooms::members(&call),
+        "getroomcount" => rooms::counts(&call),
+        "filetoken" => file_token::issue(&call),
+        method => Err(unknown(method)),
+    }
+}
+
+/// The words are those of FPNN's own server, misspelt as they are: programs look for them.
+fn unknown(method: &str) -> Refusal {
+    Refusal::new(code::UNKNOWN_METHOD, format!("Unknow method:{method}"))
+}
+
+/// A list of users that must not be empty.
+fn some_users(params: &Params, key: &'static str, most: usize) -> Result<Vec<i64>, Refusal> {
+    let users = params.ints(key, most)?;
+    if users.is_empty() {
+        return Err(Refusal::new(code::EMPTY, format!("the list {key:?} is empty")));
+    }
+    Ok(users)
+}
+
+/// Milliseconds since 1970.
+pub(super) fn now_ms() -> i64 {
+    i64::try_from(unix_micros() / 1_000).unwrap_or(i64::MAX)
+}
+
+/// Seconds since 1970.
+pub(super) fn now_s() -> i64 {
+    now_ms() / 1_000
+}

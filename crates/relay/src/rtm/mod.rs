@@ -1,0 +1,33 @@
+//! The RTM dialect at the relay: servers with a project's secret send messages and files to its users.
+//!
+//! * `config`: what an operator can set.
+//! * `gate`: who is let in, and what all connections share.
+//! * `link`: one connection.
+//! * `outbox`: what waits to be written to it.
+//! * `auth`: whose quest it is.
+//! * `methods`: what can be asked for.
+//! * `hub`: who listens, and who is reached by a message.
+//! * `listening`: what one connection listens to.
+//! * `rooms`: who is in which room.
+//! * `push`: a message as it is pushed.
+//! * `message`: what travels, and why it may be refused.
+//! * `files`: files that servers send.
+
+mod auth;
+mod config;
+mod files;
+mod gate;
+mod hub;
+mod link;
+mod listening;
+mod message;
+mod methods;
+mod outbox;
+mod push;
+mod rooms;
+
+pub use config::RtmConfig;
+pub use files::FileSettings;
+pub(crate) use files::Section as FilesSection;
+pub(crate) use gate::{Gate, Seldom};
+pub(crate) use message::{Message, Refusal, Target};

@@ -1,0 +1,434 @@
+//! Stored files in a directory: content in files, what is known of it in the database.
+//!
+//! A file is written under a temporary name, brought to the disk, renamed, and only then entered in the database. It
+//! is removed in the opposite order. So whatever the database knows is whole, and what a crash leaves behind is
+//! unknown to everybody and cleared away after the next start.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use tracing::{error, info, warn};
+
+use super::blobs::random_hex;
+use super::disk::Disk;
+use super::spool::TempFile;
+use super::{About, Blob, BlobError, BlobId, Blobs, Content, Database, Later, Spool, Spooled, StoreError};
+
+/// Below the data directory.
+const DIRECTORY: &str = "files";
+/// Below that: content on its way in. It is emptied at each start.
+const TEMPORARY: &str = "tmp";
+/// Files that one step of a sweep removes.
+const SWEEP_STEP: usize = 256;
+
+/// What may be stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Limits {
+    /// How long a file is kept.
+    pub(crate) keep: Duration,
+    /// Bytes of one project; 0 is no limit.
+    pub(crate) project_quota: u64,
+    /// This much of the disk stays free, in hundredths.
+    pub(crate) min_free_percent: u8,
+}
+
+/// Stored files in a directory.
+pub(crate) struct LocalBlobs {
+    root: Arc<Path>,
+    temporary: Arc<Path>,
+    /// The directory vanishes with the relay.
+    private: bool,
+    disk: Disk,
+    database: Database,
+    limits: Limits,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    used_by_project: HashMap<i64, u64>,
+    /// Files that have, or are about to get, their final name, and are not in the database yet.
+    pending: HashSet<BlobId>,
+}
+
+impl Drop for LocalBlobs {
+    fn drop(&mut self) {
+        if self.private
+            && let Err(error) = fs::remove_dir_all(&self.root)
+        {
+            warn!(path = %self.root.display(), %error, "a temporary directory cannot be removed; remove it");
+        }
+    }
+}
+
+impl LocalBlobs {
+    /// The store below a data directory; without one it is a private directory that vanishes with the relay.
+    pub(crate) async fn open(data: Option<&Path>, database: Database, limits: Limits) -> Result<Self, BlobError> {
+        let (root, private) = match data {
+            Some(data) => (data.join(DIRECTORY), false),
+            None => (std::env::temp_dir().join(format!("crvideo-relay-{}", random_hex()?)), true),
+        };
+        let temporary = root.join(TEMPORARY);
+        make_private_directory(&root)?;
+        make_private_directory(&temporary)?;
+        for left in fs::read_dir(&temporary)? {
+            fs::remove_file(left?.path())?;
+        }
+        let used = database.run(load_usage).await?;
+        let state = State { used_by_project: used, pending: HashSet::new() };
+        Ok(Self {
+            root: root.into(),
+            temporary: temporary.into(),
+            private,
+            disk: Disk::new(),
+            database,
+            limits,
+            state: Arc::new(Mutex::new(state)),
+        })
+    }
+
+    /// Where everything stands.
+    #[cfg(test)]
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Where a file's content stands. Ids are random, so their first digits spread files evenly.
+    fn path(&self, id: &BlobId) -> PathBuf {
+        let (first, rest) = id.as_str().split_at(2);
+        let (second, _) = rest.split_at(2);
+        self.root.join(first).join(second).join(id.as_str())
+    }
+
+    /// Counts bytes to a project until the reservation is dropped or made final.
+    fn reserve(&self, project: i64, len: u64) -> Result<Reservation, BlobError> {
+        let mut state = self.state();
+        let used = state.used_by_project.entry(project).or_default();
+        let quota = self.limits.project_quota;
+        if quota > 0 && used.saturating_add(len) > quota {
+            return Err(BlobError::Quota(quota));
+        }
+        *used += len;
+        drop(state);
+        Ok(Reservation { state: self.state.clone(), project, len, id: None })
+    }
+
+    async fn store(&self, content: Spooled, about: About) -> Result<Blob, BlobError> {
+        let Spooled { len, blake3, memory, file, .. } = content;
+        let mut reservation = self.reserve(about.project, len)?;
+        let id = BlobId::random()?;
+        let blob = Blob {
+            id: id.clone(),
+            project: about.project,
+            size: len,
+            name: about.name,
+            hash: blake3,
+            expires: unix_seconds().saturating_add(self.limits.keep.as_secs() as i64),
+        };
+        self.state().pending.insert(id.clone());
+        reservation.id = Some(id.clone());
+        let (root, temporary, to) = (self.root.clone(), self.temporary.clone(), self.path(&id));
+        let floor = self.limits.min_free_percent;
+        let stored = self
+            .disk
+            .run(move || {
+                check_free(&root, floor, if file.is_some() { 0 } else { len })?;
+                let file = match file {
+                    Some(file) => file,
+                    None => {
+                        let mut temp = TempFile::create(&temporary)?;
+                        temp.file.write_all(&memory)?;
+                        temp
+                    }
+                };
+                move_into_place(file, &root, &to)
+            })
+            .await;
+        if let Err(error) = stored {
+            // A directory that could not be brought to the disk may hold it already.
+            self.unlink(id).await;
+            return Err(error.into());
+        }
+        let row = blob.clone();
+        if let Err(error) = self.database.run(move |db| insert(db, &row)).await {
+            self.unlink(id).await;
+            return Err(error.into());
+        }
+        reservation.settle();
+        Ok(blob)
+    }
+
+    async fn delete(&self, id: BlobId) -> Result<(), StoreError> {
+        let key = id.clone();
+        let found = self.database.run(move |db| delete(db, &key)).await?;
+        if let Some((project, size)) = found {
+            self.give_back(project, size);
+            self.unlink(id).await;
+        }
+        Ok(())
+    }
+
+    fn give_back(&self, project: i64, size: u64) {
+        if let Some(used) = self.state().used_by_project.get_mut(&project) {
+            *used = used.saturating_sub(size);
+        }
+    }
+
+    /// Removes content that the database does not know.
+    async fn unlink(&self, id: BlobId) {
+        let path = self.path(&id);
+        if let Err(error) = self.disk.run(move || fs::remove_file(path)).await
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            warn!(%id, %error, "content cannot be removed; a later start does it");
+        }
+    }
+
+    async fn remove_expired(&self) -> Result<usize, StoreError> {
+        let mut count = 0;
+        loop {
+            let now = unix_seconds();
+            let expired = self.database.run(move |db| delete_expired(db, now)).await?;
+            if expired.is_empty() {
+                return Ok(count);
+            }
+            count += expired.len();
+            for (id, project, size) in expired {
+                self.give_back(project, size);
+                self.unlink(id).await;
+            }
+        }
+    }
+
+    /// Clears away content that the database does not know: a crash came between the two.
+    async fn remove_unknown(&self) -> Result<usize, BlobError> {
+        let root = self.root.clone();
+        let mut count = 0;
+        for first in self.disk.run(move || directories(&root)).await? {
+            let found = self.disk.run(move || ids_below(&first)).await?;
+            // Whoever is pending now may be known a moment later, so this is asked before the database.
+            let found: Vec<_> = {
+                let state = self.state();
+                found.into_iter().filter(|id| !state.pending.contains(id)).collect()
+            };
+            let orphans = self.database.run(move |db| unknown(db, found)).await?;
+            count += orphans.len();
+            for id in orphans {
+                self.unlink(id).await;
+            }
+        }
+        if count > 0 {
+            info!(count, "content that a crash had left behind is cleared away");
+        }
+        Ok(count)
+    }
+}
+
+impl Blobs for LocalBlobs {
+    fn spool(&self) -> Spool {
+        Spool::new(self.temporary.clone(), self.disk.clone())
+    }
+
+    fn check_room(&self, project: i64, len: u64) -> Later<'_, Result<(), BlobError>> {
+        Box::pin(async move {
+            drop(self.reserve(project, len)?);
+            let (root, floor) = (self.root.clone(), self.limits.min_free_percent);
+            Ok(self.disk.run(move || check_free(&root, floor, len)).await?)
+        })
+    }
+
+    fn keep(&self, content: Spooled, about: About) -> Later<'_, Result<Blob, BlobError>> {
+        Box::pin(self.store(content, about))
+    }
+
+    fn find(&self, id: BlobId) -> Later<'_, Result<Option<Blob>, StoreError>> {
+        let now = unix_seconds();
+        Box::pin(self.database.run(move |db| find(db, &id, now)))
+    }
+
+    fn open(&self, id: BlobId) -> Later<'_, io::Result<Content>> {
+        let path = self.path(&id);
+        Box::pin(async move {
+            let file = self.disk.run(move || File::open(path)).await?;
+            Ok(Content::new(file, self.disk.clone()))
+        })
+    }
+
+    fn remove(&self, id: BlobId) -> Later<'_, Result<(), StoreError>> {
+        Box::pin(self.delete(id))
+    }
+
+    fn sweep(&self) -> Later<'_, Result<usize, StoreError>> {
+        Box::pin(self.remove_expired())
+    }
+
+    fn clear_orphans(&self) -> Later<'_, Result<usize, BlobError>> {
+        Box::pin(self.remove_unknown())
+    }
+}
+
+/// Bytes that count to a project while its file is being stored.
+struct Reservation {
+    state: Arc<Mutex<State>>,
+    project: i64,
+    len: u64,
+    id: Option<BlobId>,
+}
+
+impl Reservation {
+    /// The file is stored: the bytes stay counted.
+    fn settle(mut self) {
+        self.len = 0;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(used) = state.used_by_project.get_mut(&self.project) {
+            *used = used.saturating_sub(self.len);
+        }
+        if let Some(id) = &self.id {
+            state.pending.remove(id);
+        }
+    }
+}
+
+fn unix_seconds() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64)
+}
+
+/// A directory that other users of the machine cannot look into.
+fn make_private_directory(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
+/// An error when `len` more bytes would take from the disk what must stay free.
+fn check_free(path: &Path, min_free_percent: u8, len: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let space = rustix::fs::statvfs(path)?;
+        let (free, all) = (u128::from(space.f_bavail), u128::from(space.f_blocks));
+        let unit = u128::from(space.f_frsize);
+        let floor = all * unit * u128::from(min_free_percent) / 100;
+        if free * unit < floor + u128::from(len) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = (path, min_free_percent, len);
+    Ok(())
+}
+
+/// Gives content its final name, in a directory that is made when it is missing. When this returns both survive a
+/// loss of power.
+fn move_into_place(file: TempFile, root: &Path, to: &Path) -> io::Result<()> {
+    let directory = to.parent().unwrap_or(root);
+    make_private_directory(directory)?;
+    file.keep(to)?;
+    let mut at = Some(directory);
+    while let Some(path) = at.filter(|path| path.starts_with(root)) {
+        // Whether a directory is new is not known, so each is brought to the disk up to the root.
+        #[cfg(unix)]
+        File::open(path)?.sync_all()?;
+        at = path.parent();
+    }
+    Ok(())
+}
+
+/// The directories of one level, by their two digits.
+fn directories(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_name().len() == 2 && entry.file_type()?.is_dir() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}
+
+/// The files below a directory of the first level.
+fn ids_below(first: &Path) -> io::Result<Vec<BlobId>> {
+    let mut found = Vec::new();
+    for second in directories(first)? {
+        for entry in fs::read_dir(second)? {
+            found.extend(entry?.file_name().to_str().and_then(BlobId::parse));
+        }
+    }
+    Ok(found)
+}
+
+fn load_usage(db: &Connection) -> rusqlite::Result<HashMap<i64, u64>> {
+    let mut statement = db.prepare("SELECT project, sum(size) FROM blob GROUP BY project")?;
+    statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+}
+
+fn insert(db: &Connection, blob: &Blob) -> rusqlite::Result<()> {
+    let mut statement = db.prepare_cached("INSERT INTO blob VALUES (?, ?, ?, ?, ?, ?)")?;
+    statement.execute(params![blob.id.as_str(), blob.project, blob.size, blob.name, blob.hash, blob.expires])?;
+    Ok(())
+}
+
+fn find(db: &Connection, id: &BlobId, now: i64) -> rusqlite::Result<Option<Blob>> {
+    let mut statement =
+        db.prepare_cached("SELECT project, size, name, hash, expires FROM blob WHERE id = ? AND expires > ?")?;
+    let blob = |row: &Row<'_>| {
+        Ok(Blob {
+            id: id.clone(),
+            project: row.get(0)?,
+            size: row.get(1)?,
+            name: row.get(2)?,
+            hash: row.get(3)?,
+            expires: row.get(4)?,
+        })
+    };
+    statement.query_row(params![id.as_str(), now], blob).optional()
+}
+
+fn delete(db: &Connection, id: &BlobId) -> rusqlite::Result<Option<(i64, u64)>> {
+    let mut statement = db.prepare_cached("DELETE FROM blob WHERE id = ? RETURNING project, size")?;
+    statement.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+}
+
+fn delete_expired(db: &Connection, now: i64) -> rusqlite::Result<Vec<(BlobId, i64, u64)>> {
+    let mut statement = db.prepare_cached(
+        "DELETE FROM blob WHERE id IN (SELECT id FROM blob WHERE expires <= ? LIMIT ?) RETURNING id, project, size",
+    )?;
+    let rows = statement
+        .query_map(params![now, SWEEP_STEP as u64], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?)))?;
+    let rows: Vec<(String, i64, u64)> = rows.collect::<rusqlite::Result<_>>()?;
+    let parsed = rows.into_iter().filter_map(|(id, project, size)| {
+        let Some(id) = BlobId::parse(&id) else {
+            error!(id, "the database had a file whose id is none; was it changed by hand?");
+            return None;
+        };
+        Some((id, project, size))
+    });
+    Ok(parsed.collect())
+}
+
+/// Those of `ids` that the database does not know.
+fn unknown(db: &Connection, ids: Vec<BlobId>) -> rusqlite::Result<Vec<BlobId>> {
+    let mut statement = db.prepare_cached("SELECT 1 FROM blob WHERE id = ?")?;
+    let mut unknown = Vec::new();
+    for id in ids {
+        if !statement.exists([id.as_str()])? {
+            unknown.push(id);
+        }
+    }
+    Ok(unknown)
+}

@@ -1,0 +1,37 @@
+//! What outlives a connection, and with a data directory the process: groups, revoked tokens, stored files.
+//!
+//! * `database`: SQLite on a thread of its own.
+//! * `directory`: groups and revoked tokens.
+//! * `schema`: its tables.
+//! * `blobs`: stored files, as whoever uses them sees them.
+//! * `local_blobs`: stored files in a directory.
+//! * `spool`: content on its way in.
+//! * `disk`: work on files, away from the threads that serve sockets.
+
+mod blobs;
+mod database;
+mod directory;
+mod disk;
+mod local_blobs;
+mod schema;
+mod spool;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub(crate) use blobs::{About, Blob, BlobError, BlobId, Blobs, Content, random_hex};
+pub use database::{Database, StoreError};
+pub(crate) use directory::{Added, Bounds, Directory, Group, Revoked};
+pub(crate) use local_blobs::{Limits, LocalBlobs};
+pub(crate) use spool::{Spool, Spooled};
+
+/// All that is stored.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) blobs: Arc<dyn Blobs>,
+}
+
+/// What a trait of this module answers, later.
+pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

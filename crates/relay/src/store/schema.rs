@@ -1,0 +1,32 @@
+//! The tables, as steps from one version of the schema to the next. A step that has been released never changes.
+
+/// What makes each version out of the one before; the first makes version 1 out of an empty file.
+pub(super) const STEPS: &[&str] = &[
+    "
+CREATE TABLE group_member (
+    project INTEGER NOT NULL, grp INTEGER NOT NULL, user INTEGER NOT NULL,
+    PRIMARY KEY (project, grp, user)
+) WITHOUT ROWID;
+CREATE INDEX group_by_member ON group_member (project, user);
+CREATE TABLE revoked_token (
+    project INTEGER NOT NULL, user TEXT NOT NULL,
+    -- Tokens that were issued up to this second since 1970 are void.
+    until INTEGER NOT NULL,
+    PRIMARY KEY (project, user)
+) WITHOUT ROWID;
+",
+    "
+CREATE TABLE blob (
+    -- 32 hexadecimal digits that nobody can guess: who knows them may read the content.
+    id TEXT PRIMARY KEY,
+    project INTEGER NOT NULL, size INTEGER NOT NULL,
+    -- For people; cleaned.
+    name TEXT NOT NULL,
+    -- The content's BLAKE3, in hexadecimal digits.
+    hash TEXT NOT NULL,
+    -- In seconds since 1970.
+    expires INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX blob_by_expiry ON blob (expires);
+",
+];
