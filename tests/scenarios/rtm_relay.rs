@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use crvideo::client::rtm::{self, Action, Answer, CallOptions, Change, Content, Listen, PushKind, Target};
 use crvideo_proto::rtm::code as rtm_code;
 
+use crate::proxy::Proxy;
 use crate::rtm_world::{Server, code};
 use crate::world::{World, address, content};
 
@@ -76,6 +77,37 @@ fn files_to_users_groups_and_rooms_reach_those_who_listen_and_can_be_fetched() {
         assert_eq!(code(&sender.send(Target::User(2), &content(size))), 0, "{size}");
         assert!(fetch(&listener.push().file.unwrap().url) == content(size), "{size}");
     }
+}
+
+#[test]
+fn a_large_file_survives_the_loss_of_its_connection_and_is_sent_once() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let proxy = Proxy::new(free);
+    let endpoint = format!("127.0.0.1:{}", proxy.address().port);
+    let world = World::with(|config| {
+        config.rtm.files = Some(free);
+        config.rtm.file_endpoint = Some(endpoint);
+    });
+    let (sender, listener) = (server(&world), listening(&world));
+    let bytes = content(60_000_000);
+    let path = world.file("large.bin", bytes.len());
+    let (callback, ended) = Server::callback();
+    sender.send_by(Target::User(2), Content::Path(&path), Some(callback), CallOptions::default()).unwrap();
+    for cut in 1..=4 {
+        let until = std::time::Instant::now() + crate::world::PATIENCE;
+        while proxy.forwarded() < cut * 10_000_000 {
+            let over = std::time::Instant::now() >= until;
+            assert!(!over, "the file does not go on: {} bytes, cut {cut}, {:?}", proxy.forwarded(), ended.try_recv());
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        proxy.cut();
+    }
+    let done = sender.next(&ended);
+    assert_eq!(code(&done), 0, "{:?}", done.outcome);
+    let push = listener.push();
+    assert_eq!(push.mid, done.mid);
+    assert!(fetch(&push.file.unwrap().url) == bytes);
+    assert!(proxy.forwarded() < 100_000_000, "it goes on where it was, and does not begin again");
 }
 
 #[test]
