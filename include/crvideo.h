@@ -94,6 +94,26 @@
 #define CRVIDEO_KIND_FILE 2
 
 /**
+ * Kind of an RTM message: to this user.
+ */
+#define CRVIDEO_RTM_TO_USER 1
+
+/**
+ * Kind of an RTM message: to a group that the user belongs to.
+ */
+#define CRVIDEO_RTM_TO_GROUP 2
+
+/**
+ * Kind of an RTM message: to a room that the user is in.
+ */
+#define CRVIDEO_RTM_TO_ROOM 3
+
+/**
+ * Kind of an RTM message: to everybody of the project.
+ */
+#define CRVIDEO_RTM_TO_ALL 4
+
+/**
  * Log level: nothing.
  */
 #define CRVIDEO_LOG_OFF 0
@@ -417,6 +437,69 @@ typedef void (*CRVideo_ReceiveProgressCallback)(void *user,
                                                 const char *task_id,
                                                 uint64_t received,
                                                 uint64_t total);
+
+/**
+ * A message that a server has sent by an RTM function. The library fills it; it and its texts live until the callback
+ * returns. Later versions may add fields at the end: `struct_size` tells which are there.
+ */
+typedef struct CRVideo_RtmMessage {
+    /**
+     * The size of this struct in bytes, as the library knows it.
+     */
+    uint32_t struct_size;
+    /**
+     * Message type, 1 to 127. 40 to 50 are files: the file itself comes by `NotifyFileData` with the same source and
+     * task id.
+     */
+    int32_t mtype;
+    /**
+     * The sender's number.
+     */
+    int64_t from;
+    /**
+     * The sender's own number of the message. Not unique.
+     */
+    int64_t mid;
+    /**
+     * When the relay took it, in milliseconds since 1970.
+     */
+    int64_t mtime_ms;
+    /**
+     * The group or room; 0 for other kinds.
+     */
+    int64_t place;
+    /**
+     * `CRVIDEO_RTM_TO_...`.
+     */
+    int32_t kind;
+    /**
+     * Bytes of `data`.
+     */
+    uint32_t len;
+    /**
+     * The sender as a user id, the source of a file: the number in decimal.
+     */
+    const char *source;
+    /**
+     * Names the message to this user, and the transfer that brings a file. The same message may come again after the
+     * program has been started anew; its id tells.
+     */
+    const char *task_id;
+    /**
+     * JSON text with `rtm` and `custom`, or empty.
+     */
+    const char *attrs;
+    /**
+     * The message: text in most cases, JSON with `url` and `size` for a file. Never NULL; do not count on a NUL.
+     */
+    const void *data;
+} CRVideo_RtmMessage;
+
+/**
+ * Brings a message that a server has sent by an RTM function. Everything that `message` points to lives until it
+ * returns.
+ */
+typedef void (*CRVideo_NotifyRtmMessageCallback)(void *user, const struct CRVideo_RtmMessage *message);
 
 /**
  * Tells that a user has come (`online` 1) or gone (0). The text lives until it returns.
@@ -1426,6 +1509,17 @@ CRVideo_Err CRVideo_SetTransferOfferCallback(CRVideo_Session session, CRVideo_Tr
  * See `CRVideo_SetLoginRsltCallback` for what holds for all setters.
  */
 CRVideo_Err CRVideo_SetReceiveProgressCallback(CRVideo_Session session, CRVideo_ReceiveProgressCallback cb, void *user);
+
+/**
+ * Sets the function for `NotifyRtmMessage`: a server has sent this user, a group or room of his, or everybody a message
+ * or a file by an RTM function. Only users whose id is a whole number in decimal without leading zeros can be reached
+ * so. The relay counts the message as delivered when the function has returned.
+ *
+ * See `CRVideo_SetLoginRsltCallback` for what holds for all setters.
+ */
+CRVideo_Err CRVideo_SetNotifyRtmMessageCallback(CRVideo_Session session,
+                                                CRVideo_NotifyRtmMessageCallback cb,
+                                                void *user);
 
 /**
  * Sets the function for `UserStatus`: a user comes or goes. Called after `CRVideo_StartUserStatusPush`.

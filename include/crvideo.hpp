@@ -214,6 +214,7 @@ public:
                                std::uint64_t size)> TransferOffer;
     typedef std::function<void(const char *source, const char *task_id, std::uint64_t received,
                                std::uint64_t total)> ReceiveProgress;
+    typedef std::function<void(const CRVideo_RtmMessage *message)> NotifyRtmMessage;
     typedef std::function<void(const char *user_id, int online)> UserStatus;
     typedef std::function<void(Err err, const char *const *user_ids, std::size_t count, void *cookie)> UserStatusRslt;
     typedef crvideo::ExceptionHook ExceptionHook;
@@ -357,6 +358,10 @@ public:
         return set(&Functions::receive_progress, &CRVideo_SetReceiveProgressCallback,
                    &Thunk<ReceiveProgress>::call<&Functions::receive_progress>, std::move(function));
     }
+    Err on_notify_rtm_message(NotifyRtmMessage function) {
+        return set(&Functions::notify_rtm_message, &CRVideo_SetNotifyRtmMessageCallback,
+                   &Thunk<NotifyRtmMessage>::call<&Functions::notify_rtm_message>, std::move(function));
+    }
     Err on_user_status(UserStatus function) {
         return set(&Functions::user_status, &CRVideo_SetUserStatusCallback,
                    &Thunk<UserStatus>::call<&Functions::user_status>, std::move(function));
@@ -401,6 +406,7 @@ private:
         Slot<NotifyCancelSend> notify_cancel_send;
         Slot<TransferOffer> transfer_offer;
         Slot<ReceiveProgress> receive_progress;
+        Slot<NotifyRtmMessage> notify_rtm_message;
         Slot<UserStatus> user_status;
         Slot<UserStatusRslt> user_status_rslt;
         Slot<Rslt> status_push_rslt;

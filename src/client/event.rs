@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crvideo_proto::id::TaskId;
+use crvideo_proto::message::Rtm;
 
 /// Kinds of transfers; the numbers are the wire's and the C API's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,7 @@ pub enum Event {
     NotifyCancelSend { source: Arc<str>, task: TaskId, err: i32 },
     TransferOffer { source: Arc<str>, task: TaskId, kind: TransferKind, name: String, size: u64 },
     ReceiveProgress { source: Arc<str>, task: TaskId, received: u64, total: u64 },
+    NotifyRtmMessage { message: Arc<Rtm> },
     UserStatus { user: String, online: bool },
     UserStatusRslt { err: i32, users: Vec<String>, cookie: usize },
     StatusPushRslt { err: i32, cookie: usize },

@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
+use crvideo_proto::message::Rtm;
 use libc::size_t;
 
 use super::args::{context, context_pointer, task_id_text};
@@ -116,6 +117,52 @@ pub type CRVideo_UserStatusRsltCallback = Option<
     ),
 >;
 
+/// Kind of an RTM message: to this user.
+pub const CRVIDEO_RTM_TO_USER: c_int = 1;
+/// Kind of an RTM message: to a group that the user belongs to.
+pub const CRVIDEO_RTM_TO_GROUP: c_int = 2;
+/// Kind of an RTM message: to a room that the user is in.
+pub const CRVIDEO_RTM_TO_ROOM: c_int = 3;
+/// Kind of an RTM message: to everybody of the project.
+pub const CRVIDEO_RTM_TO_ALL: c_int = 4;
+
+/// A message that a server has sent by an RTM function. The library fills it; it and its texts live until the callback
+/// returns. Later versions may add fields at the end: `struct_size` tells which are there.
+#[repr(C)]
+pub struct CRVideo_RtmMessage {
+    /// The size of this struct in bytes, as the library knows it.
+    pub struct_size: u32,
+    /// Message type, 1 to 127. 40 to 50 are files: the file itself comes by `NotifyFileData` with the same source and
+    /// task id.
+    pub mtype: i32,
+    /// The sender's number.
+    pub from: i64,
+    /// The sender's own number of the message. Not unique.
+    pub mid: i64,
+    /// When the relay took it, in milliseconds since 1970.
+    pub mtime_ms: i64,
+    /// The group or room; 0 for other kinds.
+    pub place: i64,
+    /// `CRVIDEO_RTM_TO_...`.
+    pub kind: i32,
+    /// Bytes of `data`.
+    pub len: u32,
+    /// The sender as a user id, the source of a file: the number in decimal.
+    pub source: *const c_char,
+    /// Names the message to this user, and the transfer that brings a file. The same message may come again after the
+    /// program has been started anew; its id tells.
+    pub task_id: *const c_char,
+    /// JSON text with `rtm` and `custom`, or empty.
+    pub attrs: *const c_char,
+    /// The message: text in most cases, JSON with `url` and `size` for a file. Never NULL; do not count on a NUL.
+    pub data: *const c_void,
+}
+
+/// Brings a message that a server has sent by an RTM function. Everything that `message` points to lives until it
+/// returns.
+pub type CRVideo_NotifyRtmMessageCallback =
+    Option<unsafe extern "C-unwind" fn(user: *mut c_void, message: *const CRVideo_RtmMessage)>;
+
 /// One of the application's functions, with the pointer that comes back in its calls.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Slot<F> {
@@ -158,6 +205,7 @@ pub(super) struct Table {
     pub(super) notify_cancel_send: Slot<CRVideo_NotifyCancelSendCallback>,
     pub(super) transfer_offer: Slot<CRVideo_TransferOfferCallback>,
     pub(super) receive_progress: Slot<CRVideo_ReceiveProgressCallback>,
+    pub(super) notify_rtm_message: Slot<CRVideo_NotifyRtmMessageCallback>,
     pub(super) user_status: Slot<CRVideo_UserStatusCallback>,
     pub(super) user_status_rslt: Slot<CRVideo_UserStatusRsltCallback>,
     pub(super) status_push_rslt: Slot<CRVideo_RsltCallback>,
@@ -216,6 +264,7 @@ impl EventHandler for Callbacks {
             Event::NotifyCancelSend { .. } => notify_cancel_send(table.notify_cancel_send, event),
             Event::TransferOffer { .. } => transfer_offer(table.transfer_offer, event),
             Event::ReceiveProgress { .. } => receive_progress(table.receive_progress, event),
+            Event::NotifyRtmMessage { message } => notify_rtm_message(table.notify_rtm_message, message),
             Event::UserStatus { user, online } => user_status(table.user_status, user, *online),
             Event::UserStatusRslt { err, users, cookie } => {
                 user_status_rslt(table.user_status_rslt, *err, users, *cookie)
@@ -339,6 +388,31 @@ fn receive_progress(slot: Slot<CRVideo_ReceiveProgressCallback>, event: &Event) 
     let (source, task) = (c_text(source.as_bytes()), task_id_text(*task));
     // SAFETY: as said above.
     unsafe { call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), *received, *total) };
+    true
+}
+
+fn notify_rtm_message(slot: Slot<CRVideo_NotifyRtmMessageCallback>, message: &Rtm) -> bool {
+    let Some(call) = slot.callback else { return false };
+    let source = c_text(message.from.to_string().as_bytes());
+    let (task, attrs) = (task_id_text(message.id), c_text(message.attrs.as_bytes()));
+    let data = if message.data.is_empty() { c"".as_ptr().cast() } else { message.data.as_ptr().cast() };
+    let shown = CRVideo_RtmMessage {
+        struct_size: size_of::<CRVideo_RtmMessage>() as u32,
+        mtype: message.mtype.into(),
+        from: message.from,
+        mid: message.mid,
+        mtime_ms: message.mtime,
+        place: message.place,
+        kind: message.kind.into(),
+        // A frame is far smaller than 4 GiB.
+        len: message.data.len() as u32,
+        source: source.as_ptr(),
+        task_id: task.as_ptr().cast(),
+        attrs: attrs.as_ptr(),
+        data,
+    };
+    // SAFETY: as said above.
+    unsafe { call(context_pointer(slot.user), &raw const shown) };
     true
 }
 

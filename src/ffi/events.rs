@@ -6,9 +6,9 @@ use std::ffi::c_void;
 
 use super::callback::{
     CRVideo_LineOffCallback, CRVideo_NoticeCallback, CRVideo_NotifyCancelSendCallback, CRVideo_NotifyDataCallback,
-    CRVideo_NotifyFileCallback, CRVideo_ReceiveProgressCallback, CRVideo_RsltCallback, CRVideo_SendFileRlstCallback,
-    CRVideo_SendProgressCallback, CRVideo_SendRlstCallback, CRVideo_TransferOfferCallback, CRVideo_UserStatusCallback,
-    CRVideo_UserStatusRsltCallback, Slot, set,
+    CRVideo_NotifyFileCallback, CRVideo_NotifyRtmMessageCallback, CRVideo_ReceiveProgressCallback,
+    CRVideo_RsltCallback, CRVideo_SendFileRlstCallback, CRVideo_SendProgressCallback, CRVideo_SendRlstCallback,
+    CRVideo_TransferOfferCallback, CRVideo_UserStatusCallback, CRVideo_UserStatusRsltCallback, Slot, set,
 };
 use super::error::CRVideo_Err;
 use super::guard::guard;
@@ -223,6 +223,20 @@ pub unsafe extern "C" fn CRVideo_SetReceiveProgressCallback(
     user: *mut c_void,
 ) -> CRVideo_Err {
     guard(|| set(session, |table| table.receive_progress = Slot::new(cb, user)))
+}
+
+/// Sets the function for `NotifyRtmMessage`: a server has sent this user, a group or room of his, or everybody a message
+/// or a file by an RTM function. Only users whose id is a whole number in decimal without leading zeros can be reached
+/// so. The relay counts the message as delivered when the function has returned.
+///
+/// See `CRVideo_SetLoginRsltCallback` for what holds for all setters.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn CRVideo_SetNotifyRtmMessageCallback(
+    session: CRVideo_Session,
+    cb: CRVideo_NotifyRtmMessageCallback,
+    user: *mut c_void,
+) -> CRVideo_Err {
+    guard(|| set(session, |table| table.notify_rtm_message = Slot::new(cb, user)))
 }
 
 /// Sets the function for `UserStatus`: a user comes or goes. Called after `CRVideo_StartUserStatusPush`.

@@ -27,10 +27,11 @@ mod session;
 mod version;
 
 pub use callback::{
-    CRVideo_LineOffCallback, CRVideo_NoticeCallback, CRVideo_NotifyCancelSendCallback, CRVideo_NotifyDataCallback,
-    CRVideo_NotifyFileCallback, CRVideo_ReceiveProgressCallback, CRVideo_RsltCallback, CRVideo_SendFileRlstCallback,
-    CRVideo_SendProgressCallback, CRVideo_SendRlstCallback, CRVideo_TransferOfferCallback, CRVideo_UserStatusCallback,
-    CRVideo_UserStatusRsltCallback,
+    CRVIDEO_RTM_TO_ALL, CRVIDEO_RTM_TO_GROUP, CRVIDEO_RTM_TO_ROOM, CRVIDEO_RTM_TO_USER, CRVideo_LineOffCallback,
+    CRVideo_NoticeCallback, CRVideo_NotifyCancelSendCallback, CRVideo_NotifyDataCallback, CRVideo_NotifyFileCallback,
+    CRVideo_NotifyRtmMessageCallback, CRVideo_ReceiveProgressCallback, CRVideo_RsltCallback, CRVideo_RtmMessage,
+    CRVideo_SendFileRlstCallback, CRVideo_SendProgressCallback, CRVideo_SendRlstCallback,
+    CRVideo_TransferOfferCallback, CRVideo_UserStatusCallback, CRVideo_UserStatusRsltCallback,
 };
 pub use error::*;
 pub use events::*;

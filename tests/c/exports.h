@@ -24,6 +24,7 @@
     X(CRVideo_SetNotifyCancelSendCallback) \
     X(CRVideo_SetTransferOfferCallback) \
     X(CRVideo_SetReceiveProgressCallback) \
+    X(CRVideo_SetNotifyRtmMessageCallback) \
     X(CRVideo_SetUserStatusCallback) \
     X(CRVideo_SetUserStatusRsltCallback) \
     X(CRVideo_SetStatusPushRsltCallback) \

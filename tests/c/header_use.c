@@ -23,6 +23,10 @@ ASSERT(CRVIDEO_CMD_MAX == 65536);
 ASSERT(CRVIDEO_CONFIG_DURABLE == 1);
 ASSERT(CRVIDEO_KIND_BUFFER == 1);
 ASSERT(CRVIDEO_KIND_FILE == 2);
+ASSERT(CRVIDEO_RTM_TO_USER == 1);
+ASSERT(CRVIDEO_RTM_TO_GROUP == 2);
+ASSERT(CRVIDEO_RTM_TO_ROOM == 3);
+ASSERT(CRVIDEO_RTM_TO_ALL == 4);
 ASSERT(CRVIDEO_LOG_OFF == 0);
 ASSERT(CRVIDEO_LOG_ERROR == 1);
 ASSERT(CRVIDEO_LOG_WARN == 2);
@@ -144,6 +148,19 @@ AT(CRVideo_SendOptions, struct_size, 0, 4);
 AT(CRVideo_SendOptions, timeout_ms, 4, 4);
 AT(CRVideo_SendOptions, task_id, 8, 8);
 AT(CRVideo_SendOptions, display_name, 16, 8);
+ASSERT64(sizeof(CRVideo_RtmMessage) == 80);
+AT(CRVideo_RtmMessage, struct_size, 0, 4);
+AT(CRVideo_RtmMessage, mtype, 4, 4);
+AT(CRVideo_RtmMessage, from, 8, 8);
+AT(CRVideo_RtmMessage, mid, 16, 8);
+AT(CRVideo_RtmMessage, mtime_ms, 24, 8);
+AT(CRVideo_RtmMessage, place, 32, 8);
+AT(CRVideo_RtmMessage, kind, 40, 4);
+AT(CRVideo_RtmMessage, len, 44, 4);
+AT(CRVideo_RtmMessage, source, 48, 8);
+AT(CRVideo_RtmMessage, task_id, 56, 8);
+AT(CRVideo_RtmMessage, attrs, 64, 8);
+AT(CRVideo_RtmMessage, data, 72, 8);
 ASSERT64(sizeof(RTM_CallOptions) == 16);
 AT(RTM_CallOptions, struct_size, 0, 4);
 AT(RTM_CallOptions, timeout_ms, 4, 4);
@@ -231,6 +248,7 @@ void (*c_TransferOfferCallback)(void *, const char *, const char *, int, const c
     (CRVideo_TransferOfferCallback)0;
 void (*c_ReceiveProgressCallback)(void *, const char *, const char *, uint64_t, uint64_t) =
     (CRVideo_ReceiveProgressCallback)0;
+void (*c_NotifyRtmMessageCallback)(void *, const CRVideo_RtmMessage *) = (CRVideo_NotifyRtmMessageCallback)0;
 void (*c_UserStatusCallback)(void *, const char *, int) = (CRVideo_UserStatusCallback)0;
 void (*c_UserStatusRsltCallback)(void *, int, const char *const *, size_t, void *) =
     (CRVideo_UserStatusRsltCallback)0;
@@ -287,6 +305,8 @@ int (*p_SetNotifyCancelSendCallback)(uint64_t, CRVideo_NotifyCancelSendCallback,
 int (*p_SetTransferOfferCallback)(uint64_t, CRVideo_TransferOfferCallback, void *) = CRVideo_SetTransferOfferCallback;
 int (*p_SetReceiveProgressCallback)(uint64_t, CRVideo_ReceiveProgressCallback, void *) =
     CRVideo_SetReceiveProgressCallback;
+int (*p_SetNotifyRtmMessageCallback)(uint64_t, CRVideo_NotifyRtmMessageCallback, void *) =
+    CRVideo_SetNotifyRtmMessageCallback;
 int (*p_SetUserStatusCallback)(uint64_t, CRVideo_UserStatusCallback, void *) = CRVideo_SetUserStatusCallback;
 int (*p_SetUserStatusRsltCallback)(uint64_t, CRVideo_UserStatusRsltCallback, void *) =
     CRVideo_SetUserStatusRsltCallback;

@@ -44,6 +44,7 @@ Err events(crvideo::Session &session) {
            session.on_notify_cancel_send([](const char *, const char *, Err) {}) |
            session.on_transfer_offer([](const char *, const char *, int, const char *, std::uint64_t) {}) |
            session.on_receive_progress([](const char *, const char *, std::uint64_t, std::uint64_t) {}) |
+           session.on_notify_rtm_message([](const CRVideo_RtmMessage *) {}) |
            session.on_user_status([](const char *, int) {}) |
            session.on_user_status_rslt([](Err, const char *const *, std::size_t, void *) {}) |
            session.on_status_push_rslt([](Err, void *) {}) | session.on_released([] {}) |

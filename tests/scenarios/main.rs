@@ -6,6 +6,7 @@ mod limits;
 mod links;
 mod logins;
 mod proxy;
+mod rtm_bridge;
 mod rtm_calls;
 mod rtm_files;
 #[path = "../common/rtm_gate.rs"]

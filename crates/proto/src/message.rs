@@ -455,6 +455,33 @@ bodies! {
         /// 0, or why not.
         code: i64 = "c",
     }
+
+    /// A message that a server sent in the RTM dialect.
+    Rtm = "crrtm" {
+        /// Names the message to this user.
+        id: TaskId = "i",
+        /// The sender's RTM number.
+        from: i64 = "from",
+        /// 1 to this user, 2 to a group, 3 to a room, 4 to everybody.
+        kind: u8 = "k",
+        /// The group or room; 0 for the other kinds.
+        place: i64 = "x",
+        /// The sender's own number of the message.
+        mid: i64 = "mid",
+        /// Message type.
+        mtype: u8 = "mt",
+        /// When the relay took it, in milliseconds since 1970.
+        mtime: i64 = "mtime",
+        /// JSON text.
+        attrs: String = "attrs",
+        /// The message.
+        data: Bytes = "d",
+    }
+    /// The application has handled such a message.
+    Got = "crgot" {
+        /// Names the message.
+        id: TaskId = "i",
+    }
 }
 
 /// [`Peer::class`]: commands and control messages.

@@ -86,17 +86,31 @@ impl OutQueue {
 
     /// Queues a routed message for its target: a new address, and the rest as it came.
     pub fn forward(&mut self, method: &str, pairs: usize, from: &str, epoch: u64, rest: Bytes) {
+        if rest.len() < crate::pack::TAIL_FROM {
+            self.forward_with_tail(method, pairs, from, epoch, rest, None);
+        } else {
+            self.forward_with_tail(method, pairs, from, epoch, Bytes::new(), Some(rest));
+        }
+    }
+
+    /// The same for a message that was just written: `head` is copied, `tail` is not.
+    pub fn forward_with_tail(
+        &mut self,
+        method: &str,
+        pairs: usize,
+        from: &str,
+        epoch: u64,
+        head: Bytes,
+        tail: Option<Bytes>,
+    ) {
         self.frame(0, method.len() as u8, None, method, |writer| {
             writer.map(pairs);
             writer.str("fr");
             writer.str(from);
             writer.str("fe");
             writer.uint(epoch);
-            if rest.len() < crate::pack::TAIL_FROM {
-                writer.buffer.put_slice(&rest);
-            } else {
-                writer.tail = Some(rest);
-            }
+            writer.buffer.put_slice(&head);
+            writer.tail = tail;
         });
     }
 

@@ -64,6 +64,11 @@ impl<'a> Writer<'a> {
         Self { buffer, tail: None }
     }
 
+    /// The byte string to send behind the buffer, if one is kept apart.
+    pub fn take_tail(&mut self) -> Option<Bytes> {
+        self.tail.take()
+    }
+
     /// Begins a map of `len` pairs.
     pub fn map(&mut self, len: usize) {
         match len {

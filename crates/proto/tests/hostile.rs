@@ -340,6 +340,21 @@ fn shapes() -> Vec<Shape> {
         shape::<UsersAnswer>("crusers's answer", &[("us", Names), ("more", Bool)]),
         shape::<Watch>("crwatch", &[("on", Bool)]),
         shape::<Status>("crstatus", &[("u", Str), ("st", U(8))]),
+        shape::<Rtm>(
+            "crrtm",
+            &[
+                ("i", ID),
+                ("from", I),
+                ("k", U(8)),
+                ("x", I),
+                ("mid", I),
+                ("mt", U(8)),
+                ("mtime", I),
+                ("attrs", Str),
+                ("d", Bin(None)),
+            ],
+        ),
+        shape::<Got>("crgot", &[("i", ID)]),
     ];
     let command = [("p", U(64)), ("b", U(64)), ("s", U(64)), ("i", ID), ("k", Bool), ("d", Bin(None))];
     shapes.extend(routed::<Command>(&command));

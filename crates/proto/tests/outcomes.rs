@@ -9,8 +9,8 @@ use crvideo_proto::code;
 use crvideo_proto::frame::{Frame, FrameReader, Kind as FrameKind, SESSION_LIMIT};
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{
-    Address, Body, Bulk, BulkAnswer, Bye, CloseBulk, Command, CommandAck, Done, Empty, Find, FindAnswer, HelloAnswer,
-    LoginAnswer, Message, NewTicket, Offer, Peer, PeerState, Ping, Wake,
+    Address, Body, Bulk, BulkAnswer, Bye, CloseBulk, Command, CommandAck, Done, Empty, Find, FindAnswer, Got,
+    HelloAnswer, LoginAnswer, Message, NewTicket, Offer, Peer, PeerState, Ping, Rtm, Wake,
 };
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
@@ -633,4 +633,60 @@ fn a_kick_out_ends_what_was_never_handed_over_for_certain() {
     assert_eq!(alice.outcome(first), Some(code::SEND_OUTCOME_UNKNOWN));
     assert_eq!(alice.outcome(second), Some(code::KICKOUT_BY_RELOGIN));
     assert!(alice.written().is_empty(), "what was queued is not sent any more");
+}
+
+/// A message of a server's, named by `id`.
+fn rtm(id: u8) -> Rtm {
+    let (attrs, data) = (String::new(), Bytes::from_static(b"text"));
+    let id = TaskId::from_bytes([id; 16]);
+    Rtm { id, from: 7, kind: 1, place: 0, mid: 1, mtype: 30, mtime: 2, attrs, data }
+}
+
+fn got(frames: &[Frame]) -> Vec<TaskId> {
+    let got = frames.iter().filter(|frame| frame.method() == Got::METHOD);
+    got.map(|frame| Got::read(&frame.payload).unwrap().id).collect()
+}
+
+#[test]
+fn a_servers_message_is_handed_over_once_and_acknowledged_when_it_has_been_handled() {
+    let mut alice = Alice::logged_in();
+    alice.told(&rtm(1));
+    alice.told(&rtm(1));
+    alice.collect();
+    let receipts: Vec<Receipt> = alice
+        .events
+        .drain(..)
+        .filter_map(|event| match event {
+            Event::Rtm { receipt, .. } => Some(receipt),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(receipts.len(), 1);
+    assert!(got(&alice.written()).is_empty(), "nobody has handled it");
+    let id = rtm(1).id;
+    alice.session.receipt(receipts[0].clone(), alice.now);
+    assert_eq!(got(&alice.written()), [id]);
+    // The acknowledgement was lost.
+    alice.reconnected(OURS, true);
+    alice.told(&rtm(1));
+    assert_eq!(got(&alice.written()), [id]);
+    alice.collect();
+    assert!(!alice.events.iter().any(|event| matches!(event, Event::Rtm { .. })));
+}
+
+#[test]
+fn more_messages_of_servers_than_may_wait_are_left_for_later() {
+    let mut alice = Alice::logged_in();
+    for id in 0..=255 {
+        alice.told(&rtm(id));
+    }
+    let late = Rtm { id: TaskId::from_bytes([0xee, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]), ..rtm(0) };
+    alice.told(&late);
+    alice.collect();
+    let count = alice.events.iter().filter(|event| matches!(event, Event::Rtm { .. })).count();
+    assert_eq!(count, 256);
+    alice.session.receipt(Receipt::Rtm { id: rtm(0).id }, alice.now);
+    alice.told(&late);
+    alice.collect();
+    assert!(alice.events.iter().any(|event| matches!(event, Event::Rtm { message, .. } if *message == late)));
 }

@@ -177,6 +177,8 @@ random! {
     Confirm { task, offset, limit }
     Cancel { task, code }
     Done { task, code }
+    Rtm { id, from, kind, place, mid, mtype, mtime, attrs, data }
+    Got { id }
 }
 
 /// Calls a generic function once for each body.
@@ -212,6 +214,8 @@ macro_rules! for_every_message {
         $function::<Users>();
         $function::<Watch>();
         $function::<Status>();
+        $function::<Rtm>();
+        $function::<Got>();
         for_every_routed!($function);
     };
 }

@@ -14,6 +14,8 @@ use crvideo_proto::id::TaskId;
 use crvideo_proto::message::*;
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::{PackError, Writer, validate};
+use crvideo_proto::rtm;
+use crvideo_proto::rtm::params::{Fields, ParamError, Params};
 
 const SESSION: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 const TICKET: [u8; 16] = *b"\xa0\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8\xa9\xaa\xab\xac\xad\xae\xaf";
@@ -890,6 +892,53 @@ fn crdone_is_routed() {
 }
 
 #[test]
+fn crrtm_comes_from_the_relay() {
+    let message = Rtm {
+        id: task(),
+        from: -5,
+        kind: 2,
+        place: 300,
+        mid: 1 << 40,
+        mtype: 50,
+        mtime: 1_700_000_000_000,
+        attrs: "{}".into(),
+        data: Bytes::from_static(b"hi"),
+    };
+    one_way(
+        message,
+        r"
+        46504e4e 01 80 00 05                       ; FPNN, version 1, msgpack, one-way, method of 5 bytes
+        52000000                                   ; 82 bytes of payload
+        637272746d                                 ; 'crrtm'
+        89                                         ; a map of 9 pairs
+          a1 69 c4 10 00112233445566778899aabbccddeeff ; i: 16 bytes
+          a4 66726f6d fb                           ; from: -5
+          a1 6b 02                                 ; k: 2
+          a1 78 cd 012c                            ; x: 300
+          a3 6d6964 cf 0000010000000000            ; mid: 2^40
+          a2 6d74 32                               ; mt: 50
+          a5 6d74696d65 cf 0000018bcfe56800        ; mtime: 1,700,000,000,000
+          a5 6174747273 a2 7b7d                    ; attrs: '{}'
+          a1 64 c4 02 6869                         ; d: 'hi'
+    ",
+    );
+}
+
+#[test]
+fn crgot_answers_it() {
+    one_way(
+        Got { id: task() },
+        r"
+        46504e4e 01 80 00 05                       ; FPNN, version 1, msgpack, one-way, method of 5 bytes
+        15000000                                   ; 21 bytes of payload
+        6372676f74                                 ; 'crgot'
+        81                                         ; a map of 1 pair
+          a1 69 c4 10 00112233445566778899aabbccddeeff ; i: 16 bytes
+    ",
+    );
+}
+
+#[test]
 fn an_error_answer_has_status_one_code_and_text() {
     let bytes = hex(r"
         46504e4e 01 80 02 01                       ; FPNN, version 1, msgpack, answer, an error
@@ -984,4 +1033,126 @@ fn integers_stand_as_the_specification_says() {
     ] {
         assert_eq!(int(value), hex(bytes), "{value}");
     }
+}
+
+// ---- large files through the file gate --------------------------------------------------------------------
+
+/// A frame whose payload is read and written by names.
+fn named(frame: &Frame, fields: Fields, snapshot: &str) {
+    let bytes = hex(snapshot);
+    let made = Frame { payload: fields.finish(), ..frame.clone() };
+    let mut encoded = Vec::new();
+    made.encode(&mut encoded);
+    assert_eq!(encoded, bytes);
+    let read = only_frame(&bytes);
+    assert_eq!(read, made);
+    cut_short(&bytes, &read.payload, |payload| {
+        Params::read(payload.clone()).map_err(|error| match error {
+            ParamError::Payload(error) => error,
+            other => panic!("{other}"),
+        })
+    });
+}
+
+fn named_quest(seq: u32, method: &'static str) -> Frame {
+    rtm::quest(seq, method, Fields::new())
+}
+
+#[test]
+fn crupbegin_and_its_answer() {
+    let quest = named_quest(11, "crupbegin");
+    let fields = Fields::new().int("pid", 1).int("from", 100).text("token", "t").text("cmd", "sendfile");
+    named(
+        &quest,
+        fields.int("to", 200).int("size", 300_000),
+        r"
+        46504e4e 01 80 01 09                       ; FPNN, version 1, msgpack, quest, method of 9 bytes
+        30000000                                   ; 48 bytes of payload
+        0b000000                                   ; sequence number 11
+        63727570626567696e                         ; 'crupbegin'
+        86                                         ; a map of 6 pairs
+          a3 706964 01                             ; pid: 1
+          a4 66726f6d 64                           ; from: 100
+          a5 746f6b656e a174                       ; token: 't'
+          a3 636d64 a873656e6466696c65             ; cmd: 'sendfile'
+          a2 746f ccc8                             ; to: 200
+          a4 73697a65 ce000493e0                   ; size: 300000
+    ",
+    );
+    let answer = rtm::answer(&quest, Fields::new());
+    named(
+        &answer,
+        Fields::new().bytes("id", &SESSION).int("max", 196_608),
+        r"
+        46504e4e 01 80 02 00                       ; FPNN, version 1, msgpack, answer, good
+        1f000000                                   ; 31 bytes of payload
+        0b000000                                   ; sequence number 11
+        82                                         ; a map of 2 pairs
+          a2 6964 c410000102030405060708090a0b0c0d0e0f ; id: bin16
+          a3 6d6178 ce00030000                     ; max: 196608
+    ",
+    );
+}
+
+#[test]
+fn crupdata_and_its_answer() {
+    let quest = named_quest(12, "crupdata");
+    named(
+        &quest,
+        Fields::new().bytes("id", &SESSION).int("o", 196_608).bytes("d", b"abc"),
+        r"
+        46504e4e 01 80 01 08                       ; FPNN, version 1, msgpack, quest, method of 8 bytes
+        24000000                                   ; 36 bytes of payload
+        0c000000                                   ; sequence number 12
+        6372757064617461                           ; 'crupdata'
+        83                                         ; a map of 3 pairs
+          a2 6964 c410000102030405060708090a0b0c0d0e0f ; id: bin16
+          a1 6f ce00030000                         ; o: 196608
+          a1 64 c403616263                         ; d: 'abc'
+    ",
+    );
+    let answer = rtm::answer(&quest, Fields::new());
+    named(
+        &answer,
+        Fields::new().int("o", 196_611),
+        r"
+        46504e4e 01 80 02 00                       ; FPNN, version 1, msgpack, answer, good
+        08000000                                   ; 8 bytes of payload
+        0c000000                                   ; sequence number 12
+        81                                         ; a map of one pair
+          a1 6f ce00030003                         ; o: 196611
+    ",
+    );
+}
+
+#[test]
+fn crupend_and_its_answer() {
+    let quest = named_quest(13, "crupend");
+    named(
+        &quest,
+        Fields::new().bytes("id", &SESSION).int("mtype", 50).int("mid", 7).text("attrs", "{}"),
+        r"
+        46504e4e 01 80 01 07                       ; FPNN, version 1, msgpack, quest, method of 7 bytes
+        2b000000                                   ; 43 bytes of payload
+        0d000000                                   ; sequence number 13
+        63727570656e64                             ; 'crupend'
+        84                                         ; a map of 4 pairs
+          a2 6964 c410000102030405060708090a0b0c0d0e0f ; id: bin16
+          a5 6d74797065 32                         ; mtype: 50
+          a3 6d6964 07                             ; mid: 7
+          a5 6174747273 a27b7d                     ; attrs: '{}'
+    ",
+    );
+    let answer = rtm::answer(&quest, Fields::new());
+    named(
+        &answer,
+        Fields::new().int("mtime", 1_795_293_738_420),
+        r"
+        46504e4e 01 80 02 00                       ; FPNN, version 1, msgpack, answer, good
+        10000000                                   ; 16 bytes of payload
+        0d000000                                   ; sequence number 13
+        81                                         ; a map of one pair
+          a5 6d74696d65 cf000001a1ffd875b4         ; mtime: 1795293738420
+    ",
+    );
 }

@@ -56,6 +56,9 @@ struct Rtm {
     max_strangers: Option<usize>,
     push_queue: Option<usize>,
     clock_window: Option<u64>,
+    message_keep: Option<u64>,
+    max_undelivered: Option<u32>,
+    max_messages: Option<u32>,
     token_life: Option<u64>,
     idle_timeout: Option<Spanned<f64>>,
     ping: Option<Spanned<f64>>,
@@ -159,6 +162,9 @@ fn apply_rtm(source: &Source<'_>, rtm: Rtm, config: &mut RtmConfig) -> Result<()
     set(&mut config.max_connections, rtm.max_connections);
     set(&mut config.max_strangers, rtm.max_strangers);
     set(&mut config.push_queue, rtm.push_queue);
+    config.message_keep = rtm.message_keep.map_or(config.message_keep, Duration::from_secs);
+    config.max_undelivered = rtm.max_undelivered.unwrap_or(config.max_undelivered);
+    config.max_messages = rtm.max_messages.unwrap_or(config.max_messages);
     config.clock_window = rtm.clock_window.map_or(config.clock_window, Duration::from_secs);
     config.token_life = rtm.token_life.map_or(config.token_life, Duration::from_secs);
     let or = |to: &mut Duration, from: Option<Duration>| *to = from.unwrap_or(*to);
@@ -221,6 +227,7 @@ mod tests {
              login_deadline = 1.5\nheartbeat = 2\nresume_window = 3\nstartup_grace = 0\nstall_timeout = 4\n\
              [rtm]\nlisten = '127.0.0.1:4'\nfiles = '127.0.0.1:5'\nfile_endpoint = 'h:6'\nmax_targets = 7\n\
              max_group_members = 8\nmax_connections = 9\nmax_strangers = 10\npush_queue = 3000000\nclock_window = 11\n\
+             message_keep = 12\nmax_undelivered = 13\nmax_messages = 14\n\
              token_life = 12\nidle_timeout = 13\nping = 1.5\n\
              [files]\npublic_url = 'https://h'\nmax_size = 1\nmax_chunked_size = 4\nkeep = 2\nproject_quota = 3\nmin_free_percent = 4\n\
              token_life = 60\nrequire_sign = true\nmax_uploading = 5\nmax_unauthorised = 6\n\
@@ -241,6 +248,9 @@ mod tests {
             max_strangers: 10,
             push_queue: 3_000_000,
             clock_window: Duration::from_secs(11),
+            message_keep: Duration::from_secs(12),
+            max_undelivered: 13,
+            max_messages: 14,
             token_life: Duration::from_secs(12),
             idle_timeout: Duration::from_secs(13),
             ping: Duration::from_millis(1_500),

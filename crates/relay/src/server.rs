@@ -18,7 +18,9 @@ use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
 use crate::http;
 use crate::rtm::{Gate, Seldom};
 use crate::shared::{Shared, unix_micros};
-use crate::store::{self, BlobError, Blobs, Database, Directory, LocalBlobs, StoreError, Stores};
+use crate::store::{
+    self, BlobError, Blobs, Database, Directory, LocalBlobs, MessageLimits, Messages, StoreError, Stores,
+};
 
 /// Connections that the kernel holds for us until we accept them.
 const BACKLOG: i32 = 1024;
@@ -128,14 +130,15 @@ impl Relay {
             }
             tokio::spawn(gate.keep_pinging(stopped.clone()));
         }
+        let messages = stores.as_ref().map(|stores| stores.messages.clone());
         let blobs = stores.map(|stores| stores.blobs);
         if let Some((listener, address)) = http {
             info!(%address, "HTTP");
             let take = http_taker(http::router(blobs.clone()), stopped.clone(), alive);
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
-        if let Some(blobs) = blobs {
-            tokio::spawn(keep_sweeping(blobs, stopped.clone()));
+        if let (Some(blobs), Some(messages)) = (blobs, messages) {
+            tokio::spawn(keep_sweeping(blobs, messages, stopped.clone()));
         }
         tokio::spawn(keep_time(shared.clone(), stopped.clone()));
         if let Some(file) = file.clone() {
@@ -216,11 +219,15 @@ async fn open_stores(config: &Config, core: &mut Core) -> Result<Option<Stores>,
     }
     let database = Database::open(config.data.as_deref()).map_err(StartError::Store)?;
     let blobs: Arc<dyn Blobs> = Arc::new(open_blobs(config, database.clone()).await?);
+    let rtm = &config.rtm;
+    let limits =
+        MessageLimits { keep: rtm.message_keep, per_conversation: rtm.max_undelivered, per_project: rtm.max_messages };
+    let messages = Messages::new(database.clone(), limits);
     let directory: Arc<dyn Directory> = Arc::new(database);
     for revoked in directory.revoked().await.map_err(StartError::Store)? {
         core.remember_revocation(revoked.project, &revoked.user, revoked.until);
     }
-    Ok(Some(Stores { directory, blobs }))
+    Ok(Some(Stores { directory, blobs, messages }))
 }
 
 async fn open_blobs(config: &Config, database: Database) -> Result<LocalBlobs, StartError> {
@@ -364,7 +371,7 @@ async fn keep_time(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
 }
 
 /// Removes what a crash has left behind, once, and what has expired, again and again.
-async fn keep_sweeping(blobs: Arc<dyn Blobs>, mut stopped: watch::Receiver<bool>) {
+async fn keep_sweeping(blobs: Arc<dyn Blobs>, messages: Messages, mut stopped: watch::Receiver<bool>) {
     let work = async {
         if let Err(error) = blobs.clear_orphans().await {
             warn!(%error, "what a crash may have left behind stays until the next start");
@@ -372,6 +379,9 @@ async fn keep_sweeping(blobs: Arc<dyn Blobs>, mut stopped: watch::Receiver<bool>
         loop {
             if let Err(error) = blobs.sweep().await {
                 warn!(%error, "expired files stay a little longer");
+            }
+            if let Err(error) = messages.sweep(i64::try_from(unix_micros() / 1_000).unwrap_or(i64::MAX)).await {
+                warn!(%error, "old messages stay a little longer");
             }
             tokio::time::sleep(SWEEP_EVERY).await;
         }

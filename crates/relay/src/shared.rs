@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
-use crate::core::{ConnectionId, Core, Now, Presence, Refused};
+use crate::core::{ConnectionId, Core, Mail, Now, Presence, Refused};
 
 /// A connection's task.
 struct Task {
@@ -33,8 +33,13 @@ pub(crate) struct Shared {
     started: Instant,
     /// Wakes the timer task when a deadline has come nearer.
     pub(crate) timer: Notify,
+    /// Where the courier's mail goes, if there is a courier.
+    mail: OnceLock<mpsc::Sender<Mail>>,
     on_presence: OnceLock<OnPresence>,
 }
+
+/// Mail that waits for the courier. What is too much is lost, and made good when the courier asks again.
+const MAX_MAIL: usize = 65_536;
 
 /// Microseconds since 1970.
 pub(crate) fn unix_micros() -> u64 {
@@ -45,7 +50,21 @@ pub(crate) fn unix_micros() -> u64 {
 impl Shared {
     pub(crate) fn new(core: Core) -> Self {
         let state = State { core, task_by_connection: HashMap::new(), sleeps_until: None };
-        Self { state: Mutex::new(state), started: Instant::now(), timer: Notify::new(), on_presence: OnceLock::new() }
+        Self {
+            state: Mutex::new(state),
+            started: Instant::now(),
+            timer: Notify::new(),
+            on_presence: OnceLock::new(),
+            mail: OnceLock::new(),
+        }
+    }
+
+    /// Begins to collect the courier's mail. To be called once.
+    pub(crate) fn start_courier(&self) -> mpsc::Receiver<Mail> {
+        let (sender, receiver) = mpsc::channel(MAX_MAIL);
+        let _ = self.mail.set(sender);
+        self.with(None, |core, now| core.start_courier(now));
+        receiver
     }
 
     /// Tells somebody, once and for all, who comes and goes.
@@ -82,7 +101,13 @@ impl Shared {
         if sooner {
             state.sleeps_until = next;
         }
+        let mail = state.core.take_mail();
         drop(state);
+        for letter in mail {
+            if self.mail.get().is_some_and(|courier| courier.try_send(letter).is_err()) {
+                tracing::debug!("the courier has too much mail");
+            }
+        }
         // The others are woken outside the lock, or they would run into it.
         for notify in woken {
             notify.notify_one();

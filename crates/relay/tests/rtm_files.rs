@@ -317,7 +317,7 @@ fn a_file_in_chunks_goes_on_after_a_break_on_another_connection() {
     let content: Vec<u8> = (0..500_000_u32).map(|at| (at % 233) as u8).collect();
     let asked = [("from", Value::Int(100)), ("cmd", "sendfile".into()), ("to", 200.into())];
     let answer = link.ask("filetoken", &asked).unwrap();
-    assert!(by_key(&answer, "crmax").int() >= 500_000);
+    assert!(by_key(&answer, "chunked").int() >= 500_000);
     let token = text(&by_key(&answer, "token"));
     let mut begin = upload(&relay, &token, &to(200), &content);
     begin.retain(|(key, _)| ["pid", "from", "token", "to"].contains(&key.as_str()));

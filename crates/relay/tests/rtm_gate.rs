@@ -786,3 +786,57 @@ fn quests_of_real_sdks_are_answered_as_the_sdks_expect() {
         assert_eq!(endpoint, relay.rtm_address().unwrap().to_string(), "{name}");
     }
 }
+
+#[test]
+fn what_was_sent_can_be_read_again_in_parts_and_forgotten() {
+    let relay = dev();
+    let mut link = Link::open(&relay);
+    let send = |link: &mut Link, method: &str, from: i64, mid: i64, target: (&str, i64)| {
+        let more = [("mid", mid.into()), (target.0, target.1.into())];
+        link.ask_owned_signed(method, &message(from, format!("text {mid}").as_str(), &more)).unwrap();
+    };
+    for (from, to, mid) in [(1, 2, 11), (2, 1, 12), (1, 3, 13), (1, 2, 14)] {
+        send(&mut link, "sendmsg", from, mid, ("to", to));
+    }
+    link.ask("addgroupmembers", &[("gid", 5.into()), ("uids", ints(&[1, 2]))]).unwrap();
+    send(&mut link, "sendgroupmsg", 1, 15, ("gid", 5));
+    send(&mut link, "broadcastmsg", 1, 16, ("nothing", 0));
+
+    let rows = |answer: &Value| -> Vec<Vec<Value>> {
+        let Value::Array(rows) = by_key(answer, "msgs") else { panic!("{answer:?}") };
+        let row = |row: &Value| match row {
+            Value::Array(row) if row.len() == 8 => row.clone(),
+            other => panic!("{other:?} is no row"),
+        };
+        rows.iter().map(row).collect()
+    };
+    let two = [("uid", 2.into()), ("ouid", 1.into()), ("num", 2.into()), ("desc", Value::Bool(true))];
+    let answer = link.ask("getp2pmsg", &two).unwrap();
+    let newest = rows(&answer);
+    assert_eq!(newest.iter().map(|row| (row[1].int(), row[3].int())).collect::<Vec<_>>(), [(2, 14), (1, 12)]);
+    assert_eq!(newest[0][5], Value::Str("text 14".to_owned()));
+    assert_eq!(by_key(&answer, "num").int(), 2);
+    let rest = [&two[..], &[("lastid", by_key(&answer, "lastid"))]].concat();
+    let answer = link.ask("getp2pmsg", &rest).unwrap();
+    assert_eq!(rows(&answer).iter().map(|row| row[3].int()).collect::<Vec<_>>(), [11]);
+    let all = [("uid", 2.into()), ("num", 20.into())];
+    for (method, place, mid) in [("getgroupmsg", ("gid", 5), 15), ("getbroadcastmsg", ("nothing", 0), 16)] {
+        let answer = link.ask(method, &[&all[..], &[(place.0, place.1.into())]].concat()).unwrap();
+        assert_eq!(rows(&answer).iter().map(|row| (row[1].int(), row[3].int())).collect::<Vec<_>>(), [(1, mid)]);
+    }
+    let answer = link.ask("getroommsg", &[&all[..], &[("rid", 5.into())]].concat()).unwrap();
+    assert!(rows(&answer).is_empty());
+    for num in [0, 21] {
+        let bad = [("uid", 2.into()), ("num", num.into())];
+        assert_eq!(link.ask("getbroadcastmsg", &bad).unwrap_err().0, code::TOO_MANY);
+    }
+
+    let named = [("mid", 13.into()), ("from", 1.into()), ("xid", 3.into()), ("type", 1.into())];
+    let answer = link.ask("getmsg", &named).unwrap();
+    assert_eq!((by_key(&answer, "msg"), by_key(&answer, "mtype").int()), (Value::Str("text 13".to_owned()), 51));
+    link.ask("delmsg", &named).unwrap();
+    assert_eq!(link.ask("getmsg", &named).unwrap_err().0, code::MESSAGE_NOT_FOUND);
+    assert_eq!(link.ask("delmsg", &named).unwrap_err().0, code::MESSAGE_NOT_FOUND);
+    let nowhere = [("mid", 13.into()), ("from", 1.into()), ("xid", 3.into()), ("type", 9.into())];
+    assert_eq!(link.ask("getmsg", &nowhere).unwrap_err().0, code::BAD_PARAM);
+}

@@ -233,7 +233,7 @@ impl Ledger {
                     self.violated(format!("party {party}: LineOn without LineOff"));
                 }
             }
-            Event::TokenWillExpire | Event::UserStatus { .. } => {}
+            Event::TokenWillExpire | Event::UserStatus { .. } | Event::Rtm { .. } => {}
         }
     }
 

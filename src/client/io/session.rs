@@ -323,6 +323,10 @@ impl SessionEntry {
                 self.incoming_over(&source, task);
                 self.deliver(Event::NotifyCancelSend { source, task, err }, After::default());
             }
+            Told::Rtm { message, receipt } => {
+                let after = After { receipt: Some(receipt), ..After::default() };
+                self.deliver(Event::NotifyRtmMessage { message: Arc::new(message) }, after);
+            }
             _ => {}
         }
     }

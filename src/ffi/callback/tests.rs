@@ -107,6 +107,16 @@ unsafe extern "C-unwind" fn on_statuses(
     note(user, format!("{err} {ids:?} {}", cookie.addr()));
 }
 
+unsafe extern "C-unwind" fn on_rtm(user: *mut c_void, message: *const CRVideo_RtmMessage) {
+    // SAFETY: that the message and its bytes are there is part of what is tested.
+    let (it, data) =
+        unsafe { (&*message, std::slice::from_raw_parts((*message).data.cast::<u8>(), (*message).len as usize)) };
+    assert_eq!(it.struct_size as usize, size_of::<CRVideo_RtmMessage>());
+    let (source, task, attrs) = (show(it.source), show(it.task_id), show(it.attrs));
+    let numbers = [it.from, it.mid, it.mtime_ms, it.place, it.kind.into(), it.mtype.into()];
+    note(user, format!("{source} {task} {attrs} {numbers:?} {data:?}"));
+}
+
 /// Hears of every event but those of `released`.
 fn all(lines: &Lines) -> Table {
     let user: *mut c_void = (&raw const *lines).cast_mut().cast();
@@ -128,6 +138,7 @@ fn all(lines: &Lines) -> Table {
         notify_cancel_send: Slot::new(Some(on_cancel), user),
         transfer_offer: Slot::new(Some(on_offer), user),
         receive_progress: Slot::new(Some(on_receive), user),
+        notify_rtm_message: Slot::new(Some(on_rtm), user),
         user_status: Slot::new(Some(on_status), user),
         user_status_rslt: Slot::new(Some(on_statuses), user),
         status_push_rslt: rslt,
@@ -166,6 +177,22 @@ fn events() -> Vec<(Event, String)> {
         (Event::NotifyCancelSend { source: source.clone(), task, err: 1105 }, format!("ann {ID} 1105")),
         (Event::TransferOffer { source: source.clone(), task, kind, name, size: 9 }, format!("ann {ID} 2 名.txt 9")),
         (Event::ReceiveProgress { source, task, received: 1, total: 2 }, format!("ann {ID} 1/2")),
+        (
+            Event::NotifyRtmMessage {
+                message: Arc::new(Rtm {
+                    id: task,
+                    from: -7,
+                    kind: 2,
+                    place: 9,
+                    mid: 1,
+                    mtype: 50,
+                    mtime: 3,
+                    attrs: "{}".to_owned(),
+                    data: Bytes::from_static(&[7]),
+                }),
+            },
+            format!("-7 {ID} {{}} [-7, 1, 3, 9, 2, 50] [7]"),
+        ),
         (Event::UserStatus { user: "bob".to_owned(), online: true }, "bob 1".into()),
         (Event::UserStatus { user: "bob".to_owned(), online: false }, "bob 0".into()),
         (Event::UserStatusRslt { err: 0, users, cookie }, r#"0 ["ann", "bob"] 77"#.into()),

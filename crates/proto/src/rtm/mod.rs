@@ -4,9 +4,9 @@
 //! * `params`: reading and writing maps of named parameters, in msgpack and JSON.
 //! * `sign`: signatures of requests and of files.
 //! * `attrs`: the attributes of a file message.
+//! * `reader`: frames out of a byte stream, and the bytes of files as they arrive.
 //! * `mid`: ids of messages that never repeat.
 //! * `client`: one server's client of a gate, as a state machine.
-//! * `reader`: frames out of a byte stream, and the bytes of files as they arrive.
 //!
 //! The wire is not ours: `docs/rtm.md` says what real SDKs send and expect.
 

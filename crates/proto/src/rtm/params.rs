@@ -237,7 +237,8 @@ impl Fields {
         Self::default()
     }
 
-    fn put(mut self, key: &str, write: impl FnOnce(&mut Writer<'_>)) -> Self {
+    /// Adds whatever `write` writes: one value.
+    pub fn write(mut self, key: &str, write: impl FnOnce(&mut Writer<'_>)) -> Self {
         self.count += 1;
         let mut writer = Writer::new(&mut self.body);
         writer.str(key);
@@ -247,17 +248,17 @@ impl Fields {
 
     /// Adds an integer.
     pub fn int(self, key: &str, value: i64) -> Self {
-        self.put(key, |writer| writer.int(value))
+        self.write(key, |writer| writer.int(value))
     }
 
     /// Adds text.
     pub fn text(self, key: &str, value: &str) -> Self {
-        self.put(key, |writer| writer.str(value))
+        self.write(key, |writer| writer.str(value))
     }
 
     /// Adds bytes, as bin.
     pub fn bytes(self, key: &str, value: &[u8]) -> Self {
-        self.put(key, |writer| writer.bin(value))
+        self.write(key, |writer| writer.bin(value))
     }
 
     /// Adds a message's body: text where it is UTF-8 (some SDKs read nothing else), else bin.
@@ -270,12 +271,12 @@ impl Fields {
 
     /// Adds true or false.
     pub fn bool(self, key: &str, value: bool) -> Self {
-        self.put(key, |writer| writer.bool(value))
+        self.write(key, |writer| writer.bool(value))
     }
 
     /// Adds a list of integers.
     pub fn ints(self, key: &str, values: &[i64]) -> Self {
-        self.put(key, |writer| {
+        self.write(key, |writer| {
             writer.array(values.len());
             values.iter().for_each(|value| writer.int(*value));
         })
@@ -283,7 +284,7 @@ impl Fields {
 
     /// Adds a list of texts.
     pub fn texts(self, key: &str, values: &[String]) -> Self {
-        self.put(key, |writer| {
+        self.write(key, |writer| {
             writer.array(values.len());
             values.iter().for_each(|value| writer.str(value));
         })
@@ -291,7 +292,7 @@ impl Fields {
 
     /// Adds a map from text to integer.
     pub fn int_by_text(self, key: &str, values: &[(String, i64)]) -> Self {
-        self.put(key, |writer| {
+        self.write(key, |writer| {
             writer.map(values.len());
             for (name, value) in values {
                 writer.str(name);

@@ -97,11 +97,6 @@ impl Reader {
         self.buffer.len()
     }
 
-    /// Whether a quest with a file is under way.
-    pub fn in_file(&self) -> bool {
-        matches!(self.state, State::Body(_))
-    }
-
     /// Takes bytes by copying them.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);

@@ -10,7 +10,7 @@ use crate::code;
 use crate::frame::{Frame, FrameReader, Kind as FrameKind, SESSION_LIMIT};
 use crate::message::{
     Body, Bulk as BulkQuest, BulkAnswer, Bye, CloseBulk, Empty, Hello, HelloAnswer, Login, LoginAnswer, Logout,
-    Message, NewTicket, Pong, TokenAnswer, UpdateToken, UsersAnswer, Watch, read_answer,
+    Message, NewTicket, Pong, Rtm, TokenAnswer, UpdateToken, UsersAnswer, Watch, read_answer,
 };
 use crate::out::OutQueue;
 use crate::pack::PackError;
@@ -541,6 +541,7 @@ impl Session {
             "crpeer" => self.peer_news(payload, now)?,
             "crwake" => self.want_bulk(now),
             "crstatus" => self.status_news(payload)?,
+            "crrtm" => self.rtm_arrived(Rtm::read(payload)?),
             method => {
                 // These come from other users: what is wrong with them harms nobody but the message.
                 if let Err(error) = self.routed(method, payload, now) {

@@ -7,11 +7,13 @@
 //! * `peers`: where the targets are.
 //! * `commands`: commands, both ways.
 //! * `sending`, `receiving`: transfers.
+//! * `rtm`: messages that servers send in the RTM dialect.
 
 mod commands;
 mod link;
 mod peers;
 mod receiving;
+mod rtm;
 mod sending;
 mod types;
 
@@ -123,6 +125,10 @@ pub struct Session {
     next_offers: Vec<Routed<Offer>>,
     sent_outcomes: Outcomes<TaskId, i32>,
     received_outcomes: Outcomes<(Arc<str>, TaskId), Ended>,
+    /// RTM messages that have come, and whether the application has handled them.
+    rtm_seen: Outcomes<TaskId, bool>,
+    /// RTM messages that the application has not handled yet.
+    rtm_waiting: usize,
     wants_offers: bool,
     wants_receive_progress: bool,
     watching: bool,
@@ -165,6 +171,8 @@ impl Session {
             next_offers: Vec::new(),
             sent_outcomes: Outcomes::new(),
             received_outcomes: Outcomes::new(),
+            rtm_seen: Outcomes::new(),
+            rtm_waiting: 0,
             wants_offers: false,
             wants_receive_progress: false,
             watching: false,
@@ -257,6 +265,7 @@ impl Session {
         match receipt {
             Receipt::Commands { source, epoch, delivered } => self.commands_handled(&source, epoch, delivered),
             Receipt::Buffer { size } => self.held_buffers = self.held_buffers.saturating_sub(size),
+            Receipt::Rtm { id } => self.rtm_handled(id),
         }
         self.settle(now);
     }

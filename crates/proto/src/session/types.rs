@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::id::TaskId;
+use crate::message::Rtm;
 
 /// A minted token lives this many seconds; the session renews it by itself.
 pub const MINTED_LIFE_S: u64 = 3_600;
@@ -145,6 +146,11 @@ pub enum Receipt {
         /// Its size.
         size: u64,
     },
+    /// A message in the RTM dialect.
+    Rtm {
+        /// Names it.
+        id: TaskId,
+    },
 }
 
 /// What a sink became.
@@ -175,6 +181,7 @@ pub enum Event {
     TransferEnded { source: Arc<str>, task: TaskId, err: i32 },
     Offer { source: Arc<str>, task: TaskId, kind: Kind, name: String, size: u64 },
     ReceiveProgress { source: Arc<str>, task: TaskId, received: u64, total: u64 },
+    Rtm { message: Rtm, receipt: Receipt },
     UserStatus { user: String, online: bool },
     UsersRslt { err: i32, users: Vec<String>, cookie: usize },
     WatchRslt { err: i32, cookie: usize },

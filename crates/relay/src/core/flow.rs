@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::connection::Role;
 use super::session::Class;
-use super::{ConnectionId, Core, SessionId, WAKE_DEADLINE};
+use super::{ConnectionId, Core, News, SessionId, WAKE_DEADLINE};
 
 impl Core {
     fn soft_limit(&self, class: Class) -> usize {
@@ -148,6 +148,7 @@ impl Core {
         if std::mem::take(&mut session.bulk_lost) {
             session.blocked_bulk.clear();
             self.tell_peers(id, PeerState::On, CLASS_BULK);
+            self.put_mail(id, News::Here);
         }
         let queued = self.connections.get(&bulk).map_or(0, |connection| connection.queued());
         if queued < self.soft_limit(Class::Bulk) / 2 {

@@ -12,7 +12,7 @@ use tracing::debug;
 use super::connection::Role;
 use super::session::{Class, Session};
 use super::timers::Subject;
-use super::{AGENT, ConnectionId, Core, Last, SessionId};
+use super::{AGENT, ConnectionId, Core, Last, News, SessionId};
 
 /// The only version of the protocol that is spoken.
 const VERSION: u32 = 1;
@@ -168,6 +168,7 @@ impl Core {
         self.tell_what_was_missed(session_id);
         self.tell_peers(session_id, PeerState::On, msg::CLASS_COMMANDS | msg::CLASS_BULK);
         self.came_back(session_id);
+        self.put_mail(session_id, News::Here);
         self.watch_over(session_id);
     }
 

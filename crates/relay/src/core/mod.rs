@@ -3,6 +3,7 @@
 
 mod beat;
 mod connection;
+mod courier;
 mod epochs;
 mod find;
 mod flow;
@@ -28,6 +29,7 @@ use crvideo_proto::pack::{PackError, validate};
 use tracing::debug;
 
 use connection::{Connection, Role};
+pub use courier::{Mail, News};
 pub use epochs::Epochs;
 use epochs::{Ended, Last};
 pub use servers::Presence;
@@ -175,6 +177,7 @@ pub struct Core {
     asked: usize,
     timers: Timers,
     beat: beat::Beat,
+    courier: courier::Courier,
     servers: servers::Servers,
     last_id: u64,
     /// Connections that the shell must look at.
@@ -201,6 +204,7 @@ impl Core {
             asked: 0,
             timers: Timers::default(),
             beat: beat::Beat::default(),
+            courier: courier::Courier::default(),
             servers: servers::Servers::default(),
             last_id: 0,
             woken: Vec::new(),
@@ -450,6 +454,11 @@ impl Core {
         match route::class_of(frame.method()) {
             Some(of) if of == class => self.route(session, class, frame),
             Some(_) => Err(Breach::WrongConnection),
+            None if frame.method() == msg::Got::METHOD => {
+                let got = msg::Got::read(&frame.payload)?;
+                self.put_mail(session, News::Got(got.id));
+                Ok(())
+            }
             // `crpong` has done its work by coming; an unknown message is a newer client's.
             None => Ok(validate(&frame.payload)?),
         }

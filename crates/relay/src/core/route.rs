@@ -52,6 +52,9 @@ fn check(frame: &Frame) -> Result<Address<'_>, Breach> {
 impl Core {
     pub(super) fn route(&mut self, from: SessionId, class: Class, frame: &Frame) -> Result<(), Breach> {
         let address = check(frame)?;
+        if self.is_for_courier(&address) {
+            return Ok(self.courier_heard(from, frame)?);
+        }
         if frame.method() == msg::Offer::METHOD && self.is_too_large(from, &address, frame)? {
             return Ok(());
         }

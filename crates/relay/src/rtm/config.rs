@@ -33,6 +33,12 @@ pub struct RtmConfig {
     pub idle_timeout: Duration,
     /// How often connections that listen are pinged.
     pub ping: Duration,
+    /// How long messages are kept: for users who are not there, and as history.
+    pub message_keep: Duration,
+    /// Undelivered messages of one conversation of one user; the oldest go first.
+    pub max_undelivered: u32,
+    /// Messages of one project; the oldest go first.
+    pub max_messages: u32,
 }
 
 /// Real SDKs keep a connection for files open for 150 s after its last use, and one of them loses the next file
@@ -63,6 +69,9 @@ impl Default for RtmConfig {
             push_queue: 8 * 1024 * 1024,
             idle_timeout: IDLE_TIMEOUT,
             ping: PING,
+            message_keep: DAY * 7,
+            max_undelivered: 500,
+            max_messages: 1_000_000,
         }
     }
 }
@@ -87,6 +96,7 @@ impl RtmConfig {
             ("rtm.token_life", self.token_life, TEN_YEARS),
             ("rtm.idle_timeout", self.idle_timeout, DAY),
             ("rtm.ping", self.ping, DAY),
+            ("rtm.message_keep", self.message_keep, TEN_YEARS),
         ];
         for (key, time, most) in times {
             if time < Duration::from_millis(10) || time > most {

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use super::Refusal;
 use super::auth::Secrets;
 use super::config::RtmConfig;
+use super::courier::Courier;
 use super::files::{self, Files};
 use super::hub::Hub;
 use super::link::{self, Client};
@@ -71,8 +72,9 @@ impl Gate {
         file_listener: SocketAddr,
         http: Option<SocketAddr>,
     ) -> Arc<Self> {
-        let Stores { directory, blobs } = stores;
-        let hub = Arc::new(Hub::new(directory.clone()));
+        let Stores { directory, blobs, messages } = stores;
+        let courier = Courier::start(core.clone(), messages.clone(), blobs.clone());
+        let hub = Arc::new(Hub::new(directory.clone(), messages, courier));
         let hears = hub.clone();
         core.on_presence(Box::new(move |presence, from| hears.on_presence(presence, from, now_s())));
         let projects = config.projects.iter().map(|project| (project.id, project.secrets.clone()));

@@ -9,6 +9,7 @@ use crvideo_proto::rtm::code;
 use crvideo_proto::rtm::number_of;
 use crvideo_proto::rtm::params::Fields;
 
+use super::courier::Courier;
 use super::files::Deliver;
 use super::listening::Listening;
 use super::outbox::Outbox;
@@ -16,7 +17,7 @@ use super::push::Push;
 use super::rooms::Rooms;
 use super::{Message, Refusal, Target};
 use crate::core::Presence;
-use crate::store::{Directory, Group, Later};
+use crate::store::{Directory, Draft, Group, Kind, Later, Messages};
 
 /// Names a connection of the RTM dialect.
 pub(super) type LinkId = u64;
@@ -50,6 +51,8 @@ struct Project {
 pub(crate) struct Hub {
     projects: Mutex<BTreeMap<i64, Project>>,
     directory: Arc<dyn Directory>,
+    messages: Messages,
+    courier: Arc<Courier>,
 }
 
 impl Deliver for Hub {
@@ -59,8 +62,8 @@ impl Deliver for Hub {
 }
 
 impl Hub {
-    pub(super) fn new(directory: Arc<dyn Directory>) -> Self {
-        Self { projects: Mutex::default(), directory }
+    pub(super) fn new(directory: Arc<dyn Directory>, messages: Messages, courier: Arc<Courier>) -> Self {
+        Self { projects: Mutex::default(), directory, messages, courier }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<i64, Project>> {
@@ -92,6 +95,11 @@ impl Hub {
         done.map(|()| listens)
     }
 
+    /// What has been sent.
+    pub(super) fn messages(&self) -> &Messages {
+        &self.messages
+    }
+
     /// A connection has ended, and with it its listening.
     pub(super) fn forget(&self, link: LinkId) {
         for project in self.lock().values_mut() {
@@ -119,14 +127,58 @@ impl Hub {
             let mut seen = HashSet::with_capacity(users.len());
             users.retain(|user| seen.insert(*user));
         }
-        if let Target::Group(id) = message.target {
-            let members = self.directory.count(Group { project: message.project, id }).await?;
-            if members == 0 {
-                return Err(Refusal::new(code::GROUP_EMPTY, format!("group {id} has no members")));
-            }
-        }
+        let drafts = self.drafts(&message).await?;
+        let users: Vec<i64> = drafts.iter().flat_map(|(_, users)| users.iter().map(|(user, _)| *user)).collect();
+        // Whoever hears of success may count on it: what is stored is delivered, also after a crash.
+        self.messages.put(drafts).await?;
         self.push_to_listeners(&message);
+        for user in users {
+            self.courier.look(message.project, user);
+        }
         Ok(())
+    }
+
+    /// What is to be stored of a message, and for whom. Users and members of groups get it at their next login at the
+    /// latest; what is sent to a room or to everybody is for those who are there.
+    async fn drafts(&self, message: &Message) -> Result<Vec<(Draft, Vec<(i64, u8)>)>, Refusal> {
+        let draft = |kind, place| Draft {
+            project: message.project,
+            kind,
+            place,
+            from: message.from,
+            mid: message.mid,
+            mtype: message.mtype,
+            mtime: message.mtime,
+            body: message.body.clone(),
+            attrs: message.attrs.clone(),
+            blob: message.blob.clone(),
+        };
+        // Whoever sends to many does not mean himself.
+        let others =
+            |users: Vec<i64>| users.into_iter().filter(|user| *user != message.from).map(|it| (it, 0)).collect();
+        Ok(match &message.target {
+            Target::User(user) => vec![(draft(Kind::User, *user), vec![(*user, 0)])],
+            Target::Users(users) => users.iter().map(|user| (draft(Kind::User, *user), vec![(*user, 0)])).collect(),
+            Target::Group(id) => {
+                let members = self.directory.members(Group { project: message.project, id: *id }).await?;
+                if members.is_empty() {
+                    return Err(Refusal::new(code::GROUP_EMPTY, format!("group {id} has no members")));
+                }
+                vec![(draft(Kind::Group, *id), others(members))]
+            }
+            Target::Room(room) => {
+                let mut members = self.rooms(message.project, |rooms| rooms.members(*room));
+                members.retain(|user| self.courier.is_there(message.project, *user));
+                vec![(draft(Kind::Room, *room), others(members))]
+            }
+            Target::Everyone => vec![(draft(Kind::Everyone, 0), others(self.online(message.project)))],
+        })
+    }
+
+    /// Who is online, as far as the name is a number.
+    fn online(&self, project: i64) -> Vec<i64> {
+        let projects = self.lock();
+        projects.get(&project).map(|it| it.endpoint_by_user.keys().copied().collect()).unwrap_or_default()
     }
 
     /// Servers hear of what is sent to the users, groups and rooms that they listen to, and nothing of what is sent to

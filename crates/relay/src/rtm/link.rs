@@ -286,8 +286,8 @@ impl<'a> Incoming<'a> {
         if !self.began {
             return Some(self.opened + gate.first_quest_deadline);
         }
-        if self.reader.in_file() {
-            return Some(self.heard + gate.stall_timeout);
+        if let Some(upload) = &self.upload {
+            return Some((self.heard + gate.stall_timeout).min(upload.deadline()));
         }
         // SDKs without handlers never answer a ping, so those who listen are held for alive as long as they take.
         (!self.link.client.listens()).then(|| self.heard + gate.config.idle_timeout)

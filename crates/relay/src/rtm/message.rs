@@ -36,6 +36,8 @@ pub struct Message {
     pub body: Bytes,
     /// JSON text.
     pub attrs: String,
+    /// The stored file that it brings, if any.
+    pub blob: Option<String>,
 }
 
 /// Why a quest is refused: what the error answer says.

@@ -6,6 +6,7 @@
 //! * `outbox`: what waits to be written to it.
 //! * `auth`: whose quest it is.
 //! * `methods`: what can be asked for.
+//! * `courier`: brings messages and files to sessions of our own dialect.
 //! * `hub`: who listens, and who is reached by a message.
 //! * `listening`: what one connection listens to.
 //! * `rooms`: who is in which room.
@@ -15,6 +16,7 @@
 
 mod auth;
 mod config;
+mod courier;
 mod files;
 mod gate;
 mod hub;

@@ -1,6 +1,7 @@
 //! What outlives a connection, and with a data directory the process: groups, revoked tokens, stored files.
 //!
 //! * `database`: SQLite on a thread of its own.
+//! * `messages`: what servers have sent, and to whom it is still to be delivered.
 //! * `directory`: groups and revoked tokens.
 //! * `schema`: its tables.
 //! * `blobs`: stored files, as whoever uses them sees them.
@@ -13,6 +14,7 @@ mod database;
 mod directory;
 mod disk;
 mod local_blobs;
+mod messages;
 mod schema;
 mod spool;
 
@@ -24,6 +26,7 @@ pub(crate) use blobs::{About, Blob, BlobError, BlobId, Blobs, Content, random_he
 pub use database::{Database, StoreError};
 pub(crate) use directory::{Added, Bounds, Directory, Group, Revoked};
 pub(crate) use local_blobs::{Limits, LocalBlobs};
+pub(crate) use messages::{CR, Conversation, Draft, Kind, MessageLimits, Messages, Query, Stored};
 pub(crate) use spool::{Spool, Spooled};
 
 /// All that is stored.
@@ -31,6 +34,7 @@ pub(crate) use spool::{Spool, Spooled};
 pub(crate) struct Stores {
     pub(crate) directory: Arc<dyn Directory>,
     pub(crate) blobs: Arc<dyn Blobs>,
+    pub(crate) messages: Messages,
 }
 
 /// What a trait of this module answers, later.

@@ -8,6 +8,23 @@ CREATE TABLE group_member (
     PRIMARY KEY (project, grp, user)
 ) WITHOUT ROWID;
 CREATE INDEX group_by_member ON group_member (project, user);
+CREATE TABLE message (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, unique_id BLOB NOT NULL,
+    project INTEGER NOT NULL, kind INTEGER NOT NULL, place INTEGER NOT NULL, sender INTEGER NOT NULL,
+    mid INTEGER NOT NULL, mtype INTEGER NOT NULL, mtime INTEGER NOT NULL, body BLOB NOT NULL, attrs TEXT NOT NULL,
+    blob TEXT
+);
+CREATE INDEX message_by_place ON message (project, kind, place, sender, id);
+CREATE INDEX message_by_time ON message (mtime);
+CREATE TABLE pending (
+    project INTEGER NOT NULL, user INTEGER NOT NULL, kind INTEGER NOT NULL, conversation INTEGER NOT NULL,
+    message INTEGER NOT NULL REFERENCES message (id) ON DELETE CASCADE,
+    -- Bits of the dialects by which it is still to be delivered; 0: by the first that comes.
+    want INTEGER NOT NULL,
+    PRIMARY KEY (project, user, kind, conversation, message)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX pending_in_order ON pending (project, user, message);
+CREATE INDEX pending_by_message ON pending (message);
 CREATE TABLE revoked_token (
     project INTEGER NOT NULL, user TEXT NOT NULL,
     -- Tokens that were issued up to this second since 1970 are void.

@@ -1,6 +1,7 @@
 //! Scenarios with virtual time: what clients send, and what they get.
 
 mod bulk;
+mod courier;
 mod find;
 mod flow;
 mod login;

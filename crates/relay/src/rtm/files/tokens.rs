@@ -13,8 +13,8 @@ use crate::store::random_hex;
 
 /// Tokens that are remembered, used ones too until they expire.
 const MAX_TOKENS: usize = 200_000;
-/// An upload that began before its token expired may go on for so long.
-const LONGEST_UPLOAD: Duration = Duration::from_secs(600);
+/// A quest with a file must be here whole in this time; it may outlast its token.
+pub(super) const LONGEST_UPLOAD: Duration = Duration::from_secs(600);
 
 /// Whom a token is for, in as many bytes whatever the number of users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

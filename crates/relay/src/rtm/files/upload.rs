@@ -14,7 +14,7 @@ use tracing::{debug, error};
 use super::Files;
 use super::budget::Share;
 use super::request::{self, Request, Sender};
-use super::tokens::Claim;
+use super::tokens::{Claim, LONGEST_UPLOAD};
 use crate::rtm::{Message, Refusal};
 use crate::store::{About, Blob, BlobError, Spool, Spooled};
 
@@ -50,6 +50,11 @@ impl Upload {
         let share = Share::of(&files.uploading);
         let unauthorised = Some(Share::of(&files.unauthorised));
         Self { files, quest, began: Instant::now(), content, received: 0, share, unauthorised, _place: place }
+    }
+
+    /// Until when all of it must be here, or the connection is lost.
+    pub(crate) fn deadline(&self) -> tokio::time::Instant {
+        (self.began + LONGEST_UPLOAD).into()
     }
 
     /// Gives the file up; the quest's rest is read and dropped, and then answered with the reason.
@@ -199,6 +204,7 @@ fn message_of(files: &Files, blob: Blob, sender: Sender, request: Request, mtime
         mtime,
         body,
         attrs: request.attrs.to_push(),
+        blob: Some(blob.id.as_str().to_owned()),
     }
 }
 

@@ -15,7 +15,7 @@ pub(super) fn issue(call: &Call<'_>) -> Outcome {
     let fields = Fields::new().text("token", &token).text("endpoint", &endpoint);
     // What libcrvideo can do beyond the SDKs, which pass over keys that they do not know.
     let most = i64::try_from(call.gate.files.max_chunked()).unwrap_or(i64::MAX);
-    Ok(if most > 0 { fields.int("crmax", most) } else { fields })
+    Ok(if most > 0 { fields.int("chunked", most) } else { fields })
 }
 
 /// The target that `cmd` names. One SDK sends the others along with the same number, another one has names of its own

@@ -4,10 +4,12 @@
 //! * `send`: messages.
 //! * `users`: tokens, who is online, kicking out.
 //! * `groups`, `rooms`: who is a member.
+//! * `history`: what was sent before.
 //! * `file_token`: leave to send a file.
 
 mod file_token;
 mod groups;
+mod history;
 mod listen;
 mod rooms;
 mod send;
@@ -34,7 +36,7 @@ struct Call<'a> {
 type Outcome = Result<Fields, Refusal>;
 
 /// Methods that a project's secret must sign.
-const SIGNED: [&str; 26] = [
+const SIGNED: [&str; 32] = [
     "addlisten",
     "removelisten",
     "setlisten",
@@ -61,6 +63,12 @@ const SIGNED: [&str; 26] = [
     "getroommembers",
     "getroomcount",
     "filetoken",
+    "getp2pmsg",
+    "getgroupmsg",
+    "getroommsg",
+    "getbroadcastmsg",
+    "getmsg",
+    "delmsg",
 ];
 
 /// Does what a quest asks for.
@@ -97,6 +105,9 @@ pub(super) async fn serve(gate: &Gate, client: &Client, frame: &Frame) -> Outcom
         "delroommember" | "delroommembers" => rooms::leave(&call),
         "getroommembers" => rooms::members(&call),
         "getroomcount" => rooms::counts(&call),
+        "getp2pmsg" | "getgroupmsg" | "getroommsg" | "getbroadcastmsg" => history::read(&call, method).await,
+        "getmsg" => history::get(&call).await,
+        "delmsg" => history::delete(&call).await,
         "filetoken" => file_token::issue(&call),
         method => Err(unknown(method)),
     }

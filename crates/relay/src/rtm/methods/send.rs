@@ -27,6 +27,7 @@ pub(super) async fn send(call: &Call<'_>, method: &str) -> Outcome {
         mtime,
         body: body(params)?,
         attrs: attrs(params)?,
+        blob: None,
     };
     call.gate.hub.send(message).await?;
     Ok(Fields::new().int("mtime", mtime))

@@ -1,0 +1,473 @@
+//! Brings what servers have sent to the sessions of users who speak our own dialect: `docs/wire.md` section 4.3.
+//!
+//! What is to be delivered stands in the store until it has been. One task for each user with something to deliver
+//! repeats it until the session has confirmed it, and ends when the user has gone or nothing is left.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use crvideo_proto::code;
+use crvideo_proto::id::TaskId;
+use crvideo_proto::message as msg;
+use crvideo_proto::rtm::attrs::Attrs;
+use crvideo_proto::rtm::number_of;
+use crvideo_proto::session::INITIAL_WINDOW;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+use crate::core::{Mail, News};
+use crate::shared::Shared;
+use crate::store::{Blob, BlobId, Blobs, CR, Content, Kind, Messages, StoreError, Stored};
+
+/// Messages on their way to one session.
+const WINDOW: u32 = 64;
+/// Transfers to one session.
+const TRANSFERS: usize = 4;
+/// Transfers to all sessions: with [`AHEAD`] this bounds the memory of a file that is sent to thousands.
+const ALL_TRANSFERS: usize = 64;
+/// How far a transfer goes ahead of what its target has confirmed.
+const AHEAD: u64 = 512 * 1024;
+/// A piece of a transfer.
+const CHUNK: usize = 128 * 1024;
+/// While a session's queue is full, it is tried again after this time.
+const FULL_PAUSE: Duration = Duration::from_millis(100);
+/// A session that does not answer for this long gets no more of a transfer until it is tried again.
+const SILENCE: Duration = Duration::from_secs(15);
+/// What could not be delivered although the user is there is tried again after this time.
+const RETRY: Duration = Duration::from_secs(30);
+/// Answers that wait for one task.
+const MAX_LETTERS: usize = 1_024;
+
+/// One user of one project.
+type Key = (i64, i64);
+
+/// The courier. Its tasks live in the tokio runtime that it was started in.
+pub(crate) struct Courier {
+    shared: Arc<Shared>,
+    messages: Messages,
+    blobs: Arc<dyn Blobs>,
+    /// Who has a task, and how it is told.
+    carriers: Mutex<HashMap<Key, mpsc::Sender<Letter>>>,
+    transfers: Semaphore,
+}
+
+/// What a carrier is told.
+enum Letter {
+    /// There may be something new to deliver.
+    Look,
+    /// The session has said something.
+    News(News),
+}
+
+/// How a transfer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    /// It need not be tried again.
+    Settled,
+    /// The session has gone, does not answer, or cannot take it now.
+    Later,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic while this lock is held leaves a map behind that is still true.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Courier {
+    /// Starts the courier; it ends with the relay.
+    pub(crate) fn start(shared: Arc<Shared>, messages: Messages, blobs: Arc<dyn Blobs>) -> Arc<Self> {
+        let mail = shared.start_courier();
+        let transfers = Semaphore::new(ALL_TRANSFERS);
+        let courier = Arc::new(Self { shared, messages, blobs, carriers: Mutex::default(), transfers });
+        tokio::spawn(courier.clone().sort(mail));
+        courier
+    }
+
+    /// Hands the mail to those whom it concerns.
+    async fn sort(self: Arc<Self>, mut mail: mpsc::Receiver<Mail>) {
+        while let Some(Mail { project, user, news }) = mail.recv().await {
+            let Some(number) = number_of(&user) else { continue };
+            if news == News::Here {
+                self.look(project, number);
+            }
+            let carrier = lock(&self.carriers).get(&(project, number)).cloned();
+            // A carrier that has too many letters asks again by itself.
+            let _ = carrier.map(|carrier| carrier.try_send(Letter::News(news)));
+        }
+    }
+
+    /// Something may be there for a user.
+    pub(crate) fn look(self: &Arc<Self>, project: i64, user: i64) {
+        if !self.is_there(project, user) {
+            return;
+        }
+        let key = (project, user);
+        let mut carriers = lock(&self.carriers);
+        if let Some(carrier) = carriers.get(&key) {
+            // Full means that it has been told often enough.
+            let _ = carrier.try_send(Letter::Look);
+            return;
+        }
+        let (sender, letters) = mpsc::channel(MAX_LETTERS);
+        carriers.insert(key, sender);
+        drop(carriers);
+        let carrier = Carrier { courier: self.clone(), project, user, name: user.to_string(), letters };
+        tokio::spawn(carrier.run());
+    }
+
+    /// Whether a user has a session that can be reached.
+    pub(crate) fn is_there(&self, project: i64, user: i64) -> bool {
+        self.shared.with(None, |core, _| core.is_reachable(project, &user.to_string()))
+    }
+}
+
+/// The task that delivers to one user.
+struct Carrier {
+    courier: Arc<Courier>,
+    project: i64,
+    user: i64,
+    /// The user's id.
+    name: String,
+    letters: mpsc::Receiver<Letter>,
+}
+
+/// What a carrier has under way.
+#[derive(Default)]
+struct Load {
+    /// Messages that the session has been sent, by their id to it.
+    sent: HashMap<TaskId, Stored>,
+    /// Letters to transfers that run.
+    transfer_by_task: HashMap<TaskId, mpsc::Sender<News>>,
+    transfers: JoinSet<(TaskId, Outcome)>,
+    /// Everything up to this message has been looked at.
+    seen: i64,
+    /// Something is to be tried again.
+    again: bool,
+}
+
+impl Carrier {
+    async fn run(mut self) {
+        let mut load = Load::default();
+        loop {
+            if let Err(error) = self.send_more(&mut load).await {
+                warn!(user = self.user, %error, "messages cannot be delivered for now");
+                load.again = true;
+            }
+            if load.sent.is_empty() && load.transfers.is_empty() && !load.again && self.retire() {
+                return;
+            }
+            if !self.courier.is_there(self.project, self.user) {
+                load.transfers.shutdown().await;
+                lock(&self.courier.carriers).remove(&(self.project, self.user));
+                // Somebody may have come back just before the carrier was taken off the list.
+                return self.courier.look(self.project, self.user);
+            }
+            tokio::select! {
+                letter = self.letters.recv() => match letter {
+                    Some(letter) => self.take(letter, &mut load).await,
+                    None => return,
+                },
+                Some(done) = load.transfers.join_next() => {
+                    if let Ok((task, outcome)) = done {
+                        self.transferred(task, outcome, &mut load).await;
+                    }
+                }
+                () = sleep(RETRY) => {
+                    load.again = false;
+                    self.start_over(&mut load);
+                }
+            }
+        }
+    }
+
+    /// Takes the carrier off the list if nobody has written to it meanwhile.
+    fn retire(&mut self) -> bool {
+        let mut carriers = lock(&self.courier.carriers);
+        if !self.letters.is_empty() {
+            return false;
+        }
+        carriers.remove(&(self.project, self.user));
+        true
+    }
+
+    /// What is unanswered is sent again, but for transfers that run.
+    fn start_over(&self, load: &mut Load) {
+        load.seen = 0;
+        load.sent.retain(|task, _| load.transfer_by_task.contains_key(task));
+    }
+
+    async fn take(&self, letter: Letter, load: &mut Load) {
+        match letter {
+            Letter::Look => {}
+            Letter::News(News::Here) => {
+                for transfer in load.transfer_by_task.values() {
+                    let _ = transfer.try_send(News::Here);
+                }
+                self.start_over(load);
+            }
+            Letter::News(News::Got(task)) => {
+                // A file is there when its transfer has ended, not when the message has been handled.
+                if !load.transfer_by_task.contains_key(&task)
+                    && let Some(message) = load.sent.remove(&task)
+                {
+                    self.settled(&message, load).await;
+                }
+            }
+            Letter::News(news) => {
+                let task = match &news {
+                    News::Go(go) => go.task,
+                    News::Confirm(confirm) => confirm.task,
+                    News::Done(done) => done.task,
+                    News::Here | News::Got(_) => return,
+                };
+                // A transfer that has too many letters offers again after a silence.
+                let _ = load.transfer_by_task.get(&task).map(|transfer| transfer.try_send(news));
+            }
+        }
+    }
+
+    /// Sends what waits, as long as there is room.
+    async fn send_more(&self, load: &mut Load) -> Result<(), StoreError> {
+        let room = WINDOW.saturating_sub(u32::try_from(load.sent.len()).unwrap_or(WINDOW));
+        if room == 0 || load.transfer_by_task.len() >= TRANSFERS {
+            return Ok(());
+        }
+        let waiting = self.courier.messages.waiting(self.project, self.user, CR, load.seen, room).await?;
+        for message in waiting {
+            let task = message.task(self.user);
+            if load.sent.contains_key(&task) {
+                load.seen = message.id;
+                continue;
+            }
+            if load.transfer_by_task.len() >= TRANSFERS || !self.post(&message, task).await {
+                return Ok(());
+            }
+            load.seen = message.id;
+            if let Some(blob) = message.draft.blob.clone() {
+                self.start_transfer(&message, task, blob, load);
+            }
+            load.sent.insert(task, message);
+        }
+        Ok(())
+    }
+
+    /// Sends one message; false when the session has gone.
+    async fn post(&self, message: &Stored, task: TaskId) -> bool {
+        let draft = &message.draft;
+        let place = if draft.kind == Kind::User { 0 } else { draft.place };
+        let message = msg::Rtm {
+            id: task,
+            from: draft.from,
+            kind: draft.kind as u8,
+            place,
+            mid: draft.mid,
+            mtype: draft.mtype.unsigned_abs(),
+            mtime: draft.mtime,
+            attrs: draft.attrs.clone(),
+            data: draft.body.clone(),
+        };
+        let shared = &self.courier.shared;
+        while !shared.with(None, |core, now| core.post(self.project, &self.name, &message, now)) {
+            if !self.courier.is_there(self.project, self.user) {
+                return false;
+            }
+            sleep(FULL_PAUSE).await;
+        }
+        true
+    }
+
+    async fn settled(&self, message: &Stored, load: &mut Load) {
+        let delivered = self.courier.messages.delivered(self.project, self.user, message.id, CR);
+        if let Err(error) = delivered.await {
+            // It is delivered again later, and the session knows it by its id.
+            warn!(user = self.user, %error, "a delivery cannot be noted");
+            load.again = true;
+        }
+    }
+
+    // ---- files --------------------------------------------------------------------------------------------
+
+    fn start_transfer(&self, message: &Stored, task: TaskId, blob: String, load: &mut Load) {
+        let (sender, letters) = mpsc::channel(MAX_LETTERS);
+        load.transfer_by_task.insert(task, sender);
+        let name = Attrs::parse(&message.draft.attrs).map(|attrs| attrs.filename()).filter(|name| !name.is_empty());
+        let transfer = Transfer {
+            courier: self.courier.clone(),
+            project: self.project,
+            to: self.name.clone(),
+            from: message.draft.from.to_string(),
+            task,
+            name: name.unwrap_or_else(|| "file".to_owned()),
+            letters,
+        };
+        load.transfers.spawn(async move { (task, transfer.run(&blob).await) });
+    }
+
+    async fn transferred(&self, task: TaskId, outcome: Outcome, load: &mut Load) {
+        load.transfer_by_task.remove(&task);
+        let Some(message) = load.sent.remove(&task) else { return };
+        match outcome {
+            Outcome::Settled => self.settled(&message, load).await,
+            Outcome::Later => load.again = true,
+        }
+    }
+}
+
+/// One file on its way to one user.
+struct Transfer {
+    courier: Arc<Courier>,
+    project: i64,
+    to: String,
+    from: String,
+    task: TaskId,
+    name: String,
+    letters: mpsc::Receiver<News>,
+}
+
+/// How far a transfer has come.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    next: u64,
+    limit: u64,
+    confirmed: u64,
+    ended: bool,
+}
+
+impl Transfer {
+    async fn run(mut self, blob: &str) -> Outcome {
+        let (blob, hash) = match self.find(blob).await {
+            Ok(found) => found,
+            Err(outcome) => return outcome,
+        };
+        let courier = self.courier.clone();
+        let Ok(_permit) = courier.transfers.acquire().await else { return Outcome::Later };
+        let mut content = match courier.blobs.open(blob.id.clone()).await {
+            Ok(content) => Some(content),
+            Err(error) => {
+                warn!(user = self.to, %error, "a stored file cannot be read");
+                return Outcome::Later;
+            }
+        };
+        let mut repeated = false;
+        loop {
+            match self.attempt(&mut content, blob.size, hash, repeated).await {
+                Some(outcome) => return outcome,
+                None => repeated = true,
+            }
+        }
+    }
+
+    /// The stored file and its hash.
+    async fn find(&self, blob: &str) -> Result<(Blob, [u8; 32]), Outcome> {
+        let lost = || {
+            warn!(user = self.to, "a file that was still to be delivered is not stored any more");
+            Outcome::Settled
+        };
+        let id = BlobId::parse(blob).ok_or_else(lost)?;
+        let found = self.courier.blobs.find(id).await.map_err(|error| {
+            warn!(user = self.to, %error, "a stored file cannot be looked up");
+            Outcome::Later
+        })?;
+        let blob = found.ok_or_else(lost)?;
+        let hash = blake3::Hash::from_hex(&blob.hash).map_err(|_| lost())?;
+        Ok((blob, *hash.as_bytes()))
+    }
+
+    /// Offers the file and sends it; `None` when it must be offered again.
+    async fn attempt(
+        &mut self,
+        content: &mut Option<Content>,
+        size: u64,
+        hash: [u8; 32],
+        repeated: bool,
+    ) -> Option<Outcome> {
+        let offer = msg::Offer { task: self.task, kind: 2, name: self.name.clone(), size, repeated };
+        if !self.post(&offer).await {
+            return Some(Outcome::Later);
+        }
+        let limit = if repeated { 0 } else { INITIAL_WINDOW };
+        let mut progress = Progress { next: 0, limit, confirmed: 0, ended: false };
+        loop {
+            let end = progress.limit.min(progress.confirmed + AHEAD).min(size);
+            let news = if progress.next < end {
+                let len = usize::try_from(end - progress.next).unwrap_or(CHUNK).min(CHUNK);
+                let Some(data) = read(content, progress.next, len).await else { return Some(Outcome::Later) };
+                let offset = progress.next;
+                progress.next += data.len() as u64;
+                if !self.post(&msg::Data { task: self.task, offset, data }).await {
+                    return Some(Outcome::Later);
+                }
+                self.letters.try_recv().ok()
+            } else if progress.next == size && !progress.ended && (size > 0 || progress.limit > 0) {
+                progress.ended = true;
+                if !self.post(&msg::End { task: self.task, hash }).await {
+                    return Some(Outcome::Later);
+                }
+                None
+            } else {
+                match timeout(SILENCE, self.letters.recv()).await {
+                    Ok(Some(news)) => Some(news),
+                    Ok(None) | Err(_) => return Some(Outcome::Later),
+                }
+            };
+            match news {
+                None | Some(News::Got(_)) => {}
+                Some(News::Here) => return None,
+                Some(News::Go(go)) => {
+                    // A target can ask for no more than there is.
+                    let next = go.offset.min(size);
+                    progress = Progress { next, limit: go.limit, confirmed: next, ended: false };
+                }
+                Some(News::Confirm(confirm)) => {
+                    progress.confirmed = progress.confirmed.max(confirm.offset.min(size));
+                    progress.limit = progress.limit.max(confirm.limit);
+                }
+                Some(News::Done(done)) => return Some(self.done(done.code)),
+            }
+        }
+    }
+
+    fn done(&self, code: i64) -> Outcome {
+        match i32::try_from(code) {
+            Ok(code::NOERR) => debug!(user = self.to, task = %self.task, "a file is delivered"),
+            Ok(code::PEER_REFUSE) => info!(user = self.to, task = %self.task, "the user refused a file"),
+            _ => {
+                warn!(user = self.to, task = %self.task, code, "a file could not be delivered; trying again later");
+                return Outcome::Later;
+            }
+        }
+        Outcome::Settled
+    }
+
+    /// Sends a piece; false when the session has gone or takes nothing.
+    async fn post<M: msg::Message>(&self, message: &M) -> bool {
+        let post = || {
+            let shared = &self.courier.shared;
+            shared.with(None, |core, now| core.post_bulk(self.project, &self.to, &self.from, message, now))
+        };
+        let posted = async {
+            while !post() {
+                sleep(FULL_PAUSE).await;
+            }
+        };
+        timeout(SILENCE, posted).await.is_ok()
+    }
+}
+
+/// Reads a piece of a stored file.
+async fn read(content: &mut Option<Content>, at: u64, len: usize) -> Option<Bytes> {
+    match content.take()?.read(at, len).await {
+        Ok((again, bytes)) => {
+            *content = Some(again);
+            Some(bytes)
+        }
+        Err(error) => {
+            warn!(%error, "a stored file cannot be read");
+            None
+        }
+    }
+}

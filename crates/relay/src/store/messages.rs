@@ -1,0 +1,424 @@
+//! Messages that servers have sent, and to whom each of them is still to be delivered.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use crvideo_proto::id::TaskId;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Database, StoreError};
+
+/// What a message was sent to; the numbers are the wire's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// One user.
+    User = 1,
+    /// A group.
+    Group = 2,
+    /// A room.
+    Room = 3,
+    /// Everybody.
+    Everyone = 4,
+}
+
+/// The bit of our own dialect, among those by which a user can be reached.
+pub(crate) const CR: u8 = 1;
+
+/// A message to be stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Draft {
+    /// Project id.
+    pub(crate) project: i64,
+    /// What it is sent to.
+    pub(crate) kind: Kind,
+    /// The user, group or room; 0 for everybody.
+    pub(crate) place: i64,
+    /// The sender.
+    pub(crate) from: i64,
+    /// The sender's number of it.
+    pub(crate) mid: i64,
+    /// Message type.
+    pub(crate) mtype: i8,
+    /// Milliseconds since 1970.
+    pub(crate) mtime: i64,
+    /// The message itself.
+    pub(crate) body: Bytes,
+    /// JSON text.
+    pub(crate) attrs: String,
+    /// The stored file that it brings, if any.
+    pub(crate) blob: Option<String>,
+}
+
+/// A stored message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// Grows with every message of the relay.
+    pub(crate) id: i64,
+    /// Names it for ever.
+    pub(crate) unique: [u8; 16],
+    /// What was stored.
+    pub(crate) draft: Draft,
+}
+
+impl Stored {
+    /// Names the message to one user for ever.
+    pub(crate) fn task(&self, user: i64) -> TaskId {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.unique);
+        hasher.update(&user.to_le_bytes());
+        let hash = hasher.finalize();
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(hash.as_bytes().first_chunk::<16>().unwrap_or(&[0; 16]));
+        TaskId::random(bytes)
+    }
+}
+
+/// How long and how much is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageLimits {
+    /// What has not been delivered, and history, are forgotten after this time.
+    pub(crate) keep: Duration,
+    /// Undelivered messages of one conversation of one user; the oldest go first.
+    pub(crate) per_conversation: u32,
+    /// Messages of one project; the oldest go first.
+    pub(crate) per_project: u32,
+}
+
+impl Default for MessageLimits {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(7 * 24 * 3600), per_conversation: 500, per_project: 1_000_000 }
+    }
+}
+
+/// Which part of a conversation is asked for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Query {
+    /// The newest first.
+    pub(crate) newest_first: bool,
+    /// At most this many.
+    pub(crate) count: u32,
+    /// Not before this time, in milliseconds since 1970.
+    pub(crate) begin: Option<i64>,
+    /// Not after this time.
+    pub(crate) end: Option<i64>,
+    /// Only those behind this one, in the order asked for.
+    pub(crate) last_id: Option<i64>,
+    /// Only these types; empty for all.
+    pub(crate) mtypes: Vec<i64>,
+}
+
+/// Whose conversation is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Conversation {
+    /// Between two users.
+    Between(i64, i64),
+    /// Of a group.
+    Group(i64),
+    /// Of a room.
+    Room(i64),
+    /// What everybody was sent.
+    Everyone,
+}
+
+/// The messages in the database.
+#[derive(Clone)]
+pub(crate) struct Messages {
+    database: Database,
+    limits: MessageLimits,
+}
+
+const COLUMNS: &str =
+    "m.id, m.unique_id, m.project, m.kind, m.place, m.sender, m.mid, m.mtype, m.mtime, m.body, m.attrs, m.blob";
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let unique: Vec<u8> = row.get(1)?;
+    let kind = match row.get::<_, u8>(3)? {
+        1 => Kind::User,
+        2 => Kind::Group,
+        3 => Kind::Room,
+        _ => Kind::Everyone,
+    };
+    Ok(Stored {
+        id: row.get(0)?,
+        unique: unique.try_into().unwrap_or_default(),
+        draft: Draft {
+            project: row.get(2)?,
+            kind,
+            place: row.get(4)?,
+            from: row.get(5)?,
+            mid: row.get(6)?,
+            mtype: row.get(7)?,
+            mtime: row.get(8)?,
+            body: Bytes::from(row.get::<_, Vec<u8>>(9)?),
+            attrs: row.get(10)?,
+            blob: row.get(11)?,
+        },
+    })
+}
+
+impl Messages {
+    /// The messages of a database.
+    pub(crate) fn new(database: Database, limits: MessageLimits) -> Self {
+        Self { database, limits }
+    }
+
+    /// Stores messages with the users that each is to be delivered to, and by which dialects (bits; 0: by the one that
+    /// comes first). All or none.
+    pub(crate) async fn put(&self, drafts: Vec<(Draft, Vec<(i64, u8)>)>) -> Result<Vec<Stored>, StoreError> {
+        let limit = self.limits.per_conversation;
+        self.database
+            .run(move |db| drafts.into_iter().map(|(draft, users)| put(db, draft, &users, limit)).collect())
+            .await
+    }
+
+    /// What is to be delivered to a user by a dialect, the oldest first, behind `after`.
+    pub(crate) async fn waiting(
+        &self,
+        project: i64,
+        user: i64,
+        dialect: u8,
+        after: i64,
+        most: u32,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM pending p JOIN message m ON m.id = p.message
+             WHERE p.project = ?1 AND p.user = ?2 AND p.message > ?3 AND (p.want = 0 OR p.want & ?4 != 0)
+             ORDER BY p.message LIMIT ?5"
+        );
+        self.database
+            .run(move |db| {
+                let mut query = db.prepare_cached(&sql)?;
+                query.query_map(params![project, user, after, dialect, most], stored)?.collect()
+            })
+            .await
+    }
+
+    /// A message has reached a user by a dialect.
+    pub(crate) async fn delivered(&self, project: i64, user: i64, message: i64, dialect: u8) -> Result<(), StoreError> {
+        self.database
+            .run(move |db| {
+                let key = params![project, user, message, dialect];
+                let by = "WHERE project = ?1 AND user = ?2 AND message = ?3";
+                db.prepare_cached(&format!("DELETE FROM pending {by} AND want & ~?4 = 0"))?.execute(key)?;
+                db.prepare_cached(&format!("UPDATE pending SET want = want & ~?4 {by}"))?.execute(key)?;
+                Ok(())
+            })
+            .await
+    }
+
+    /// A part of a conversation.
+    pub(crate) async fn history(
+        &self,
+        project: i64,
+        of: Conversation,
+        query: Query,
+    ) -> Result<Vec<Stored>, StoreError> {
+        self.database.run(move |db| history(db, project, of, &query)).await
+    }
+
+    /// The message with a number, by its sender and place.
+    pub(crate) async fn find(
+        &self,
+        project: i64,
+        kind: Kind,
+        from: i64,
+        place: i64,
+        mid: i64,
+    ) -> Result<Option<Stored>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM message m WHERE {BY_MID} ORDER BY m.id DESC LIMIT 1");
+        self.database
+            .run(move |db| db.query_row(&sql, params![project, kind as u8, place, from, mid], stored).optional())
+            .await
+    }
+
+    /// Forgets the message with a number; whether there was one.
+    pub(crate) async fn forget(
+        &self,
+        project: i64,
+        kind: Kind,
+        from: i64,
+        place: i64,
+        mid: i64,
+    ) -> Result<bool, StoreError> {
+        let sql = format!("DELETE FROM message AS m WHERE {BY_MID}");
+        self.database.run(move |db| Ok(db.execute(&sql, params![project, kind as u8, place, from, mid])? > 0)).await
+    }
+
+    /// Forgets what is too old or too much. `now` in milliseconds since 1970.
+    pub(crate) async fn sweep(&self, now: i64) -> Result<(), StoreError> {
+        let keep = i64::try_from(self.limits.keep.as_millis()).unwrap_or(i64::MAX);
+        let (before, most) = (now.saturating_sub(keep), self.limits.per_project);
+        self.database
+            .run(move |db| {
+                db.execute("DELETE FROM message WHERE mtime < ?", [before])?;
+                let mut query = db.prepare("SELECT project, count(*) FROM message GROUP BY project")?;
+                let counts: Vec<(i64, i64)> =
+                    query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+                for (project, count) in counts {
+                    let surplus = count.saturating_sub(most.into());
+                    if surplus > 0 {
+                        let oldest = "SELECT id FROM message WHERE project = ?1 ORDER BY id LIMIT ?2";
+                        db.execute(&format!("DELETE FROM message WHERE id IN ({oldest})"), [project, surplus])?;
+                    }
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+const BY_MID: &str = "m.project = ?1 AND m.kind = ?2 AND m.place = ?3 AND m.sender = ?4 AND m.mid = ?5";
+
+fn put(db: &Connection, draft: Draft, users: &[(i64, u8)], limit: u32) -> rusqlite::Result<Stored> {
+    let mut unique = [0; 16];
+    getrandom::fill(&mut unique).map_err(|error| {
+        let error = std::io::Error::other(error.to_string());
+        rusqlite::Error::ToSqlConversionFailure(Box::new(error))
+    })?;
+    let Draft { project, kind, place, from, mid, mtype, mtime, body, attrs, blob } = &draft;
+    db.prepare_cached(
+        "INSERT INTO message (unique_id, project, kind, place, sender, mid, mtype, mtime, body, attrs, blob)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?
+    .execute(params![unique, project, *kind as u8, place, from, mid, mtype, mtime, &body[..], attrs, blob])?;
+    let id = db.last_insert_rowid();
+    // A user's conversation is with the other user, or with the group or room.
+    let conversation = if *kind == Kind::User { *from } else { *place };
+    let mut add = db.prepare_cached(
+        "INSERT OR IGNORE INTO pending (project, user, kind, conversation, message, want) VALUES (?, ?, ?, ?, ?, ?)",
+    )?;
+    let mut trim = db.prepare_cached(
+        "DELETE FROM pending WHERE project = ?1 AND user = ?2 AND kind = ?3 AND conversation = ?4 AND message <=
+             (SELECT message FROM pending WHERE project = ?1 AND user = ?2 AND kind = ?3 AND conversation = ?4
+              ORDER BY message DESC LIMIT 1 OFFSET ?5)",
+    )?;
+    for (user, want) in users {
+        add.execute(params![project, user, *kind as u8, conversation, id, want])?;
+        trim.execute(params![project, user, *kind as u8, conversation, limit])?;
+    }
+    Ok(Stored { id, unique, draft })
+}
+
+fn history(db: &Connection, project: i64, of: Conversation, query: &Query) -> rusqlite::Result<Vec<Stored>> {
+    let (kind, one, other) = match of {
+        Conversation::Between(one, other) => (Kind::User, one, other),
+        Conversation::Group(group) => (Kind::Group, group, group),
+        Conversation::Room(room) => (Kind::Room, room, room),
+        Conversation::Everyone => (Kind::Everyone, 0, 0),
+    };
+    let between = "((m.place = ?3 AND m.sender = ?4) OR (m.place = ?4 AND m.sender = ?3))";
+    let whose = if kind == Kind::User { between } else { "m.place = ?3 AND ?3 = ?4" };
+    let (behind, order) = if query.newest_first { ("<", "DESC") } else { (">", "ASC") };
+    // The types are integers, so they cannot carry anything else into the statement.
+    let types: Vec<String> = query.mtypes.iter().map(i64::to_string).collect();
+    let types = if types.is_empty() { String::new() } else { format!("AND m.mtype IN ({})", types.join(",")) };
+    let sql = format!(
+        "SELECT {COLUMNS} FROM message m
+         WHERE m.project = ?1 AND m.kind = ?2 AND {whose} AND m.mtime >= ?5 AND m.mtime <= ?6
+           AND (?7 IS NULL OR m.id {behind} ?7) {types} ORDER BY m.id {order} LIMIT ?8"
+    );
+    let (begin, end) = (query.begin.unwrap_or(i64::MIN), query.end.unwrap_or(i64::MAX));
+    let mut statement = db.prepare_cached(&sql)?;
+    statement
+        .query_map(params![project, kind as u8, one, other, begin, end, query.last_id, query.count], stored)?
+        .collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used)]
+mod tests {
+    use super::*;
+
+    /// The bit of another dialect.
+    const RTM: u8 = 2;
+
+    fn draft(kind: Kind, from: i64, place: i64, mid: i64) -> Draft {
+        let (body, attrs) = (Bytes::from_static(b"text"), "{}".to_owned());
+        Draft { project: 1, kind, place, from, mid, mtype: 30, mtime: mid, body, attrs, blob: None }
+    }
+
+    fn messages(limits: MessageLimits) -> Messages {
+        Messages::new(Database::open(None).unwrap(), limits)
+    }
+
+    async fn waiting(messages: &Messages, user: i64, dialect: u8) -> Vec<i64> {
+        let waiting = messages.waiting(1, user, dialect, 0, 1_000).await.unwrap();
+        waiting.into_iter().map(|it| it.draft.mid).collect()
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_delivered_once_by_each_dialect_that_was_there_or_by_the_first_that_comes() {
+        let messages = messages(MessageLimits::default());
+        let first = draft(Kind::User, 7, 8, 1);
+        let both = draft(Kind::User, 7, 8, 2);
+        let stored = messages.put(vec![(first, vec![(8, 0)]), (both, vec![(8, 3)])]).await.unwrap();
+        assert_eq!(waiting(&messages, 8, CR).await, [1, 2]);
+        for message in &stored {
+            messages.delivered(1, 8, message.id, CR).await.unwrap();
+        }
+        assert!(waiting(&messages, 8, CR).await.is_empty());
+        assert_eq!(waiting(&messages, 8, RTM).await, [2]);
+        messages.delivered(1, 8, stored[1].id, RTM).await.unwrap();
+        assert!(waiting(&messages, 8, RTM).await.is_empty());
+        assert_ne!(stored[0].task(8), stored[0].task(9));
+        assert_ne!(stored[0].task(8), stored[1].task(8));
+    }
+
+    #[tokio::test]
+    async fn the_oldest_of_a_conversation_give_way() {
+        let messages = messages(MessageLimits { per_conversation: 3, ..MessageLimits::default() });
+        for mid in 1..=5 {
+            messages.put(vec![(draft(Kind::User, 7, 8, mid), vec![(8, 0)])]).await.unwrap();
+        }
+        messages.put(vec![(draft(Kind::Group, 7, 70, 6), vec![(8, 0), (9, 0)])]).await.unwrap();
+        assert_eq!(waiting(&messages, 8, RTM).await, [3, 4, 5, 6]);
+        assert_eq!(waiting(&messages, 9, RTM).await, [6]);
+    }
+
+    #[tokio::test]
+    async fn conversations_are_read_in_both_directions_and_parts() {
+        let messages = messages(MessageLimits::default());
+        for (from, to, mid) in [(7, 8, 1), (8, 7, 2), (7, 9, 3), (7, 8, 4)] {
+            messages.put(vec![(draft(Kind::User, from, to, mid), Vec::new())]).await.unwrap();
+        }
+        messages.put(vec![(draft(Kind::Everyone, 7, 0, 5), Vec::new())]).await.unwrap();
+        let ask = async |of, query| {
+            let found = messages.history(1, of, query).await.unwrap();
+            found.into_iter().map(|it| it.draft.mid).collect::<Vec<_>>()
+        };
+        let all = Query { count: 20, ..Query::default() };
+        assert_eq!(ask(Conversation::Between(8, 7), all.clone()).await, [1, 2, 4]);
+        let newest = Query { newest_first: true, count: 2, ..Query::default() };
+        assert_eq!(ask(Conversation::Between(7, 8), newest.clone()).await, [4, 2]);
+        let last = messages.history(1, Conversation::Between(7, 8), newest.clone()).await.unwrap()[1].id;
+        assert_eq!(ask(Conversation::Between(7, 8), Query { last_id: Some(last), ..newest }).await, [1]);
+        assert_eq!(ask(Conversation::Everyone, all.clone()).await, [5]);
+        let ranged = Query { begin: Some(2), end: Some(3), ..all.clone() };
+        assert_eq!(ask(Conversation::Between(7, 8), ranged).await, [2]);
+        assert!(ask(Conversation::Group(8), all.clone()).await.is_empty());
+        assert!(ask(Conversation::Between(7, 8), Query { mtypes: vec![31], ..all }).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_message_is_found_and_forgotten_by_its_number() {
+        let messages = messages(MessageLimits::default());
+        messages.put(vec![(draft(Kind::User, 7, 8, 1), vec![(8, 0)])]).await.unwrap();
+        assert!(messages.find(1, Kind::User, 7, 8, 1).await.unwrap().is_some());
+        assert!(messages.find(2, Kind::User, 7, 8, 1).await.unwrap().is_none());
+        assert!(messages.forget(1, Kind::User, 7, 8, 1).await.unwrap());
+        assert!(!messages.forget(1, Kind::User, 7, 8, 1).await.unwrap());
+        assert!(waiting(&messages, 8, CR).await.is_empty(), "it is not delivered any more");
+    }
+
+    #[tokio::test]
+    async fn what_is_too_old_or_too_much_is_swept_away() {
+        let limits = MessageLimits { keep: Duration::from_millis(10), per_project: 2, ..MessageLimits::default() };
+        let messages = messages(limits);
+        for mid in 1..=5 {
+            messages.put(vec![(draft(Kind::User, 7, 8, mid), vec![(8, 0)])]).await.unwrap();
+        }
+        messages.sweep(13).await.unwrap();
+        assert_eq!(waiting(&messages, 8, CR).await, [4, 5]);
+    }
+}
