@@ -735,7 +735,7 @@ impl Chunked {
         let quest = shell.frame(GATE);
         shell.connects.clear();
         let fields = Fields::new().text("token", "TOKEN0123456789ABCDEF").text("endpoint", "files.example:1");
-        shell.feed(GATE, &answer(&quest, fields.int("crmax", 1 << 40)));
+        shell.feed(GATE, &answer(&quest, fields.int("chunked", 1 << 40)));
         let link = shell.connects.pop().unwrap().0;
         shell.connected(link);
         Self { shell, content, call, link, taken: Vec::new(), ended: None }

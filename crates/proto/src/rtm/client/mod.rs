@@ -354,7 +354,7 @@ impl Client {
             (What::Call(id), Ok(params)) if link == GATE => {
                 let Some(running) = self.running_by_call.get(&id) else { return };
                 match running.action.answer(&params) {
-                    Ok(answer) => self.good(id, answer, params.opt_int("crmax").ok().flatten().unwrap_or_default()),
+                    Ok(answer) => self.good(id, answer, params.opt_int("chunked").ok().flatten().unwrap_or_default()),
                     Err(error) => self.failed(id, code::DECODE, format!("the server's answer is incomplete: {error}")),
                 }
             }
