@@ -274,6 +274,18 @@ mod rtm {
             .says(": hello");
     }
 
+    pub fn the_relay_carries_files_from_server_to_server(stage: &Stage) {
+        let Relay { rtm, project, secret, .. } = &stage.relay;
+        let args = |more: &[&str]| [&[rtm.as_str(), project.as_str(), secret.as_str()], more].concat();
+        let report = stage.file("report.txt", &noise(20_000_000));
+        let listener = stage.mode.start(RTM_LISTEN, args(&["3"]));
+        listener.wait_for("ready");
+        stage.mode.run(RTM_SEND_FILE, args(&["100", "200", &report])).exits(0).says("sent: mid ");
+        stage.mode.run(RTM_SEND_FILES, args(&["100", "200,201", &report])).exits(0).says("report.txt: mid ");
+        let heard = listener.finish().exits(0).says(r#"file "report.txt" of 20000000 bytes at http://"#);
+        heard.says("to user 201 from 100");
+    }
+
     pub fn failures_are_told_in_the_servers_words(stage: &Stage) {
         let gate = Gate::start();
         let file = stage.file("some.txt", b"content");
@@ -450,6 +462,7 @@ mod plain {
         stacks_of_64_kib_are_enough: abuse::stacks_of_64_kib_are_enough;
         every_rtm_call_works: rtm::every_call_of_a_client_works;
         a_server_sends_files_and_another_hears_of_them: rtm::a_server_sends_files_and_another_hears_of_them;
+        the_relay_carries_files_from_server_to_server: rtm::the_relay_carries_files_from_server_to_server;
         rtm_failures_are_told_in_the_servers_words: rtm::failures_are_told_in_the_servers_words;
         what_cpp_callbacks_throw_is_caught: abuse::what_cpp_callbacks_throw_is_caught;
     }
@@ -529,6 +542,7 @@ mod valgrind {
         a_process_may_end_at_any_time: |stage: &Stage| abuse::a_process_may_end_at_any_time(stage, 1);
         every_rtm_call_works: rtm::every_call_of_a_client_works;
         a_server_sends_files_and_another_hears_of_them: rtm::a_server_sends_files_and_another_hears_of_them;
+        the_relay_carries_files_from_server_to_server: rtm::the_relay_carries_files_from_server_to_server;
         rtm_failures_are_told_in_the_servers_words: rtm::failures_are_told_in_the_servers_words;
         what_cpp_callbacks_throw_is_caught: abuse::what_cpp_callbacks_throw_is_caught;
     }
@@ -567,6 +581,7 @@ mod asan {
         a_process_may_end_at_any_time: |stage: &Stage| abuse::a_process_may_end_at_any_time(stage, 3);
         every_rtm_call_works: rtm::every_call_of_a_client_works;
         a_server_sends_files_and_another_hears_of_them: rtm::a_server_sends_files_and_another_hears_of_them;
+        the_relay_carries_files_from_server_to_server: rtm::the_relay_carries_files_from_server_to_server;
         rtm_failures_are_told_in_the_servers_words: rtm::failures_are_told_in_the_servers_words;
         what_cpp_callbacks_throw_is_caught: abuse::what_cpp_callbacks_throw_is_caught;
     }
