@@ -276,7 +276,9 @@ mod rtm {
 
     pub fn the_relay_carries_files_from_server_to_server(stage: &Stage) {
         let Relay { rtm, project, secret, .. } = &stage.relay;
-        let args = |more: &[&str]| [&[rtm.as_str(), project.as_str(), secret.as_str()], more].concat();
+        let args = |more: &[&str]| -> Vec<String> {
+            [rtm.as_str(), project, secret].iter().chain(more).map(|arg| (*arg).to_owned()).collect()
+        };
         let report = stage.file("report.txt", &noise(20_000_000));
         let listener = stage.mode.start(RTM_LISTEN, args(&["3"]));
         listener.wait_for("ready");
