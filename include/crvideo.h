@@ -9,7 +9,8 @@
  *            call returns; pointers that a callback gets live until it returns, so copy what you keep. Texts are UTF-8
  *            and end with a NUL. A cookie is yours: it is never read, and comes back in the events of its call; a
  *            send's cookie is done with when its ...Rlst has come. A struct with a struct_size is filled by its
- *            ...Init function first. Sessions and queues are numbers: an old or wrong one gives CRVideo_NOT_INIT.
+ *            ...Init function first. Sessions, RTM clients and queues are numbers: an old or wrong one gives
+ *            CRVideo_NOT_INIT.
  * Callbacks  One function for each event; set them before CRVideo_Login. They may call every function of this header.
  *            They must not leave by a C++ exception or longjmp (the process ends; crvideo.hpp catches exceptions) and
  *            must not end their thread. One that takes long delays the events behind it, never the network.
@@ -21,6 +22,10 @@
  *            callback of the session runs or will run. Inside a callback it returns at once, and the Released
  *            callback is the last one. Then destroy your queues. exit() may be called at any time. In a child
  *            after fork() every call returns CRVideo_NOT_INIT; exec is fine.
+ *
+ * RTM        A server that sends to users of an RTM gate creates an RTM_Client. Its calls wait when they are given no
+ *            callback, else that callback is called exactly once; results hold the server's own numbers and words.
+ *            The rules above hold for it as well, with RTM_Destroy.
  *
  * A program that sends one file and waits for the result, in short:
  *

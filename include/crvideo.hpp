@@ -114,6 +114,87 @@ private:
     std::unique_ptr<Wake> wake_;
 };
 
+/* Called with what another function has thrown, on the thread that it was thrown on. */
+typedef std::function<void(std::exception_ptr exception)> ExceptionHook;
+
+namespace detail {
+
+template <typename Function> using Slot = std::shared_ptr<const Function>;
+
+/* What the library's `user` pointers point to: the functions of a session or an RTM client. It owns itself until the last
+   event. `Functions` has a `released` and an `exception` among its slots. */
+template <typename Functions> struct State {
+    State() : exceptions(0) {}
+
+    std::mutex mutex;
+    Functions functions;         /* under mutex */
+    std::shared_ptr<State> self; /* under mutex */
+    std::atomic<unsigned long> exceptions;
+
+    template <typename Function> Slot<Function> get(Slot<Function> Functions::*slot) {
+        std::lock_guard<std::mutex> lock(mutex);
+        return functions.*slot;
+    }
+
+    /* The slot's function is held while it runs, so that it may replace itself. */
+    template <typename Function, typename... Args>
+    void call(Slot<Function> Functions::*slot, Args... args) noexcept {
+        try {
+            const Slot<Function> function = get(slot);
+            if (function) (*function)(args...);
+        } catch (...) {
+            note(std::current_exception());
+        }
+    }
+
+    void note(std::exception_ptr exception) noexcept {
+        ++exceptions;
+        try {
+            const Slot<ExceptionHook> hook = get(&Functions::exception);
+            if (hook) (*hook)(exception);
+        } catch (...) {
+            ++exceptions;
+        }
+    }
+
+    /* The last event: nothing is called after it, so the functions go, and the state unless an object has it. */
+    static void release(void *user) noexcept {
+        State *state = static_cast<State *>(user);
+        state->call(&Functions::released);
+        std::shared_ptr<State> self;
+        Functions gone;
+        std::lock_guard<std::mutex> lock(state->mutex);
+        self.swap(state->self);
+        std::swap(gone, state->functions);
+    }
+
+    /* The former function is let go when `tell` has told the library, and without the lock. */
+    template <typename Function, typename Tell>
+    static Err exchange(const std::shared_ptr<State> &state, Slot<Function> Functions::*slot, Function function,
+                        Tell tell) {
+        if (!state) return CRVideo_NOT_INIT;
+        Slot<Function> other;
+        if (function) other = std::make_shared<const Function>(std::move(function));
+        state->swap(slot, other);
+        const Err err = tell();
+        if (err != CRVideo_NOERR) state->swap(slot, other);
+        return err;
+    }
+
+    Err alive() {
+        std::lock_guard<std::mutex> lock(mutex);
+        return self ? CRVideo_NOERR : CRVideo_NOT_INIT;
+    }
+
+private:
+    template <typename Function> void swap(Slot<Function> Functions::*slot, Slot<Function> &other) {
+        std::lock_guard<std::mutex> lock(mutex);
+        (functions.*slot).swap(other);
+    }
+};
+
+} // namespace detail
+
 /* One user's login. Can be moved, not copied; a Session that was moved from answers CRVideo_NOT_INIT. */
 class Session {
 public:
@@ -136,7 +217,7 @@ public:
     typedef std::function<void(const CRVideo_RtmMessage *message)> NotifyRtmMessage;
     typedef std::function<void(const char *user_id, int online)> UserStatus;
     typedef std::function<void(Err err, const char *const *user_ids, std::size_t count, void *cookie)> UserStatusRslt;
-    typedef std::function<void(std::exception_ptr exception)> ExceptionHook;
+    typedef crvideo::ExceptionHook ExceptionHook;
 
     /* With the library's own queue and its callback thread. */
     Session() : handle_(0) { open(nullptr); }
@@ -295,18 +376,18 @@ public:
     }
     /* Called last of all, when the session is destroyed and no other function of it runs or will run. */
     Err on_released(Notice function) {
-        return exchange(&Functions::released, std::move(function), [this] { return alive(); });
+        return State::exchange(state_, &Functions::released, std::move(function), [this] { return state_->alive(); });
     }
 
     /* Called with what another function has thrown, on the thread that it was thrown on. */
     Err on_exception(ExceptionHook function) {
-        return exchange(&Functions::exception, std::move(function), [this] { return alive(); });
+        return State::exchange(state_, &Functions::exception, std::move(function), [this] { return state_->alive(); });
     }
     /* How many exceptions have left functions of this session. */
     unsigned long callback_exceptions() const noexcept { return state_ ? state_->exceptions.load() : 0; }
 
 private:
-    template <typename Function> using Slot = std::shared_ptr<const Function>;
+    template <typename Function> using Slot = detail::Slot<Function>;
 
     struct Functions {
         Slot<Rslt> login_rslt;
@@ -332,42 +413,7 @@ private:
         Slot<Notice> released;
         Slot<ExceptionHook> exception;
     };
-
-    /* What the library's `user` pointers point to. It owns itself until the session's last event. */
-    struct State {
-        State() : exceptions(0) {}
-
-        std::mutex mutex;
-        Functions functions;         /* under mutex */
-        std::shared_ptr<State> self; /* under mutex */
-        std::atomic<unsigned long> exceptions;
-
-        template <typename Function> Slot<Function> get(Slot<Function> Functions::*slot) {
-            std::lock_guard<std::mutex> lock(mutex);
-            return functions.*slot;
-        }
-
-        /* The slot's function is held while it runs, so that it may replace itself. */
-        template <typename Function, typename... Args>
-        void call(Slot<Function> Functions::*slot, Args... args) noexcept {
-            try {
-                const Slot<Function> function = get(slot);
-                if (function) (*function)(args...);
-            } catch (...) {
-                note(std::current_exception());
-            }
-        }
-
-        void note(std::exception_ptr exception) noexcept {
-            ++exceptions;
-            try {
-                const Slot<ExceptionHook> hook = get(&Functions::exception);
-                if (hook) (*hook)(exception);
-            } catch (...) {
-                ++exceptions;
-            }
-        }
-    };
+    typedef detail::State<Functions> State;
 
     /* What the library calls. */
     template <typename Function> struct Thunk;
@@ -377,18 +423,6 @@ private:
             static_cast<State *>(user)->call(slot, args...);
         }
     };
-
-    /* The session's last event: nothing is called after it, so the functions go, and the state unless a Session has
-       it. */
-    static void release(void *user) noexcept {
-        State *state = static_cast<State *>(user);
-        state->call(&Functions::released);
-        std::shared_ptr<State> self;
-        Functions gone;
-        std::lock_guard<std::mutex> lock(state->mutex);
-        self.swap(state->self);
-        std::swap(gone, state->functions);
-    }
 
     /* The place that a send's task id goes to. It is there before the send, so that nothing can fail after it. */
     class TaskId {
@@ -413,7 +447,7 @@ private:
         Err err = CRVideo_Create(config, &handle_);
         if (err != CRVideo_NOERR) throw Error(err);
         state_->self = state_;
-        err = CRVideo_SetReleasedCallback(handle_, &Session::release, state_.get());
+        err = CRVideo_SetReleasedCallback(handle_, &State::release, state_.get());
         if (err != CRVideo_NOERR) {
             state_->self.reset();
             CRVideo_Destroy(handle_);
@@ -434,34 +468,199 @@ private:
     Err set(Slot<Function> Functions::*slot, Setter<Callback> setter, typename Given<Callback>::type thunk,
             Function function) {
         const bool wanted = static_cast<bool>(function);
-        return exchange(slot, std::move(function), [&] {
+        return State::exchange(state_, slot, std::move(function), [&] {
             return setter(handle_, wanted ? thunk : nullptr, wanted ? state_.get() : nullptr);
         });
     }
 
-    /* The former function is let go when `tell` has told the library, and without the lock. */
-    template <typename Function, typename Tell>
-    Err exchange(Slot<Function> Functions::*slot, Function function, Tell tell) {
+    CRVideo_Session handle_;
+    std::shared_ptr<State> state_;
+};
+
+/* The structs of an RTM client, with their sizes and defaults set. The texts that they point to stay the caller's. */
+struct RtmConfig : RTM_Config {
+    RtmConfig() noexcept { RTM_ConfigInit(this); }
+};
+struct RtmFile : RTM_File {
+    RtmFile() noexcept { RTM_FileInit(this); }
+};
+struct RtmListen : RTM_Listen {
+    RtmListen() noexcept { RTM_ListenInit(this); }
+};
+struct RtmCallOptions : RTM_CallOptions {
+    RtmCallOptions() noexcept { RTM_CallOptionsInit(this); }
+};
+
+/*
+ * An RTM server's client. Can be moved, not copied; one that was moved from answers CRVideo_NOT_INIT. It makes every
+ * call of crvideo.h that takes a callback, in two ways:
+ *
+ *     RTM_SendResult result = client.wait<RTM_SendResult>(RTM_SendFile, from, to, RTM_MTYPE_FILE, &file, nullptr);
+ *     Err err = client.start<RTM_SendResult>([](const RTM_SendResult &result) { ... },
+ *                                            RTM_SendFile, from, to, RTM_MTYPE_FILE, &file, nullptr);
+ *
+ * that is: the C function, then what it takes between the client and the callback. `wait` returns when the call has
+ * ended (result.err says how), and must not be used inside callbacks. `start` returns at once: CRVideo_NOERR, and
+ * the function is called exactly once; or an error, and it is not.
+ */
+class RtmClient {
+public:
+    typedef std::function<void(const RTM_Push &push)> Push;
+    typedef std::function<void(const char *event, std::int64_t uid, std::int64_t time, const char *endpoint,
+                               const char *data)> PushEvent;
+    typedef std::function<void(Err err, const char *text)> Line;
+    typedef std::function<void()> Notice;
+    typedef crvideo::ExceptionHook ExceptionHook;
+
+    explicit RtmClient(const RTM_Config &config) : handle_(0), state_(std::make_shared<State>()) {
+        Err err = RTM_Create(&config, &handle_);
+        if (err != CRVideo_NOERR) throw Error(err);
+        state_->self = state_;
+        err = RTM_SetReleasedCallback(handle_, &State::release, state_.get());
+        if (err != CRVideo_NOERR) {
+            state_->self.reset();
+            RTM_Destroy(handle_);
+            throw Error(err);
+        }
+    }
+    /* See "Lifetimes" above. */
+    ~RtmClient() { close(); }
+    RtmClient(const RtmClient &) = delete;
+    RtmClient &operator=(const RtmClient &) = delete;
+    RtmClient(RtmClient &&other) noexcept : handle_(other.handle_), state_(std::move(other.state_)) {
+        other.handle_ = 0;
+    }
+    RtmClient &operator=(RtmClient &&other) noexcept {
+        if (this != &other) {
+            close();
+            handle_ = other.handle_;
+            state_ = std::move(other.state_);
+            other.handle_ = 0;
+        }
+        return *this;
+    }
+
+    RTM_Client handle() const noexcept { return handle_; }
+    /* Ends the client and keeps the object; every later call returns CRVideo_NOT_INIT. */
+    Err destroy() const noexcept { return RTM_Destroy(handle_); }
+
+    template <typename Result, typename Call, typename... Args>
+    Result wait(Call call, Args... args) const noexcept {
+        Result result;
+        init(&result);
+        call(handle_, args..., nullptr, nullptr, &result);
+        return result;
+    }
+
+    /* For a list of ids: `ids` has room for `capacity` of them. */
+    template <typename Call, typename... Args>
+    RTM_ListResult wait_for_list(std::int64_t *ids, std::size_t capacity, Call call, Args... args) const noexcept {
+        RTM_ListResult result;
+        init(&result);
+        result.ids = ids;
+        result.capacity = capacity;
+        call(handle_, args..., nullptr, nullptr, &result);
+        return result;
+    }
+
+    template <typename Result, typename Call, typename... Args>
+    Err start(std::function<void(const Result &)> done, Call call, Args... args) const {
         if (!state_) return CRVideo_NOT_INIT;
-        Slot<Function> other;
-        if (function) other = std::make_shared<const Function>(std::move(function));
-        swap(slot, other);
-        const Err err = tell();
-        if (err != CRVideo_NOERR) swap(slot, other);
+        std::unique_ptr<Started<Result>> started(new Started<Result>{std::move(done), state_});
+        const Err err = call(handle_, args..., &Started<Result>::ended, started.get(), nullptr);
+        if (err == CRVideo_NOERR) started.release(); /* `ended` lets it go, perhaps it has already */
         return err;
     }
 
-    Err alive() {
-        std::lock_guard<std::mutex> lock(state_->mutex);
-        return state_->self ? CRVideo_NOERR : CRVideo_NOT_INIT;
+    /* One for each event of crvideo.h, which says when it comes. */
+    Err on_push_msg(Push function) {
+        return set(&Functions::push_msg, &RTM_SetPushMsgCallback, &RtmClient::push<&Functions::push_msg>,
+                   std::move(function));
+    }
+    Err on_push_group_msg(Push function) {
+        return set(&Functions::push_group_msg, &RTM_SetPushGroupMsgCallback,
+                   &RtmClient::push<&Functions::push_group_msg>, std::move(function));
+    }
+    Err on_push_room_msg(Push function) {
+        return set(&Functions::push_room_msg, &RTM_SetPushRoomMsgCallback,
+                   &RtmClient::push<&Functions::push_room_msg>, std::move(function));
+    }
+    Err on_push_event(PushEvent function) {
+        return set(&Functions::push_event, &RTM_SetPushEventCallback, &RtmClient::event, std::move(function));
+    }
+    Err on_line(Line function) {
+        return set(&Functions::line, &RTM_SetLineCallback, &RtmClient::line, std::move(function));
+    }
+    /* Called last of all, when the client is destroyed and no other function of it runs or will run. */
+    Err on_released(Notice function) {
+        return State::exchange(state_, &Functions::released, std::move(function), [this] { return state_->alive(); });
+    }
+    /* Called with what another function has thrown, on the thread that it was thrown on. */
+    Err on_exception(ExceptionHook function) {
+        return State::exchange(state_, &Functions::exception, std::move(function), [this] { return state_->alive(); });
+    }
+    /* How many exceptions have left functions of this client. */
+    unsigned long callback_exceptions() const noexcept { return state_ ? state_->exceptions.load() : 0; }
+
+private:
+    template <typename Function> using Slot = detail::Slot<Function>;
+
+    struct Functions {
+        Slot<Push> push_msg;
+        Slot<Push> push_group_msg;
+        Slot<Push> push_room_msg;
+        Slot<PushEvent> push_event;
+        Slot<Line> line;
+        Slot<Notice> released;
+        Slot<ExceptionHook> exception;
+    };
+    typedef detail::State<Functions> State;
+
+    /* The function of one call, until it has ended. */
+    template <typename Result> struct Started {
+        std::function<void(const Result &)> done;
+        std::shared_ptr<State> state;
+
+        static void ended(void *cookie, const Result *result) noexcept {
+            const std::unique_ptr<Started> started(static_cast<Started *>(cookie));
+            try {
+                if (started->done) started->done(*result);
+            } catch (...) {
+                started->state->note(std::current_exception());
+            }
+        }
+    };
+
+    static void init(RTM_Result *result) noexcept { RTM_ResultInit(result); }
+    static void init(RTM_SendResult *result) noexcept { RTM_SendResultInit(result); }
+    static void init(RTM_TokenResult *result) noexcept { RTM_TokenResultInit(result); }
+    static void init(RTM_ListResult *result) noexcept { RTM_ListResultInit(result); }
+
+    /* What the library calls. */
+    template <Slot<Push> Functions::*slot> static void push(void *user, const RTM_Push *pushed) noexcept {
+        static_cast<State *>(user)->template call<Push, const RTM_Push &>(slot, *pushed);
+    }
+    static void event(void *user, const char *event, std::int64_t uid, std::int64_t time, const char *endpoint,
+                      const char *data) noexcept {
+        static_cast<State *>(user)->call(&Functions::push_event, event, uid, time, endpoint, data);
+    }
+    static void line(void *user, Err err, const char *text) noexcept {
+        static_cast<State *>(user)->call(&Functions::line, err, text);
     }
 
-    template <typename Function> void swap(Slot<Function> Functions::*slot, Slot<Function> &other) {
-        std::lock_guard<std::mutex> lock(state_->mutex);
-        (state_->functions.*slot).swap(other);
+    template <typename Function, typename Setter, typename Thunk>
+    Err set(Slot<Function> Functions::*slot, Setter setter, Thunk thunk, Function function) {
+        const bool wanted = static_cast<bool>(function);
+        return State::exchange(state_, slot, std::move(function), [&] {
+            return setter(handle_, wanted ? thunk : nullptr, wanted ? state_.get() : nullptr);
+        });
     }
 
-    CRVideo_Session handle_;
+    void close() noexcept {
+        if (handle_ != 0) RTM_Destroy(handle_);
+    }
+
+    RTM_Client handle_;
     std::shared_ptr<State> state_;
 };
 

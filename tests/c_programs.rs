@@ -11,6 +11,8 @@
 
 #[path = "c/harness.rs"]
 mod harness;
+#[path = "common/rtm_gate.rs"]
+mod rtm_gate;
 
 use std::path::Path;
 use std::process::Command;
@@ -24,6 +26,9 @@ const CANCEL_SEND: &str = "c-examples/cancel_send.c";
 const RECEIVER: &str = "c-examples/receiver.c";
 const EVENT_LOOP: &str = "c-examples/event_loop.c";
 const CHAT: &str = "c-examples/chat.cpp";
+const RTM_SEND_FILE: &str = "c-examples/rtm_send_file.c";
+const RTM_SEND_FILES: &str = "c-examples/rtm_send_files_async.c";
+const RTM_LISTEN: &str = "c-examples/rtm_listen.c";
 
 /// A relay, a directory, and a way of running programs.
 struct Stage {
@@ -228,6 +233,76 @@ mod example {
     }
 }
 
+/// The RTM examples, and a program that uses all of an RTM client, with a gate that answers as a stock one does.
+mod rtm {
+    use super::*;
+    use crate::rtm_gate::{Fault, Gate, PROJECT, SECRET};
+    use crvideo_proto::rtm::params::Fields;
+
+    /// GATE PROJECT SECRET, as the programs take them.
+    fn with_gate(gate: &Gate, args: &[&str]) -> Vec<String> {
+        let first = [gate.address.to_string(), PROJECT.to_string(), SECRET.to_owned()];
+        first.into_iter().chain(args.iter().map(|arg| (*arg).to_owned())).collect()
+    }
+
+    pub fn every_call_of_a_client_works(stage: &Stage) {
+        let gate = Gate::start();
+        stage.mode.run("tests/c/rtm_calls.c", with_gate(&gate, &[])).exits(0);
+    }
+
+    pub fn a_server_sends_files_and_another_hears_of_them(stage: &Stage) {
+        let gate = Gate::start();
+        let report = stage.file("report.txt", &noise(1_000_000));
+        let second = stage.file("second.txt", b"x");
+        let listener = stage.mode.start(RTM_LISTEN, with_gate(&gate, &["7"]));
+        listener.wait_for("ready");
+        let sent = stage.mode.run(RTM_SEND_FILE, with_gate(&gate, &["100", "200", &report])).exits(0);
+        sent.says("sent: mid ").says(", mtime ");
+        listener.wait_for(r#"to user 200 from 100, type 50"#);
+        let args = with_gate(&gate, &["100", "200,-201", &report, &second]);
+        stage.mode.run(RTM_SEND_FILES, args).exits(0).says("report.txt: mid ").says("second.txt: mid ");
+        let event = Fields::new().text("event", "login").int("uid", 9).text("endpoint", "1.2.3.4:5");
+        gate.push("pushevent", event);
+        let fields = Fields::new().int("from", 1).int("gid", 5).int("mid", 3).int("mtype", 66);
+        gate.push("pushgroupmsg", fields.text("msg", "hello").text("attrs", ""));
+        let heard = listener.finish().exits(0);
+        let heard = heard.says(r#"file "report.txt" of 1000000 bytes at http://"#).says(r#"{"from":"example"}"#);
+        heard
+            .says("to user -201 from 100")
+            .says("user 9: login at 1.2.3.4:5")
+            .says("in group 5 from 1")
+            .says(": hello");
+    }
+
+    pub fn the_relay_carries_files_from_server_to_server(stage: &Stage) {
+        let Relay { rtm, project, secret, .. } = &stage.relay;
+        let args = |more: &[&str]| -> Vec<String> {
+            [rtm.as_str(), project, secret].iter().chain(more).map(|arg| (*arg).to_owned()).collect()
+        };
+        let report = stage.file("report.txt", &noise(20_000_000));
+        let listener = stage.mode.start(RTM_LISTEN, args(&["3"]));
+        listener.wait_for("ready");
+        stage.mode.run(RTM_SEND_FILE, args(&["100", "200", &report])).exits(0).says("sent: mid ");
+        stage.mode.run(RTM_SEND_FILES, args(&["100", "200,201", &report])).exits(0).says("report.txt: mid ");
+        let heard = listener.finish().exits(0).says(r#"file "report.txt" of 20000000 bytes at http://"#);
+        heard.says("to user 201 from 100");
+    }
+
+    pub fn failures_are_told_in_the_servers_words(stage: &Stage) {
+        let gate = Gate::start();
+        let file = stage.file("some.txt", b"content");
+        gate.fault("filetoken", Fault::Error(200_041, "not a member, says the gate"));
+        let args = with_gate(&gate, &["100", "200", &file]);
+        let failed = stage.mode.run(RTM_SEND_FILE, &args).exits(1);
+        failed.complains("not a member, says the gate (error 200041: ");
+        let missing = with_gate(&gate, &["100", "200", &stage.path("missing")]);
+        stage.mode.run(RTM_SEND_FILE, &missing).exits(1).complains("(error 1103: ");
+        stage.mode.run(RTM_SEND_FILES, &missing).exits(1).complains("(error 1103)");
+        let wrong = ["127.0.0.1:1", "1", "secret", "1"];
+        stage.mode.run(RTM_LISTEN, wrong).exits(1).complains("(error 20012: ");
+    }
+}
+
 /// What a backend would mint, by another implementation than ours.
 fn token(project: &str, user: &str, secret: &str, seconds: u32) -> String {
     let script = r#"
@@ -387,6 +462,10 @@ mod plain {
             abuse::a_name_server_that_does_not_answer_harms_only_those_who_wait_for_it;
         the_library_may_be_unloaded_while_it_works: abuse::the_library_may_be_unloaded_while_it_works;
         stacks_of_64_kib_are_enough: abuse::stacks_of_64_kib_are_enough;
+        every_rtm_call_works: rtm::every_call_of_a_client_works;
+        a_server_sends_files_and_another_hears_of_them: rtm::a_server_sends_files_and_another_hears_of_them;
+        the_relay_carries_files_from_server_to_server: rtm::the_relay_carries_files_from_server_to_server;
+        rtm_failures_are_told_in_the_servers_words: rtm::failures_are_told_in_the_servers_words;
         what_cpp_callbacks_throw_is_caught: abuse::what_cpp_callbacks_throw_is_caught;
     }
 
@@ -435,6 +514,10 @@ mod plain {
                 let usage = Running::start(Command::new(out.join(name))).finish().exits(1);
                 usage.complains(&format!("{name} RELAY PROJECT SECRET USER"));
             }
+            for name in ["rtm_send_file", "rtm_send_files_async", "rtm_listen"] {
+                let usage = Running::start(Command::new(out.join(name))).finish().exits(1);
+                usage.complains(&format!("{name} GATE PROJECT SECRET"));
+            }
             let mut send = Command::new(out.join("send_cmd"));
             send.args(stage.relay.args()).args(["alice", "alice", "to myself"]);
             Running::start(send).finish().exits(0).says("delivered");
@@ -459,6 +542,10 @@ mod valgrind {
             abuse::destroy_in_a_callback_leaves_each_send_with_one_end;
         one_thread_that_polls_is_enough: abuse::one_thread_that_polls_is_enough;
         a_process_may_end_at_any_time: |stage: &Stage| abuse::a_process_may_end_at_any_time(stage, 1);
+        every_rtm_call_works: rtm::every_call_of_a_client_works;
+        a_server_sends_files_and_another_hears_of_them: rtm::a_server_sends_files_and_another_hears_of_them;
+        the_relay_carries_files_from_server_to_server: rtm::the_relay_carries_files_from_server_to_server;
+        rtm_failures_are_told_in_the_servers_words: rtm::failures_are_told_in_the_servers_words;
         what_cpp_callbacks_throw_is_caught: abuse::what_cpp_callbacks_throw_is_caught;
     }
 
@@ -494,6 +581,10 @@ mod asan {
             abuse::destroy_in_a_callback_leaves_each_send_with_one_end;
         one_thread_that_polls_is_enough: abuse::one_thread_that_polls_is_enough;
         a_process_may_end_at_any_time: |stage: &Stage| abuse::a_process_may_end_at_any_time(stage, 3);
+        every_rtm_call_works: rtm::every_call_of_a_client_works;
+        a_server_sends_files_and_another_hears_of_them: rtm::a_server_sends_files_and_another_hears_of_them;
+        the_relay_carries_files_from_server_to_server: rtm::the_relay_carries_files_from_server_to_server;
+        rtm_failures_are_told_in_the_servers_words: rtm::failures_are_told_in_the_servers_words;
         what_cpp_callbacks_throw_is_caught: abuse::what_cpp_callbacks_throw_is_caught;
     }
 

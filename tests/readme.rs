@@ -4,6 +4,8 @@
 
 #[path = "c/harness.rs"]
 mod harness;
+#[path = "common/rtm_gate.rs"]
+mod rtm_gate;
 
 use std::path::Path;
 use std::process::Command;
@@ -33,7 +35,7 @@ fn programs() -> Vec<(String, String)> {
 fn the_programs_in_readme_compile_without_a_warning() {
     let dir = Scratch::new();
     let programs = programs();
-    assert_eq!(programs.len(), 2);
+    assert_eq!(programs.len(), 3);
     for (name, text) in programs {
         let source = dir.file(&name, text.as_bytes());
         let mut cc = Command::new("cc");
@@ -67,6 +69,20 @@ fn the_programs_in_readme_send_and_receive_a_file() {
     assert_eq!(std::fs::read(received).unwrap(), std::fs::read(&readme).unwrap());
     bob.hang_up();
     bob.finish().exits(0).says("README.md from alice is in ");
+}
+
+#[test]
+fn the_rtm_program_in_readme_sends_a_file() {
+    let dir = Scratch::new();
+    let gate = rtm_gate::Gate::start();
+    let (_, text) = programs().into_iter().find(|program| program.0 == "rtm_sender.c").unwrap();
+    let source = dir.file("rtm_sender.c", text.as_bytes());
+    let (address, project) = (gate.address.to_string(), rtm_gate::PROJECT.to_string());
+    let readme = root().join("README.md");
+    let args = [address.as_str(), &project, rtm_gate::SECRET, readme.to_str().unwrap()];
+    Mode::Plain.run(source.to_str().unwrap(), args).exits(0).says("0  (message ");
+    let sent = gate.wait_for("sendfile", 1).params;
+    assert_eq!(sent.bytes("file").unwrap().as_ref(), std::fs::read(&readme).unwrap());
 }
 
 /// The names in all dependency sections of a manifest.

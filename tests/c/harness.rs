@@ -151,6 +151,8 @@ pub struct Relay {
     running: Running,
     /// `host:port`.
     pub address: String,
+    /// `host:port` of the RTM gate.
+    pub rtm: String,
     /// Number of the project, as text.
     pub project: String,
     /// The project's secret.
@@ -168,7 +170,13 @@ impl Relay {
             let word = ready.split_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
             word.unwrap_or_else(|| panic!("no {key} in {ready:?}")).to_owned()
         };
-        Self { address: value("listen"), project: value("project"), secret: value("secret"), running }
+        Self {
+            address: value("listen"),
+            rtm: value("rtm"),
+            project: value("project"),
+            secret: value("secret"),
+            running,
+        }
     }
 
     /// RELAY PROJECT SECRET, as the programs take them.

@@ -144,6 +144,52 @@ void destroy_inside() {
     CHECK_EQ(watched.use_count(), 1); /* ours alone */
 }
 
+/* An RTM client whose gate nobody serves: what its functions throw is caught, and each is called once and let go. */
+void rtm_functions_throw() {
+    Meter meter;
+    const std::shared_ptr<int> kept = std::make_shared<int>(7);
+    {
+        crvideo::RtmConfig config;
+        config.project = 1;
+        config.secret = "secret";
+        config.endpoint = "127.0.0.1:1";
+        crvideo::RtmClient first(config);
+        CHECK_OK(first.on_exception([&](std::exception_ptr exception) {
+            CHECK(exception != nullptr);
+            counter_add(&meter.told, 1);
+            throw Odd();
+        }));
+        CHECK_OK(first.on_released([&] { throw_something(meter); }));
+        crvideo::RtmClient client(std::move(first));
+        for (int i = 0; i < 10; i++)
+            CHECK_OK(client.start<RTM_TokenResult>(
+                [&meter, kept](const RTM_TokenResult &result) {
+                    CHECK_EQ(result.err, RTM_ERR_CONNECTION);
+                    counter_add(&meter.ends, 1);
+                    throw_something(meter);
+                },
+                RTM_GetToken, 1, nullptr));
+        WAIT_FOR(meter.ends, 10);
+        CHECK_EQ(client.wait<RTM_Result>(RTM_Kickout, 1, nullptr).err, RTM_ERR_CONNECTION);
+        CHECK_EQ(client.start<RTM_Result>(nullptr, RTM_AddGroupMembers, 1, nullptr, 0, nullptr), RTM_ERR_EMPTY);
+        CHECK_EQ(first.handle(), 0);
+        CHECK_OK(client.destroy());
+        /* The hook's own exceptions are counted as well. */
+        CHECK_EQ(client.callback_exceptions(), 22);
+        CHECK_EQ(client.wait<RTM_Result>(RTM_Kickout, 1, nullptr).err, CRVideo_NOT_INIT);
+    }
+    CHECK_EQ(counter_get(&meter.calls), 11);
+    CHECK_EQ(counter_get(&meter.told), 11);
+    CHECK_EQ(kept.use_count(), 1);
+    crvideo::RtmConfig bad;
+    try {
+        crvideo::RtmClient client(bad);
+        FAIL("no exception");
+    } catch (const crvideo::Error &error) {
+        CHECK_EQ(error.code(), CRVideo_PARAM_ERR);
+    }
+}
+
 void constructors_throw() {
     crvideo::Config config;
     config.flags = 0x80000000u;
@@ -161,6 +207,7 @@ void constructors_throw() {
 int main(int argc, char **argv) {
     check_begin(argc, argv);
     constructors_throw();
+    rtm_functions_throw();
     throw_everywhere();
     destroy_inside();
     return 0;

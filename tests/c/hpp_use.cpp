@@ -9,6 +9,9 @@ static_assert(std::is_nothrow_move_constructible<crvideo::Session>::value, "a se
 static_assert(std::is_nothrow_move_assignable<crvideo::Session>::value, "a session is moved");
 static_assert(!std::is_copy_constructible<crvideo::Queue>::value, "a queue is not copied");
 static_assert(std::is_nothrow_move_constructible<crvideo::Queue>::value, "a queue is moved");
+static_assert(!std::is_copy_constructible<crvideo::RtmClient>::value, "an RTM client is not copied");
+static_assert(std::is_nothrow_move_constructible<crvideo::RtmClient>::value, "an RTM client is moved");
+static_assert(std::is_nothrow_move_assignable<crvideo::RtmClient>::value, "an RTM client is moved");
 static_assert(std::is_base_of<std::runtime_error, crvideo::Error>::value, "an error is a runtime_error");
 
 using crvideo::Err;
@@ -67,6 +70,32 @@ Err calls(const crvideo::Session &session) {
     return err | session.destroy() | static_cast<Err>(session.handle() + session.callback_exceptions());
 }
 
+Err rtm_events(crvideo::RtmClient &client) {
+    return client.on_push_msg([](const RTM_Push &) {}) | client.on_push_group_msg([](const RTM_Push &) {}) |
+           client.on_push_room_msg([](const RTM_Push &) {}) |
+           client.on_push_event([](const char *, std::int64_t, std::int64_t, const char *, const char *) {}) |
+           client.on_line([](Err, const char *) {}) | client.on_released([] {}) |
+           client.on_exception([](std::exception_ptr) {}) | client.on_line(nullptr);
+}
+
+Err rtm_calls(const crvideo::RtmClient &client) {
+    const std::int64_t uids[] = {1, 2};
+    std::int64_t found[2];
+    crvideo::RtmFile file;
+    crvideo::RtmListen listen;
+    crvideo::RtmCallOptions options;
+    file.path = "x";
+    const RTM_SendResult sent = client.wait<RTM_SendResult>(RTM_SendFiles, 1, uids, 2, RTM_MTYPE_FILE, &file, &options);
+    const RTM_TokenResult token = client.wait<RTM_TokenResult>(RTM_GetToken, 1, nullptr);
+    const RTM_Result plain = client.wait<RTM_Result>(RTM_SetListen, &listen, nullptr);
+    const RTM_ListResult list = client.wait_for_list(found, 2, RTM_GetOnlineUsers, uids, 2, &options);
+    Err err = sent.err | token.err | plain.err | list.err;
+    err |= client.start<RTM_SendResult>([](const RTM_SendResult &) {}, RTM_SendMsg, 1, 2, 66, "x", 1, nullptr, &options);
+    err |= client.start<RTM_ListResult>([](const RTM_ListResult &) {}, RTM_GetUserGroups, 1, nullptr);
+    err |= client.start<RTM_Result>(nullptr, RTM_Kickout, 1, nullptr);
+    return err | client.destroy() | static_cast<Err>(client.handle() + client.callback_exceptions());
+}
+
 } // namespace
 
 int main() {
@@ -76,7 +105,11 @@ int main() {
         config.queue = queue.handle();
         crvideo::Session own, with_queue(queue), configured(config), moved(std::move(own));
         moved = std::move(with_queue);
-        return queues() | events(configured) | calls(moved);
+        crvideo::RtmConfig rtm;
+        rtm.endpoint = "127.0.0.1:1";
+        crvideo::RtmClient client(rtm), another(std::move(client));
+        client = std::move(another);
+        return queues() | events(configured) | calls(moved) | rtm_events(client) | rtm_calls(client);
     } catch (const crvideo::Error &error) {
         return error.code();
     }

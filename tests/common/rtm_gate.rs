@@ -248,7 +248,10 @@ fn serve(mut stream: TcpStream, connection: u64, at_files: bool, shared: &Shared
                 shared.1.notify_all();
                 state.faults_by_method.get_mut(&method).and_then(VecDeque::pop_front)
             };
+            // One group is a hole for the programs of tests/c.
+            let hole = method == "getgroupcount" && params.int("gid") == Ok(404);
             let reply = match fault {
+                _ if hole => continue,
                 Some(Fault::Close) => return,
                 Some(Fault::Silent) => continue,
                 Some(Fault::Error(code, text)) => error(&frame, code, text),

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crvideo::client::ServerAddress;
@@ -12,6 +12,8 @@ struct State {
     open: Mutex<Vec<TcpStream>>,
     refusing: AtomicBool,
     silent: AtomicBool,
+    /// Bytes that went through, both ways.
+    forwarded: AtomicU64,
 }
 
 /// The proxy; it ends with the test.
@@ -44,6 +46,11 @@ impl Proxy {
         super::world::address(self.address)
     }
 
+    /// How many bytes went through so far.
+    pub fn forwarded(&self) -> u64 {
+        self.state.forwarded.load(Ordering::SeqCst)
+    }
+
     /// Ends every connection.
     pub fn cut(&self) {
         for stream in self.state.open.lock().unwrap().drain(..) {
@@ -68,6 +75,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, state: Arc<State>) {
         loop {
             match from.read(&mut buffer) {
                 Ok(len) if len > 0 => {
+                    state.forwarded.fetch_add(len as u64, Ordering::SeqCst);
                     if !state.silent.load(Ordering::SeqCst) && to.write_all(&buffer[..len]).is_err() {
                         break;
                     }

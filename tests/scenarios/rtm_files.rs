@@ -235,15 +235,15 @@ fn a_file_gate_that_stops_reading_is_told_apart() {
 fn silence_ends_a_call_by_its_one_deadline_wherever_it_is() {
     let gate = Gate::start();
     let server = Server::new(&gate);
-    let options = CallOptions { timeout: Some(Duration::from_millis(300)), mid: None };
+    let options = CallOptions { timeout: Some(Duration::from_millis(1_500)), mid: None };
     for method in ["filetoken", "sendfile"] {
         gate.fault(method, Fault::Silent);
         let done = server.send_by(Target::User(2), Content::Memory(b"x"), None, options).unwrap().unwrap();
         assert_eq!(code(&done), rtm_code::TIMEOUT, "{method}");
     }
     // A token that comes late leaves less time for the rest.
-    gate.fault("filetoken", Fault::Slow(Duration::from_millis(200)));
-    gate.fault("sendfile", Fault::Slow(Duration::from_millis(250)));
+    gate.fault("filetoken", Fault::Slow(Duration::from_millis(900)));
+    gate.fault("sendfile", Fault::Slow(Duration::from_millis(900)));
     let done = server.send_by(Target::User(2), Content::Memory(b"x"), None, options).unwrap().unwrap();
     assert_eq!(code(&done), rtm_code::TIMEOUT);
     assert_eq!(code(&server.send(Target::User(2), b"x")), 0);

@@ -44,6 +44,23 @@ impl Bob {
     fn signal(&self, signal: &str) {
         assert!(Command::new("kill").args([signal, &self.0.id().to_string()]).status().unwrap().success());
     }
+
+    /// Stops the process. On a busy machine its threads may go on for a while after the signal was sent.
+    fn stop(&self) {
+        self.signal("-STOP");
+        let tasks = format!("/proc/{}/task", self.0.id());
+        let stands_still = || {
+            std::fs::read_dir(&tasks).unwrap().all(|task| {
+                let stat = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+                stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+            })
+        };
+        let until = std::time::Instant::now() + PATIENCE;
+        while !stands_still() {
+            assert!(std::time::Instant::now() < until, "it does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
 }
 
 impl Drop for Bob {
@@ -62,7 +79,7 @@ fn a_stopped_receiver_never_counts_as_having_received() {
     while alice.result(alice.send_cmd("bob", b"are you there?")) != code::NOERR {
         assert!(std::time::Instant::now() < until);
     }
-    bob.signal("-STOP");
+    bob.stop();
     let sent = [
         alice.send_cmd("bob", b"x"),
         alice.send_buffer("bob", b""),

@@ -714,6 +714,186 @@ fn one_deadline_covers_token_connection_and_file() {
     assert!(shell.closes.contains(&link));
 }
 
+// ---- large files in chunks ----------------------------------------------------------------------------------------
+
+/// A server that takes large files in chunks, and loses connections.
+struct Chunked {
+    shell: Shell,
+    content: Vec<u8>,
+    call: u64,
+    link: Link,
+    /// What the server has.
+    taken: Vec<u8>,
+    ended: Option<Frame>,
+}
+
+impl Chunked {
+    fn begin(size: usize) -> Self {
+        let content: Vec<u8> = (0..size).map(|at| (at * 7 % 253) as u8).collect();
+        let mut shell = Shell::up();
+        let call = shell.file(Target::Users(vec![1, 2]), &content);
+        let quest = shell.frame(GATE);
+        shell.connects.clear();
+        let fields = Fields::new().text("token", "TOKEN0123456789ABCDEF").text("endpoint", "files.example:1");
+        shell.feed(GATE, &answer(&quest, fields.int("chunked", 1 << 40)));
+        let link = shell.connects.pop().unwrap().0;
+        shell.connected(link);
+        Self { shell, content, call, link, taken: Vec::new(), ended: None }
+    }
+
+    /// Serves what the client has written, up to `most` quests; how many there were.
+    fn serve(&mut self, most: usize) -> usize {
+        let frames = self.shell.frames(self.link);
+        let count = frames.len().min(most);
+        for frame in &frames[..count] {
+            let params = Params::of(frame).unwrap();
+            let fields = match frame.method() {
+                "crupbegin" => {
+                    assert_eq!(
+                        (params.int("size"), params.text("cmd")),
+                        (Ok(self.content.len()), Ok("sendfiles".into()))
+                    );
+                    assert_eq!(params.ints("tos", 9).unwrap(), [1, 2]);
+                    Fields::new().bytes("id", &[9; 16]).int("max", 1 << 20)
+                }
+                "crupdata" => {
+                    assert_eq!(params.bytes("id").unwrap().as_ref(), [9; 16]);
+                    if params.int("o") == Ok(self.taken.len()) {
+                        self.taken.extend(params.bytes("d").unwrap());
+                    }
+                    Fields::new().int("o", self.taken.len() as i64)
+                }
+                "crupend" => {
+                    assert!(self.taken == self.content, "the last word comes when all is there");
+                    self.ended = Some(frame.clone());
+                    Fields::new().int("mtime", 5)
+                }
+                method => panic!("{method}"),
+            };
+            self.shell.feed(self.link, &answer(frame, fields));
+        }
+        count
+    }
+
+    /// The connection is lost; the next one is there when the client has waited.
+    fn reconnect(&mut self) {
+        let link = self.link;
+        self.shell.closed(link);
+        self.shell.connects.clear();
+        while self.shell.connects.is_empty() {
+            self.shell.sleep();
+        }
+        self.link = self.shell.connects.pop().unwrap().0;
+        let link = self.link;
+        self.shell.connected(link);
+    }
+}
+
+#[test]
+fn a_large_file_goes_in_chunks_where_the_server_offers_that() {
+    let mut large = Chunked::begin(9_000_000);
+    while large.serve(usize::MAX) > 0 {}
+    assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5 }));
+    let end = Params::of(&large.ended.unwrap()).unwrap();
+    assert_eq!((end.int("mid"), end.int("mtype")), (Ok(123_456_789_012_i64), Ok(50_i64)));
+    let mut hasher = FileHasher::default();
+    hasher.update(&large.content);
+    let sign = crvideo_proto::rtm::sign::file_sign(&hasher.finish(), "TOKEN0123456789ABCDEF");
+    assert!(end.text("attrs").unwrap().contains(&sign));
+    // The connection serves the next file.
+    large.shell.file(Target::User(200), b"small");
+    assert_eq!(large.shell.give_token("files.example:1"), None);
+}
+
+#[test]
+fn a_small_file_or_one_for_a_server_without_chunks_goes_in_one_quest() {
+    let mut shell = Shell::up();
+    let (_, link) = shell.uploading(&vec![1; 9_000_000]);
+    assert_eq!(shell.frame(link).method(), "sendfile");
+    let mut small = Chunked::begin(8_000_000);
+    assert_eq!(small.shell.frame(small.link).method(), "sendfiles");
+}
+
+#[test]
+fn an_upload_in_chunks_goes_on_after_every_loss_of_its_connection() {
+    for breaks in [vec![1], vec![2], vec![40], vec![1, 3, 5, 7, 30], vec![1000]] {
+        let mut large = Chunked::begin(9_000_000);
+        assert_eq!(large.serve(1), 1, "the beginning");
+        for quests in breaks {
+            large.serve(quests);
+            large.reconnect();
+        }
+        while large.serve(usize::MAX) > 0 {}
+        assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5 }));
+    }
+}
+
+#[test]
+fn a_last_word_whose_answer_was_lost_is_said_again() {
+    let mut large = Chunked::begin(9_000_000);
+    while large.ended.is_none() {
+        // Every answer but the last one arrives.
+        let frames = large.shell.frames(large.link);
+        if frames.iter().any(|frame| frame.method() == "crupend") {
+            break;
+        }
+        for frame in frames {
+            let params = Params::of(&frame).unwrap();
+            let fields = if frame.method() == "crupbegin" {
+                Fields::new().bytes("id", &[9; 16]).int("max", 1 << 20)
+            } else {
+                large.taken.extend(params.bytes("d").unwrap());
+                Fields::new().int("o", large.taken.len() as i64)
+            };
+            large.shell.feed(large.link, &answer(&frame, fields));
+        }
+    }
+    large.reconnect();
+    assert_eq!(large.serve(usize::MAX), 1);
+    assert_eq!(large.ended.as_ref().map(Frame::method), Some("crupend"));
+    assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5 }));
+}
+
+#[test]
+fn a_server_that_takes_nothing_or_more_than_there_is_ends_an_upload() {
+    for claimed in [0, 5, 1 << 50, -1] {
+        let mut large = Chunked::begin(9_000_000);
+        large.serve(1);
+        let mut rounds = 0;
+        while large.shell.ended.is_empty() {
+            for frame in large.shell.frames(large.link) {
+                large.shell.feed(large.link, &answer(&frame, Fields::new().int("o", claimed)));
+            }
+            rounds += 1;
+            assert!(rounds < 100, "it goes round for ever");
+        }
+        assert_eq!(large.shell.code(large.call), code::DECODE, "{claimed}");
+    }
+    let mut refused = Chunked::begin(9_000_000);
+    let quest = refused.shell.frame(refused.link);
+    refused.shell.feed(refused.link, &error(&quest, code::QUEUE_FULL, "too many"));
+    assert_eq!(refused.shell.code(refused.call), code::QUEUE_FULL);
+}
+
+#[test]
+fn an_upload_in_chunks_ends_by_its_deadline_though_its_server_is_gone() {
+    let mut large = Chunked::begin(9_000_000);
+    large.serve(1);
+    large.serve(3);
+    let mut link = large.link;
+    while large.shell.ended.is_empty() {
+        large.shell.client.closed(link, CLOSED, large.shell.now);
+        large.shell.outputs();
+        while large.shell.connects.is_empty() && large.shell.ended.is_empty() {
+            large.shell.sleep();
+        }
+        if let Some((next, _)) = large.shell.connects.pop() {
+            link = next;
+        }
+    }
+    assert_eq!((large.shell.code(large.call), large.shell.now.mono), (code::TIMEOUT, TIMEOUT));
+}
+
 proptest! {
     #[test]
     fn no_bytes_of_a_server_make_a_client_panic_or_lose_a_call(

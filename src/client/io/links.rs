@@ -1,6 +1,6 @@
 //! The connections of one session or RTM client: making, reading, writing, ending them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crvideo_proto::code;
@@ -50,22 +50,40 @@ fn resolved((owner, link): (u64, Link), attempt: u64, addresses: Vec<SocketAddr>
     give(Order::Resolved(owner, link, attempt, addresses));
 }
 
-/// The connections.
+/// The connections. They are few, so a list of exactly as many places is the smallest and the fastest.
 pub struct Links {
     owner: u64,
-    connections: BTreeMap<Link, Connection>,
+    connections: Vec<(Link, Connection)>,
     next_attempt: u64,
 }
 
 impl Links {
     /// None yet.
     pub fn new(owner: u64) -> Self {
-        Self { owner, connections: BTreeMap::new(), next_attempt: 0 }
+        Self { owner, connections: Vec::new(), next_attempt: 0 }
+    }
+
+    fn get(&self, link: Link) -> Option<&Connection> {
+        self.connections.iter().find(|(other, _)| *other == link).map(|(_, connection)| connection)
+    }
+
+    fn get_mut(&mut self, link: Link) -> Option<&mut Connection> {
+        self.connections.iter_mut().find(|(other, _)| *other == link).map(|(_, connection)| connection)
+    }
+
+    fn remove(&mut self, link: Link) -> Option<Connection> {
+        let at = self.connections.iter().position(|(other, _)| *other == link)?;
+        Some(self.connections.swap_remove(at).1)
+    }
+
+    /// Their names, for walking through while they may come and go.
+    fn names(&self) -> Vec<Link> {
+        self.connections.iter().map(|(link, _)| *link).collect()
     }
 
     /// Where an open connection leads.
     pub fn peer(&self, link: Link) -> Option<SocketAddr> {
-        self.connections.get(&link)?.stream.as_ref()?.peer_addr().ok()
+        self.get(link)?.stream.as_ref()?.peer_addr().ok()
     }
 
     /// Begins to connect; `known` is what is known of the name `host` already.
@@ -87,12 +105,13 @@ impl Links {
             connection.resolve_by = Some(context.now.mono + CONNECT_DEADLINE);
             names::look_up(host, (self.owner, link), (port, attempt), resolved);
         }
-        self.connections.insert(link, connection);
+        self.connections.reserve_exact(1);
+        self.connections.push((link, connection));
     }
 
     /// A name has been resolved.
     pub fn resolved(&mut self, link: Link, attempt: u64, addresses: Vec<SocketAddr>) {
-        let Some(connection) = self.connections.get_mut(&link) else { return };
+        let Some(connection) = self.get_mut(link) else { return };
         if connection.attempt == attempt && matches!(connection.state, State::Resolving) {
             connection.state = State::Connecting(addresses.into());
             connection.resolve_by = None;
@@ -103,18 +122,19 @@ impl Links {
     /// and connecting to it; only here it is known which of them has taken so long.
     pub fn give_names_up(&mut self, machine: &mut impl Machine, now: Now) {
         let late = |connection: &Connection| connection.resolve_by.is_some_and(|by| by <= now.mono);
-        let late: Vec<Link> =
-            self.connections.iter().filter(|(_, connection)| late(connection)).map(|(link, _)| *link).collect();
-        for link in late {
+        for link in self.names() {
+            if !self.get(link).is_some_and(late) {
+                continue;
+            }
             log::warn!("the name of a server was not resolved in time");
-            self.connections.remove(&link);
+            self.remove(link);
             machine.connect_failed(link, code::NO_SERVERINFO, now);
         }
     }
 
     /// The socket takes bytes again.
     pub fn writable(&mut self, link: Link) {
-        if let Some(connection) = self.connections.get_mut(&link) {
+        if let Some(connection) = self.get_mut(link) {
             connection.blocked = false;
         }
     }
@@ -123,7 +143,7 @@ impl Links {
     pub fn read(&mut self, link: Link, machine: &mut impl Machine, scratch: &mut [u8], now: Now) -> bool {
         let generation = machine.generation(link);
         for _ in 0..READS_A_TURN {
-            let Some(connection) = self.connections.get_mut(&link) else { return false };
+            let Some(connection) = self.get_mut(link) else { return false };
             if !matches!(connection.state, State::Open) || connection.given_up {
                 return false;
             }
@@ -154,14 +174,14 @@ impl Links {
 
     /// The connection has ended without our doing.
     fn lost(&mut self, link: Link, machine: &mut impl Machine, err: Code, now: Now) {
-        if let Some(connection) = self.connections.get_mut(&link) {
+        if let Some(connection) = self.get_mut(link) {
             connection.given_up = true;
         }
         machine.closed(link, err, now);
     }
 
     fn drop_connection(&mut self, link: Link, registry: &Registry, tokens: &mut Tokens) {
-        let Some(mut connection) = self.connections.remove(&link) else { return };
+        let Some(mut connection) = self.remove(link) else { return };
         if let Some(mut stream) = connection.stream.take() {
             tokens.remove(&connection.token);
             // The socket closes in any case.
@@ -171,7 +191,7 @@ impl Links {
 
     /// Closes a connection, after one attempt to write what is queued.
     pub fn close(&mut self, link: Link, machine: &mut impl Machine, registry: &Registry, tokens: &mut Tokens) {
-        if let Some(connection) = self.connections.get_mut(&link)
+        if let Some(connection) = self.get_mut(link)
             && matches!(connection.state, State::Open)
             && !connection.given_up
             && let Some(out) = machine.out(link)
@@ -183,25 +203,28 @@ impl Links {
 
     /// Closes all connections.
     pub fn close_all(&mut self, machine: &mut impl Machine, registry: &Registry, tokens: &mut Tokens) {
-        for link in self.connections.keys().copied().collect::<Vec<_>>() {
+        for link in self.names() {
             self.close(link, machine, registry, tokens);
         }
     }
 
     /// Lets go what the machine has given up, moves on what is being made, and writes what is queued.
     pub fn drive(&mut self, machine: &mut impl Machine, context: &mut Context<'_>) {
-        for link in self.connections.keys().copied().collect::<Vec<_>>() {
-            if self.connections.get(&link).is_some_and(|connection| connection.given_up) {
+        let mut at = 0;
+        while let Some(link) = self.connections.get(at).map(|(link, _)| *link) {
+            if self.get(link).is_some_and(|connection| connection.given_up) {
                 self.drop_connection(link, context.registry, context.tokens);
             }
             self.advance(link, machine, context);
             self.flush(link, machine, context);
+            // Where one has gone, another one has taken its place.
+            at += usize::from(self.connections.get(at).is_some_and(|(other, _)| *other == link));
         }
     }
 
     /// Moves a connection that is being made forward.
     fn advance(&mut self, link: Link, machine: &mut impl Machine, context: &mut Context<'_>) {
-        let Some(connection) = self.connections.get_mut(&link) else { return };
+        let Some(connection) = self.get_mut(link) else { return };
         let State::Connecting(addresses) = &connection.state else { return };
         let none_found = connection.stream.is_none() && addresses.is_empty();
         let outcome = connection.outcome();
@@ -224,7 +247,7 @@ impl Links {
                 if connection.try_next(context.registry, token) {
                     context.tokens.insert(token, (self.owner, link));
                 } else {
-                    self.connections.remove(&link);
+                    self.remove(link);
                     let err = if none_found { code::NO_SERVERINFO } else { code::CREATE_CONN_FAILED };
                     machine.connect_failed(link, err, context.now);
                 }
@@ -233,7 +256,7 @@ impl Links {
     }
 
     fn flush(&mut self, link: Link, machine: &mut impl Machine, context: &mut Context<'_>) {
-        let Some(connection) = self.connections.get_mut(&link) else { return };
+        let Some(connection) = self.get_mut(link) else { return };
         if !matches!(connection.state, State::Open) || connection.given_up || connection.blocked {
             return;
         }
@@ -255,7 +278,7 @@ impl Links {
     /// The other side takes nothing any more: what it has said before, perhaps why, is still to be read.
     fn hear_out(&mut self, link: Link, machine: &mut impl Machine, now: Now) {
         self.read(link, machine, &mut [0; LAST_WORDS], now);
-        if self.connections.get(&link).is_some_and(|connection| !connection.given_up) {
+        if self.get(link).is_some_and(|connection| !connection.given_up) {
             self.lost(link, machine, code::SOCKETEXCEPTION, now);
         }
     }

@@ -149,8 +149,12 @@ impl RtmEntry {
 
     fn ended(&mut self, call: u64, outcome: Outcome) {
         let Some(Pending { reply, mid, charge, .. }) = self.pending_by_call.remove(&call) else { return };
-        if let Err(failure) = &outcome {
-            log::debug!("an RTM call failed: {} {:?}", failure.code, failure.text);
+        let client = self.shared.life().handle();
+        match &outcome {
+            Ok(_) => log::debug!("call {call} of RTM client {client:#x} has ended well"),
+            Err(failure) => {
+                log::debug!("call {call} of RTM client {client:#x} failed: {} {:?}", failure.code, failure.text);
+            }
         }
         let done = Done { mid, outcome };
         match reply {

@@ -4,8 +4,7 @@
 mod shared;
 
 pub use crvideo_proto::rtm::client::{
-    Action, Answer, Change, Event, Failure, Listen, MAX_FILE, MAX_IDS, Outcome, Push, PushKind, PushedFile, Target,
-    UserEvent,
+    Action, Answer, Change, Event, Failure, Listen, MAX_IDS, Outcome, Push, PushKind, PushedFile, Target, UserEvent,
 };
 pub(super) use shared::Reply;
 pub use shared::{Delivery, Done, Handler, Shared};
@@ -162,18 +161,12 @@ pub fn send_file(
         Content::Memory(bytes) => bytes.len() as u64,
         Content::Path(_) => 0,
     };
-    if charge > MAX_FILE {
-        return Err(rtm_code::TOO_LARGE);
-    }
     let prepare = || {
         let source = match content {
             Content::Memory(bytes) => Source::memory(copy(bytes)?),
             Content::Path(path) => Source::file(path)?,
         };
         file.size = source.size();
-        if file.size > MAX_FILE {
-            return Err(rtm_code::TOO_LARGE);
-        }
         Ok((Action::File(file), Some(source)))
     };
     begin(&shared, charge, prepare, mid, options.timeout, callback)

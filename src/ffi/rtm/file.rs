@@ -11,7 +11,7 @@ use super::super::error::CRVideo_Err;
 use super::run::{options as call_options, run};
 use super::types::{RTM_CallOptions, RTM_Client, RTM_SendCallback, RTM_SendResult, RTM_TokenCallback, RTM_TokenResult};
 use crate::client::Code;
-use crate::client::rtm::{self, Action, Callback, Content, Done, FileInfo, MAX_FILE, MAX_IDS, Target};
+use crate::client::rtm::{self, Action, Callback, Content, Done, FileInfo, MAX_IDS, Target};
 
 /// A file to send: either `path`, or `data` and `len`. Fill it by `RTM_FileInit`, then set these.
 #[derive(Clone, Copy)]
@@ -262,7 +262,7 @@ unsafe fn content<'a>(file: &RTM_File) -> Result<Content<'a>, Code> {
     // SAFETY: the caller's promise is the same.
     unsafe {
         if file.path.is_null() {
-            args::content(file.data, file.len, MAX_FILE, rtm_code::TOO_LARGE).map(Content::Memory)
+            args::content(file.data, file.len, u64::MAX, rtm_code::TOO_LARGE).map(Content::Memory)
         } else {
             args::path(file.path).map(Content::Path)
         }

@@ -141,3 +141,119 @@ impl Shown for RTM_ListResult {
         Self { ids: place.ids, capacity: place.capacity, ..self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ffi::{RTM_ENDPOINT_SIZE, RTM_ResultInit, RTM_TOKEN_SIZE};
+    use std::ffi::CStr;
+    use std::mem::MaybeUninit;
+    use std::sync::Mutex;
+
+    fn text(field: &[c_char]) -> &str {
+        // SAFETY: that a field ends with a NUL is part of what is tested.
+        unsafe { CStr::from_ptr(field.as_ptr()) }.to_str().unwrap()
+    }
+
+    fn failed(code: Code, text: &str) -> Done {
+        Done { mid: 7, outcome: Err(Failure { code, text: text.to_owned() }) }
+    }
+
+    #[test]
+    fn texts_are_cut_where_a_character_ends_and_always_end_with_a_nul() {
+        assert_eq!(text(&field::<4>("abcdef")), "abc");
+        assert_eq!(text(&field::<4>("añb")), "añ");
+        assert_eq!(text(&field::<4>("ab漢")), "ab");
+        assert_eq!(text(&field::<4>("a\0b")), "a");
+        assert_eq!(text(&field::<1>("abc")), "");
+    }
+
+    #[test]
+    fn every_result_shows_how_its_call_has_ended() {
+        let shown = RTM_SendResult::show(&failed(200_041, "no member"));
+        assert_eq!((shown.err, shown.mid, shown.mtime, text(&shown.text)), (200_041, 7, 0, "no member"));
+        let sent = Done { mid: 7, outcome: Ok(Answer::Sent { mtime: 9 }) };
+        let shown = RTM_SendResult::show(&sent);
+        assert_eq!((shown.err, shown.mid, shown.mtime, text(&shown.text)), (0, 7, 9, ""));
+        let number = Done { mid: 0, outcome: Ok(Answer::Number(3)) };
+        assert_eq!(RTM_Result::show(&number).number, 3);
+        let long = ("t".repeat(RTM_TOKEN_SIZE - 1), "e".repeat(RTM_ENDPOINT_SIZE - 1));
+        let answer = Answer::FileToken { token: long.0.clone(), endpoint: long.1.clone() };
+        let shown = RTM_TokenResult::show(&Done { mid: 0, outcome: Ok(answer) });
+        assert_eq!((text(&shown.token), text(&shown.endpoint)), (long.0.as_str(), long.1.as_str()));
+    }
+
+    #[test]
+    fn a_list_goes_into_the_callers_memory_as_far_as_that_has_room() {
+        let done = Done { mid: 0, outcome: Ok(Answer::Ids(vec![1, 2, 3])) };
+        let mut memory = [7_i64; 4];
+        for capacity in 0..=4 {
+            memory.fill(7);
+            let theirs = RTM_ListResult { ids: memory.as_mut_ptr(), capacity, ..RTM_ListResult::show(&done) };
+            // SAFETY: there is room for `capacity` ids.
+            let moved = unsafe { RTM_ListResult::show(&done).moved_to(&theirs) };
+            assert_eq!((moved.ids, moved.capacity, moved.count), (memory.as_mut_ptr(), capacity, 3));
+            let fits = capacity.min(3);
+            assert!(memory[..fits] == [1, 2, 3][..fits] && memory[fits..].iter().all(|id| *id == 7));
+        }
+        let theirs = RTM_ListResult { ids: std::ptr::null_mut(), capacity: 9, ..RTM_ListResult::show(&done) };
+        // SAFETY: there is no memory.
+        assert_eq!(unsafe { RTM_ListResult::show(&done).moved_to(&theirs) }.count, 3);
+    }
+
+    fn fresh() -> RTM_Result {
+        let mut result = MaybeUninit::uninit();
+        // SAFETY: room for one result, which is filled.
+        unsafe {
+            RTM_ResultInit(result.as_mut_ptr());
+            result.assume_init()
+        }
+    }
+
+    #[test]
+    fn a_call_that_waits_tells_every_end_in_its_result_also_that_it_was_refused() {
+        let run_with = |result: *mut RTM_Result, end: Result<Option<Done>, Code>| {
+            // SAFETY: one result, or NULL.
+            unsafe { run(None, std::ptr::null_mut(), result, |reply| reply.map_or(end, |_| Err(code::INNER_ERR))) }
+        };
+        let mut result = fresh();
+        assert_eq!(run_with(&mut result, Err(code::PARAM_ERR)), code::PARAM_ERR);
+        assert_eq!((result.err, text(&result.text)), (code::PARAM_ERR, code::text(5).to_str().unwrap()));
+        assert_eq!(run_with(&mut result, Ok(Some(failed(20_003, "late")))), 20_003);
+        assert_eq!((result.err, text(&result.text)), (20_003, "late"));
+        assert_eq!(run_with(&mut result, Ok(Some(Done { mid: 0, outcome: Ok(Answer::Number(1)) }))), 0);
+        assert_eq!((result.err, result.number, text(&result.text)), (0, 1, ""));
+        assert_eq!(run_with(std::ptr::null_mut(), Err(code::NOT_INIT)), code::NOT_INIT);
+        // One from an older header is written as far as it goes.
+        let mut older = fresh();
+        older.text.fill(0x23);
+        older.struct_size -= 1;
+        assert_eq!(run_with(&mut older, Err(code::NOT_INIT)), code::PARAM_ERR);
+        assert!(older.err == 0 && older.text.iter().all(|byte| *byte == 0x23));
+    }
+
+    unsafe extern "C-unwind" fn note(cookie: *mut c_void, result: *const RTM_Result) {
+        // SAFETY: the test below passes a Mutex as cookie; the result lives until this returns.
+        let (errs, result) = unsafe { (&*cookie.cast::<Mutex<Vec<Code>>>(), &*result) };
+        errs.lock().unwrap().push(result.err);
+    }
+
+    #[test]
+    fn a_callback_gets_its_cookie_and_the_result_and_none_comes_for_a_call_that_was_refused() {
+        let errs = Mutex::new(Vec::<Code>::new());
+        let cookie: *mut c_void = (&raw const errs).cast_mut().cast();
+        let tell = |end: Option<Done>| {
+            // SAFETY: the cookie is what `note` expects.
+            unsafe {
+                run(Some(note), cookie, std::ptr::null_mut::<RTM_Result>(), |reply| {
+                    let Some(done) = end else { return Err(code::SEND_QUEUE_FULL) };
+                    reply.unwrap()(&done);
+                    Ok(None)
+                })
+            }
+        };
+        assert_eq!(tell(None), code::SEND_QUEUE_FULL);
+        assert_eq!(tell(Some(failed(20_002, ""))), code::NOERR);
+        assert_eq!(*errs.lock().unwrap(), [20_002]);
+    }
+}

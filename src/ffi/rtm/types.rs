@@ -238,3 +238,27 @@ pub unsafe extern "C" fn RTM_ListResultInit(result: *mut RTM_ListResult) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::rtm::MAX_IDS;
+    use crvideo_proto::rtm::client::{MAX_ENDPOINT, MAX_TOKEN};
+    use crvideo_proto::rtm::{MAX_ATTRS, MAX_MESSAGE, code};
+
+    #[test]
+    fn the_headers_numbers_are_those_that_are_used() {
+        assert_eq!(RTM_ERR_CLOSED, code::CONNECTION_CLOSED);
+        assert_eq!(RTM_ERR_TIMEOUT, code::TIMEOUT);
+        assert_eq!(RTM_ERR_CONNECTION, code::CONNECTION);
+        assert_eq!(RTM_ERR_CANCELLED, code::CANCELLED);
+        assert_eq!(RTM_ERR_MTYPE, code::BAD_MTYPE);
+        assert_eq!(RTM_ERR_FILE_MTYPE, code::BAD_FILE_MTYPE);
+        assert_eq!(RTM_ERR_MESSAGE_LARGE, code::MESSAGE_TOO_LARGE);
+        assert_eq!(RTM_ERR_LARGE, code::TOO_LARGE);
+        assert_eq!(RTM_ERR_TOO_MANY, code::TOO_MANY);
+        assert_eq!(RTM_ERR_EMPTY, code::EMPTY);
+        assert_eq!((RTM_MESSAGE_MAX, RTM_ATTRS_MAX, RTM_IDS_MAX), (MAX_MESSAGE, MAX_ATTRS, MAX_IDS));
+        assert_eq!((RTM_TOKEN_SIZE, RTM_ENDPOINT_SIZE), (MAX_TOKEN + 1, MAX_ENDPOINT + 1));
+    }
+}

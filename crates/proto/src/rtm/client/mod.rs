@@ -2,15 +2,17 @@
 //!
 //! The shell (the library's io thread, or a test) feeds in calls, bytes, pieces of files and the time, then carries
 //! out every [`Output`], writes what [`Client::out`] holds, and comes back at [`Client::deadline`]. The gate may be
-//! anybody's: nothing but the published wire is used.
+//! anybody's: the published wire is all that is needed.
 //!
 //! * `types`: what goes in and comes out.
 //! * `calls`: the parameters of each call, and what its answer must have.
 //! * `gate`: the connection to the server gate: made on demand, kept, made again while something is listened to.
 //! * `listen`: what is listened to, and what is pushed.
 //! * `upload`: files, each by a token and a connection to the file gate that the answer names.
+//! * `chunks`: large files in chunks, where the server offers that; the only thing here that is not the published wire.
 
 mod calls;
+mod chunks;
 mod gate;
 mod listen;
 mod types;
@@ -23,7 +25,7 @@ use std::time::Duration;
 
 use crate::frame::{Frame, FrameReader};
 use crate::out::OutQueue;
-use crate::rtm::params::Fields;
+use crate::rtm::params::{Fields, Params};
 use crate::rtm::{code, mid::Mids, quest};
 use crate::session::Now;
 use gate::Gate;
@@ -84,6 +86,7 @@ impl Wire {
 
     fn ask(&mut self, method: &'static str, fields: Fields, what: What) {
         let (seq, start) = (self.seq(), self.out.position());
+        log::trace!("RTM quest {seq} {method:?}");
         self.out.whole(&quest(seq, method, fields));
         self.asked_by_seq.insert(seq, Asked { what, start, end: self.out.position() });
     }
@@ -127,6 +130,8 @@ pub struct Client {
     next_link: Link,
     /// Files with a token that wait for a connection, in their order.
     waiting_files: VecDeque<u64>,
+    /// Files in chunks whose connection was lost, by the time at which they go on.
+    resumes: BTreeSet<(Duration, u64)>,
     salts: Mids,
     /// Bytes of pushes handed to the application, in all.
     delivered: u64,
@@ -151,6 +156,7 @@ impl Client {
             file_links: BTreeMap::new(),
             next_link: GATE + 1,
             waiting_files: VecDeque::new(),
+            resumes: BTreeSet::new(),
             salts: Mids::new(seed),
             delivered: 0,
             handled: 0,
@@ -238,7 +244,7 @@ impl Client {
         if link == GATE {
             self.gate_lost(reason, now);
         } else {
-            self.link_lost(link, reason);
+            self.link_lost(link, reason, now);
         }
         self.drive(now);
     }
@@ -286,7 +292,8 @@ impl Client {
     pub fn deadline(&self) -> Option<Duration> {
         let call = self.deadlines.first().map(|(at, _)| *at);
         let links = self.file_links.values().filter_map(FileLink::deadline).min();
-        [call, links, self.gate_deadline()].into_iter().flatten().min()
+        let resume = self.resumes.first().map(|(at, _)| *at);
+        [call, links, resume, self.gate_deadline()].into_iter().flatten().min()
     }
 
     /// A deadline has passed.
@@ -298,6 +305,7 @@ impl Client {
         }
         self.gate_timeout(now);
         self.links_timeout(now);
+        self.resume_uploads(now);
         self.drive(now);
     }
 
@@ -311,6 +319,7 @@ impl Client {
     }
 
     fn frame(&mut self, link: Link, frame: &Frame, now: Now) {
+        log::trace!("RTM {:?} {} {:?} of {} bytes came", frame.kind, frame.seq, frame.method(), frame.payload.len());
         match frame.kind {
             crate::frame::Kind::Answer => self.answered(link, frame, now),
             _ if link == GATE => self.asked(frame),
@@ -345,25 +354,38 @@ impl Client {
             (What::Call(id), Ok(params)) if link == GATE => {
                 let Some(running) = self.running_by_call.get(&id) else { return };
                 match running.action.answer(&params) {
-                    Ok(answer) => self.good(id, answer),
+                    Ok(answer) => self.good(id, answer, params.opt_int("chunked").ok().flatten().unwrap_or_default()),
                     Err(error) => self.failed(id, code::DECODE, format!("the server's answer is incomplete: {error}")),
                 }
             }
+            (What::Call(id), Ok(params)) if self.goes_in_chunks(id) => self.chunk_answered(id, link, &params, now),
             (What::Call(id), Ok(params)) => {
                 self.upload_answered(link, now);
-                match params.opt_int("mtime") {
-                    Ok(mtime) => self.finish(id, Ok(Answer::Sent { mtime: mtime.unwrap_or_default() })),
-                    Err(error) => self.failed(id, code::DECODE, format!("the server's answer is wrong: {error}")),
-                }
+                self.sent(id, &params);
             }
         }
     }
 
+    /// The file gate has taken a file.
+    fn sent(&mut self, id: u64, params: &Params) {
+        match params.opt_int("mtime") {
+            Ok(mtime) => self.finish(id, Ok(Answer::Sent { mtime: mtime.unwrap_or_default() })),
+            Err(error) => self.failed(id, code::DECODE, format!("the server's answer is wrong: {error}")),
+        }
+    }
+
+    fn goes_in_chunks(&self, id: u64) -> bool {
+        let step = self.running_by_call.get(&id).map(|running| &running.step);
+        matches!(step, Some(Step::Upload(upload)) if upload.chunks.is_some())
+    }
+
     /// The gate has given a good answer.
-    fn good(&mut self, id: u64, answer: Answer) {
+    fn good(&mut self, id: u64, answer: Answer, largest_in_chunks: u64) {
         let Some(running) = self.running_by_call.get(&id) else { return };
         match (&running.action, answer) {
-            (Action::File(_), Answer::FileToken { token, endpoint }) => self.token_is_there(id, token, &endpoint),
+            (Action::File(_), Answer::FileToken { token, endpoint }) => {
+                self.token_is_there(id, token, &endpoint, largest_in_chunks);
+            }
             (Action::Listen { change, listen }, answer) => {
                 self.wanted.apply(*change, listen);
                 self.finish(id, Ok(answer));

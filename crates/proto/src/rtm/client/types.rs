@@ -13,8 +13,8 @@ pub const GATE: Link = 0;
 
 /// A list of ids in one call has at most this many.
 pub const MAX_IDS: usize = 20_000;
-/// A file has at most this many bytes: its quest's size is a number of 32 bits.
-pub const MAX_FILE: u64 = u32::MAX as u64 - 1024 * 1024;
+/// A file that goes in one quest has at most this many bytes: a quest's size is a number of 32 bits.
+pub const MAX_QUEST_FILE: u64 = u32::MAX as u64 - 1024 * 1024;
 /// Longest token that a server may give, in bytes.
 pub const MAX_TOKEN: usize = 1_023;
 /// Longest endpoint that a server may give, in bytes.

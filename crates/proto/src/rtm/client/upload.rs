@@ -2,12 +2,13 @@
 //!
 //! A file's bytes go out while they are read and hashed: `file` stands in front, and `attrs`, which holds the
 //! signature that needs the whole content's hash, behind it. Every size is known beforehand, because a signature's
-//! length is.
+//! length is. A large file goes in chunks where the server offers that (`chunks`).
 
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
+use super::chunks::Chunks;
 use super::types::*;
 use super::{Asked, Client, Running, Step, What, Wire};
 use crate::frame::{FLAG_MSGPACK, MAGIC, VERSION};
@@ -18,7 +19,7 @@ use crate::rtm::sign::file_sign;
 use crate::session::{CONNECT_DEADLINE, Now};
 
 /// A piece of a file that is read at a time.
-const PIECE: usize = 256 * 1024;
+pub(super) const PIECE: usize = 256 * 1024;
 /// The next piece is read while less than this waits to be written.
 const QUEUE_AHEAD: usize = 512 * 1024;
 /// Files that go to one file gate at a time, each on a connection of its own; the others wait.
@@ -35,7 +36,7 @@ const NO_SIGN: &str = "00000000000000000000000000000000";
 pub(super) struct FileLink {
     address: Address,
     pub wire: Wire,
-    state: LinkState,
+    pub state: LinkState,
     /// It has served another file before.
     kept: bool,
     /// The file that it is for.
@@ -43,7 +44,7 @@ pub(super) struct FileLink {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum LinkState {
+pub(super) enum LinkState {
     Connecting { until: Duration },
     Busy,
     Idle { until: Duration },
@@ -61,17 +62,21 @@ impl FileLink {
 /// A file that has its token.
 #[derive(Debug)]
 pub(super) struct Upload {
-    token: String,
+    pub token: String,
     address: Address,
-    link: Option<Link>,
-    size: u64,
+    pub link: Option<Link>,
+    pub size: u64,
     /// Bytes that have been read and queued.
-    read: u64,
-    reading: bool,
+    pub read: u64,
+    /// How far it has ever been read.
+    pub furthest: u64,
+    pub reading: bool,
     /// Everything is queued.
-    complete: bool,
+    pub complete: bool,
     /// Changes when the file begins again, so that late pieces are recognised.
-    generation: u32,
+    pub generation: u32,
+    /// Where it goes in chunks.
+    pub chunks: Option<Chunks>,
 }
 
 impl Upload {
@@ -80,8 +85,10 @@ impl Upload {
         self.read == 0 && !self.reading
     }
 
-    fn begin_again(&mut self) {
-        self.read = 0;
+    /// Goes (back) to an offset.
+    pub fn go_to(&mut self, offset: u64) {
+        self.furthest = self.furthest.max(self.read);
+        self.read = offset;
         self.reading = false;
         self.complete = false;
         self.generation = self.generation.wrapping_add(1);
@@ -170,22 +177,29 @@ impl Target {
 
 impl Client {
     /// The server gate has given a file its token.
-    pub(super) fn token_is_there(&mut self, id: u64, token: String, endpoint: &str) {
+    /// `largest` is the largest file that it takes in chunks, 0 where it takes none.
+    pub(super) fn token_is_there(&mut self, id: u64, token: String, endpoint: &str, largest: u64) {
         let Some(address) = Address::parse(endpoint) else {
             let text = format!("the server's answer names {endpoint:?} as file gate, which is no HOST:PORT");
             return self.failed(id, code::DECODE, text);
         };
         let Some(running) = self.running_by_call.get_mut(&id) else { return };
         let Action::File(file) = &running.action else { return };
+        let chunks = Chunks::wanted(file.size, largest);
+        if chunks.is_none() && file.size > MAX_QUEST_FILE {
+            return self.failed(id, code::TOO_LARGE, "the server takes no file of this size");
+        }
         running.step = Step::Upload(Box::new(Upload {
             token,
             address,
             link: None,
             size: file.size,
             read: 0,
+            furthest: 0,
             reading: false,
             complete: false,
             generation: 0,
+            chunks,
         }));
         self.waiting_files.push_back(id);
     }
@@ -255,8 +269,12 @@ impl Client {
         file_link.state = LinkState::Busy;
         file_link.call = Some(id);
         upload.link = Some(link);
+        if upload.chunks.is_some() {
+            return self.begin_chunks(id);
+        }
         let wire = &mut file_link.wire;
         let seq = wire.seq();
+        log::trace!("RTM quest {seq} {:?} with a file of {} bytes", file.target.file_method(), file.size);
         let head = file.head(project, &upload.token, seq);
         let rest = file.size + file.tail(NO_SIGN).len() as u64;
         let start = wire.out.position();
@@ -273,11 +291,12 @@ impl Client {
             return;
         }
         let Some(upload) = self.upload(id) else { return };
-        if upload.reading || upload.complete {
+        if upload.reading || upload.complete || upload.chunks.as_ref().is_some_and(|chunks| !chunks.wants_bytes()) {
             return;
         }
         upload.reading = true;
-        let len = usize::try_from(upload.size - upload.read).unwrap_or(PIECE).min(PIECE);
+        let piece = upload.chunks.as_ref().map_or(PIECE, |chunks| chunks.piece);
+        let len = usize::try_from(upload.size - upload.read).unwrap_or(piece).min(piece);
         let (offset, generation) = (upload.read, upload.generation);
         self.outputs.push_back(Output::Read { call: id, offset, len, generation });
     }
@@ -297,6 +316,11 @@ impl Client {
         let Some((link, file_link)) = upload.link.and_then(|link| Some((link, self.file_links.get_mut(&link)?))) else {
             return;
         };
+        if upload.chunks.is_some() {
+            self.send_chunk(call, data, md5);
+            self.pump(link);
+            return self.drive(now);
+        }
         let out = &mut file_link.wire.out;
         if !data.is_empty() {
             out.piece(data);
@@ -338,6 +362,7 @@ impl Client {
     /// A file's call is over; a connection that still has some of it to send is of no use any more.
     pub(super) fn upload_over(&mut self, id: u64, upload: &Upload) {
         self.waiting_files.retain(|other| *other != id);
+        self.resumes.retain(|(_, other)| *other != id);
         if let Some(link) = upload.link {
             self.drop_link(link);
         }
@@ -354,16 +379,19 @@ impl Client {
         let late: Vec<Link> = self.file_links.iter().filter(|(_, link)| late(link)).map(|(link, _)| *link).collect();
         for link in late {
             self.outputs.push_back(Output::Close { link });
-            self.link_lost(link, "it took too long to connect");
+            self.link_lost(link, "it took too long to connect", now);
         }
     }
 
     /// A connection to a file gate has ended.
-    pub(super) fn link_lost(&mut self, link: Link, reason: &str) {
+    pub(super) fn link_lost(&mut self, link: Link, reason: &str, now: Now) {
         let Some(file_link) = self.file_links.remove(&link) else { return };
         let Some(id) = file_link.call else { return };
         let Some(Running { step: Step::Upload(upload), tries, .. }) = self.running_by_call.get_mut(&id) else { return };
         upload.link = None;
+        if upload.chunks.as_ref().is_some_and(Chunks::survives) {
+            return self.chunks_interrupted(id, now);
+        }
         if matches!(file_link.state, LinkState::Connecting { .. }) {
             return self.failed(id, code::CONNECTION, format!("no connection to the file gate: {reason}"));
         }
@@ -382,7 +410,7 @@ impl Client {
                 format!("the connection ended after {sent} bytes; the server cannot have taken the file: {reason}");
             return self.failed(id, code::CONNECTION_CLOSED, text);
         }
-        upload.begin_again();
+        upload.go_to(0);
         self.waiting_files.push_back(id);
     }
 }

@@ -158,15 +158,25 @@ impl Files {
     async fn take_chunk(&self, params: &Params) -> Result<Fields, Refusal> {
         let (id, slot) = self.chunked.find(params)?;
         let (at, bytes): (u64, Bytes) = (params.int("o")?, params.bytes("d")?);
-        let mut state = slot.state.lock().await;
-        let State::Coming(coming) = &mut *state else { return Err(unknown()) };
-        let outcome = if at == coming.received { coming.take(&bytes).await } else { Ok(()) };
-        let received = coming.received;
-        if outcome.is_err() {
-            *state = State::Gone;
+        let mut state = slot.state.clone().lock_owned().await;
+        // A chunk is taken whole although its connection ends meanwhile: the upload outlives it.
+        let work = tokio::spawn(async move {
+            let State::Coming(coming) = &mut *state else { return Err(unknown()) };
+            let outcome = if at == coming.received { coming.take(&bytes).await } else { Ok(()) };
+            let received = coming.received;
+            if outcome.is_err() {
+                *state = State::Gone;
+            }
+            outcome.map(|()| received)
+        });
+        let received = work.await.unwrap_or_else(|error| {
+            error!(%error, "a chunk could not be stored");
+            Err(Refusal::new(code::UNKNOWN, "the relay could not store the chunk; see its log"))
+        });
+        if received.is_err() {
             self.chunked.remove(&id);
         }
-        outcome.map(|()| Fields::new().int("o", i64::try_from(received).unwrap_or(i64::MAX)))
+        Ok(Fields::new().int("o", i64::try_from(received?).unwrap_or(i64::MAX)))
     }
 
     async fn end_chunks(self: &Arc<Self>, params: Params) -> Result<Fields, Refusal> {
