@@ -15,6 +15,7 @@ mod epoch_file;
 mod file;
 mod http;
 mod rtm;
+mod seldom;
 mod server;
 mod shared;
 mod store;

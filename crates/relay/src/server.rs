@@ -13,10 +13,11 @@ use tracing::{debug, info, warn};
 
 use crate::config::{Config, ConfigError, STOP_DEADLINE};
 use crate::connection;
-use crate::core::{Core, Epochs};
+use crate::core::{Core, Epochs, Refused};
 use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
 use crate::http;
-use crate::rtm::{Gate, Seldom};
+use crate::rtm::Gate;
+use crate::seldom::Seldom;
 use crate::shared::{Shared, unix_micros};
 use crate::store::{
     self, BlobError, Blobs, Database, Directory, LocalBlobs, MessageLimits, Messages, StoreError, Stores,
@@ -112,8 +113,8 @@ impl Relay {
         let (alive, tasks) = mpsc::channel(1);
         for (listener, address) in listeners {
             info!(%address, "listening");
-            let (shared, alive) = (shared.clone(), alive.clone());
-            let take = move |stream, from| take_in(&shared, stream, from, &alive);
+            let (shared, alive, crowded) = (shared.clone(), alive.clone(), Seldom::default());
+            let take = move |stream, from| take_in(&shared, stream, from, &alive, &crowded);
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
         let http_address = http.as_ref().map(|(_, address)| *address);
@@ -316,7 +317,7 @@ fn prepare(stream: &TcpStream, from: SocketAddr) {
     }
 }
 
-fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mpsc::Sender<()>) {
+fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mpsc::Sender<()>, crowded: &Seldom) {
     match shared.open(from) {
         Ok((id, notify)) => {
             debug!(connection = id, %from, "accepted");
@@ -326,7 +327,17 @@ fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mp
                 drop(alive);
             });
         }
-        Err(why) => debug!(%from, ?why, "refused"),
+        Err(Refused::Stopping) => debug!(%from, "refused: the relay is stopping"),
+        Err(why) => {
+            debug!(%from, ?why, "refused");
+            if crowded.now() {
+                warn!(
+                    ?why,
+                    "connections are refused because there are too many; see limits.max_connections and \
+                     limits.max_before_login"
+                );
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use crvideo_proto::code;
 use crvideo_proto::id::is_user_id;
 use crvideo_proto::message::{self as msg, PeerState};
 use crvideo_proto::token::{self, CLOCK_TOLERANCE_S, Claims};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::connection::Role;
 use super::session::{Class, Session};
@@ -18,6 +18,9 @@ use super::{AGENT, ConnectionId, Core, Last, News, SessionId};
 const VERSION: u32 = 1;
 /// Timers are set no further ahead than this, whatever a token says.
 const FAR_AHEAD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// Refused logins are logged once in this time.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// What a good login leads to.
 enum Way {
@@ -49,7 +52,17 @@ impl Core {
         let done = admitted.and_then(|claims| self.log_in(id, seq, login, &claims));
         if let Err(code) = done {
             debug!(connection = id, project = login.project, user = ?login.user, code, "login refused");
+            self.say_refused(login, code);
             self.refuse_login(id, seq, code);
+        }
+    }
+
+    /// Tells the operator, now and then, however often it happens.
+    fn say_refused(&mut self, login: &msg::Login, code: i32) {
+        if code != code::KICKOUT_BY_RELOGIN && self.refusal_said.is_none_or(|at| self.now.at >= at + SAY_AGAIN_AFTER) {
+            self.refusal_said = Some(self.now.at);
+            let why = code::text(code).to_string_lossy();
+            warn!(project = login.project, user = ?login.user, code, %why, "a login was refused");
         }
     }
 

@@ -180,6 +180,8 @@ pub struct Core {
     courier: courier::Courier,
     servers: servers::Servers,
     last_id: u64,
+    /// When the operator was told of a refused login.
+    refusal_said: Option<Duration>,
     /// Connections that the shell must look at.
     woken: Vec<ConnectionId>,
     /// Connections over their hard limit; they are closed before the call returns.
@@ -207,6 +209,7 @@ impl Core {
             courier: courier::Courier::default(),
             servers: servers::Servers::default(),
             last_id: 0,
+            refusal_said: None,
             woken: Vec::new(),
             overflowed: Vec::new(),
             stopping: false,

@@ -1,9 +1,9 @@
 //! The RTM gates: who is let in, and what all connections share.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crvideo_proto::rtm::code;
 use tokio::net::TcpStream;
@@ -20,27 +20,9 @@ use super::link::{self, Client};
 use super::methods::now_s;
 use super::outbox::Outbox;
 use crate::config::Config;
+use crate::seldom::Seldom;
 use crate::shared::Shared;
 use crate::store::{Directory, Stores};
-
-/// While something goes on happening, it is said once in this time.
-const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
-
-/// What is said now and then, however often it happens.
-#[derive(Default)]
-pub(crate) struct Seldom(Mutex<Option<Instant>>);
-
-impl Seldom {
-    /// Whether it is time to say it again.
-    pub(crate) fn now(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|at| at.elapsed() >= SAY_AGAIN_AFTER);
-        if due {
-            *last = Some(Instant::now());
-        }
-        due
-    }
-}
 
 /// What all connections of the RTM dialect share.
 pub(crate) struct Gate {

@@ -31,5 +31,5 @@ mod rooms;
 pub use config::RtmConfig;
 pub use files::FileSettings;
 pub(crate) use files::Section as FilesSection;
-pub(crate) use gate::{Gate, Seldom};
+pub(crate) use gate::Gate;
 pub(crate) use message::{Message, Refusal, Target};
