@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::online::{Online, User};
 use crate::core::{Mail, News};
 use crate::shared::Shared;
 use crate::store::{Blob, BlobId, Blobs, CR, Content, Kind, Messages, StoreError, Stored};
@@ -50,6 +51,7 @@ pub(crate) struct Courier {
     shared: Arc<Shared>,
     messages: Messages,
     blobs: Arc<dyn Blobs>,
+    online: Arc<Online>,
     /// Who has a task, and how it is told.
     carriers: Mutex<HashMap<Key, mpsc::Sender<Letter>>>,
     transfers: Semaphore,
@@ -59,6 +61,8 @@ pub(crate) struct Courier {
 enum Letter {
     /// There may be something new to deliver.
     Look,
+    /// What was passed over may be for this dialect now.
+    LookAgain,
     /// The session has said something.
     News(News),
 }
@@ -79,10 +83,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Courier {
     /// Starts the courier; it ends with the relay.
-    pub(crate) fn start(shared: Arc<Shared>, messages: Messages, blobs: Arc<dyn Blobs>) -> Arc<Self> {
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        messages: Messages,
+        blobs: Arc<dyn Blobs>,
+        online: Arc<Online>,
+    ) -> Arc<Self> {
         let mail = shared.start_courier();
         let transfers = Semaphore::new(ALL_TRANSFERS);
-        let courier = Arc::new(Self { shared, messages, blobs, carriers: Mutex::default(), transfers });
+        let courier = Arc::new(Self { shared, messages, blobs, online, carriers: Mutex::default(), transfers });
         tokio::spawn(courier.clone().sort(mail));
         courier
     }
@@ -102,6 +111,15 @@ impl Courier {
 
     /// Something may be there for a user.
     pub(crate) fn look(self: &Arc<Self>, project: i64, user: i64) {
+        self.tell(project, user, Letter::Look);
+    }
+
+    /// The user's connection of another dialect has ended, and what waited for it is for this one.
+    pub(crate) fn look_again(self: &Arc<Self>, project: i64, user: i64) {
+        self.tell(project, user, Letter::LookAgain);
+    }
+
+    fn tell(self: &Arc<Self>, project: i64, user: i64, letter: Letter) {
         if !self.is_there(project, user) {
             return;
         }
@@ -109,7 +127,7 @@ impl Courier {
         let mut carriers = lock(&self.carriers);
         if let Some(carrier) = carriers.get(&key) {
             // Full means that it has been told often enough.
-            let _ = carrier.try_send(Letter::Look);
+            let _ = carrier.try_send(letter);
             return;
         }
         let (sender, letters) = mpsc::channel(MAX_LETTERS);
@@ -203,6 +221,7 @@ impl Carrier {
     async fn take(&self, letter: Letter, load: &mut Load) {
         match letter {
             Letter::Look => {}
+            Letter::LookAgain => load.seen = 0,
             Letter::News(News::Here) => {
                 for transfer in load.transfer_by_task.values() {
                     let _ = transfer.try_send(News::Here);
@@ -236,7 +255,8 @@ impl Carrier {
         if room == 0 || load.transfer_by_task.len() >= TRANSFERS {
             return Ok(());
         }
-        let waiting = self.courier.messages.waiting(self.project, self.user, CR, load.seen, room).await?;
+        let here = self.courier.online.dialects(User { project: self.project, id: self.user }) | CR;
+        let waiting = self.courier.messages.waiting(self.project, self.user, CR, here, load.seen, room).await?;
         for message in waiting {
             let task = message.task(self.user);
             if load.sent.contains_key(&task) {
