@@ -159,11 +159,12 @@ impl Carrier {
     /// Messages have reached the user.
     async fn settle(&self, answered: Vec<i64>) {
         let User { project, id } = self.user;
-        for message in answered {
-            if let Err(error) = self.messages.delivered(project, id, message, RTM).await {
-                // It is delivered again at the next login, and SDKs know it by its number.
-                warn!(user = id, %error, "a delivery cannot be noted");
-            }
+        if answered.is_empty() {
+            return;
+        }
+        if let Err(error) = self.messages.delivered(project, id, answered, RTM).await {
+            // They are delivered again at the next login, and SDKs know them by their numbers.
+            warn!(user = id, %error, "deliveries cannot be noted");
         }
     }
 

@@ -301,7 +301,7 @@ impl Carrier {
     }
 
     async fn settled(&self, message: &Stored, load: &mut Load) {
-        let delivered = self.courier.messages.delivered(self.project, self.user, message.id, CR);
+        let delivered = self.courier.messages.delivered(self.project, self.user, vec![message.id], CR);
         if let Err(error) = delivered.await {
             // It is delivered again later, and the session knows it by its id.
             warn!(user = self.user, %error, "a delivery cannot be noted");

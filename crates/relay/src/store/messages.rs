@@ -201,15 +201,27 @@ impl Messages {
             .await
     }
 
-    /// A message has reached a user by a dialect: one of those that it waited for, or instead of them.
-    pub(crate) async fn delivered(&self, project: i64, user: i64, message: i64, dialect: u8) -> Result<(), StoreError> {
+    /// Messages have reached a user by a dialect: one of those that they waited for, or instead of them.
+    pub(crate) async fn delivered(
+        &self,
+        project: i64,
+        user: i64,
+        messages: Vec<i64>,
+        dialect: u8,
+    ) -> Result<(), StoreError> {
         self.database
             .run(move |db| {
-                let key = params![project, user, message, dialect];
                 let by = "WHERE project = ?1 AND user = ?2 AND message = ?3";
                 let last = format!("(want & ~(?4 | {REACHED}) = 0 OR want & ?4 = 0)");
-                db.prepare_cached(&format!("DELETE FROM pending {by} AND {last}"))?.execute(key)?;
-                db.prepare_cached(&format!("UPDATE pending SET want = want & ~?4 | {REACHED} {by}"))?.execute(key)?;
+                let mut delete = db.prepare_cached(&format!("DELETE FROM pending {by} AND {last}"))?;
+                let note = format!("UPDATE pending SET want = want & ~?4 | {REACHED} {by}");
+                let mut note = db.prepare_cached(&note)?;
+                for message in messages {
+                    let key = params![project, user, message, dialect];
+                    if delete.execute(key)? == 0 {
+                        note.execute(key)?;
+                    }
+                }
                 Ok(())
             })
             .await
@@ -364,11 +376,11 @@ mod tests {
         let stored = messages.put(vec![(first, vec![(8, 0)]), (both, vec![(8, 3)])]).await.unwrap();
         assert_eq!(waiting(&messages, 8, CR).await, [1, 2]);
         for message in &stored {
-            messages.delivered(1, 8, message.id, CR).await.unwrap();
+            messages.delivered(1, 8, vec![message.id], CR).await.unwrap();
         }
         assert!(waiting(&messages, 8, CR).await.is_empty());
         assert_eq!(waiting(&messages, 8, RTM).await, [2]);
-        messages.delivered(1, 8, stored[1].id, RTM).await.unwrap();
+        messages.delivered(1, 8, vec![stored[1].id], RTM).await.unwrap();
         assert!(waiting(&messages, 8, RTM).await.is_empty());
         assert_ne!(stored[0].task(8), stored[0].task(9));
         assert_ne!(stored[0].task(8), stored[1].task(8));
@@ -382,11 +394,11 @@ mod tests {
         assert_eq!(waiting_beside(&messages, 8, RTM, CR | RTM).await, [2]);
         assert_eq!(waiting_beside(&messages, 8, RTM, RTM).await, [1, 2]);
         for message in &stored {
-            messages.delivered(1, 8, message.id, RTM).await.unwrap();
+            messages.delivered(1, 8, vec![message.id], RTM).await.unwrap();
         }
         assert!(waiting_beside(&messages, 8, RTM, RTM).await.is_empty(), "it has come by this dialect already");
         assert_eq!(waiting_beside(&messages, 8, CR, CR).await, [2]);
-        messages.delivered(1, 8, stored[1].id, CR).await.unwrap();
+        messages.delivered(1, 8, vec![stored[1].id], CR).await.unwrap();
         assert!(waiting_beside(&messages, 8, CR, CR).await.is_empty());
     }
 
