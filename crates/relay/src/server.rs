@@ -16,7 +16,7 @@ use crate::connection;
 use crate::core::{Core, Epochs};
 use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
 use crate::http;
-use crate::rtm::{Door, Gate, Seldom};
+use crate::rtm::{Door, Gate, Seldom, web_routes};
 use crate::shared::{Shared, unix_micros};
 use crate::store::{
     self, BlobError, Blobs, Database, Directory, LocalBlobs, MessageLimits, Messages, StoreError, Stores,
@@ -123,6 +123,7 @@ impl Relay {
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
         let http_address = http.as_ref().map(|(_, address)| *address);
+        let mut web = None;
         if let (Some(files), Some(stores)) = (rtm.files.or(rtm.servers).or(rtm.users), stores.clone()) {
             let gate = Gate::new(&config, shared.clone(), stores, files, http_address);
             for (listener, door) in rtm_listeners {
@@ -130,13 +131,17 @@ impl Relay {
                 let take = move |stream, from| gate.take_in(stream, from, door, &stopping, &alive);
                 tokio::spawn(accept(listener, stopped.clone(), take));
             }
+            if rtm.users.is_some() {
+                web = Some(web_routes(gate.clone(), stopped.clone(), alive.clone()));
+            }
             tokio::spawn(gate.keep_pinging(stopped.clone()));
         }
         let messages = stores.as_ref().map(|stores| stores.messages.clone());
         let blobs = stores.map(|stores| stores.blobs);
         if let Some((listener, address)) = http {
             info!(%address, "HTTP");
-            let take = http_taker(http::router(blobs.clone()), stopped.clone(), alive);
+            let router = http::router(blobs.clone()).merge(web.unwrap_or_default());
+            let take = http_taker(router, stopped.clone(), alive);
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
         if let (Some(blobs), Some(messages)) = (blobs, messages) {

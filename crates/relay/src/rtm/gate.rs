@@ -127,7 +127,11 @@ impl Gate {
     }
 
     /// A desk for one more connection, and its place among all; `None` when there are too many.
-    fn admit(self: &Arc<Self>, [from, local]: [SocketAddr; 2], door: Door) -> Option<(Desk, OwnedSemaphorePermit)> {
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        [from, local]: [SocketAddr; 2],
+        door: Door,
+    ) -> Option<(Desk, OwnedSemaphorePermit)> {
         let place = self.places.clone().try_acquire_owned();
         let (Ok(place), Ok(stranger)) = (place, self.strangers.clone().try_acquire_owned()) else {
             debug!(%from, "refused");

@@ -4,6 +4,7 @@
 //! * `config`: what an operator can set.
 //! * `gate`: who is let in, and what all connections share.
 //! * `link`: one TCP connection.
+//! * `web`: one WebSocket connection.
 //! * `desk`: what is done with what comes on a connection.
 //! * `outbox`: what waits to be written to it.
 //! * `auth`: whose quest it is.
@@ -34,6 +35,7 @@ mod online;
 mod outbox;
 mod push;
 mod rooms;
+mod web;
 
 pub use config::RtmConfig;
 pub(crate) use desk::Door;
@@ -41,3 +43,4 @@ pub use files::FileSettings;
 pub(crate) use files::Section as FilesSection;
 pub(crate) use gate::{Gate, Seldom};
 pub(crate) use message::{Message, Refusal, Target};
+pub(crate) use web::{Ends, routes as web_routes};

@@ -236,6 +236,15 @@ impl Batch {
         Self { pieces, written: 0, cost }
     }
 
+    /// Takes the next piece out whole, for those who do not write slices.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        let piece = self.pieces.pop_front()?;
+        if piece.head().is_empty() {
+            return Some(piece.rest);
+        }
+        Some([piece.head(), &piece.rest[..]].concat().into())
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.pieces.is_empty()
     }
