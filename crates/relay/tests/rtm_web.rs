@@ -119,6 +119,10 @@ impl Web {
     /// The connection ends, with or without a last word.
     fn ends(&mut self) {
         while let Some((op, payload)) = self.next() {
+            if op == CLOSE {
+                // The relay may have gone already.
+                let _ = self.stream.write_all(&[LAST | CLOSE, 0x80, 0, 0, 0, 0]);
+            }
             assert!(op == CLOSE || payload.windows(4).any(|it| it == b"ping"), "{op} {payload:?}");
         }
     }

@@ -27,7 +27,7 @@ const MAX_MESSAGE: usize = MAX_PLAIN + HEADER_LEN + 4 + 255;
 /// Bytes of one read.
 const READ_BUFFER: usize = 8 * 1024;
 /// The time for the last answers and the closing handshake.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Both ends of an HTTP connection: the client's address, and ours.
 #[derive(Debug, Clone, Copy)]
