@@ -61,7 +61,7 @@ fn take_mids(link: &mut Link, count: usize) -> Vec<i64> {
     (0..count).map(|_| by_key(&take(link).1, "mid").int()).collect()
 }
 
-/// Waits until nothing is pending for a user any more, which a fresh login shows.
+/// Waits until just these of the users are online.
 fn wait_until_online(link: &mut Link, users: &[i64], online: &[i64]) {
     let deadline = std::time::Instant::now() + rtm::PATIENCE;
     loop {
@@ -389,7 +389,7 @@ fn users_count_as_online_in_either_dialect_and_events_tell_of_the_first_and_the_
     wait_until_online(&mut servers, &[7], &[]);
 }
 
-/// The next message to a session behind `mid`: until it is handled, it may come again.
+/// The next message to a session behind `mid`; an earlier one may come again until it is handled.
 fn behind(session: &mut Session, mid: i64) -> i64 {
     loop {
         let (next, id) = session.rtm_message();
@@ -430,6 +430,22 @@ fn both_dialects_get_what_is_sent_while_both_are_there() {
     let mut link = user(&relay, 7);
     send(&mut servers, 5);
     assert_eq!(take_mids(&mut link, 2), [4, 5]);
+}
+
+#[test]
+fn what_a_connection_has_not_answered_comes_to_the_session_that_is_still_there() {
+    let relay = dev();
+    let (mut servers, mut link) = (Link::open(&relay), user(&relay, 7));
+    let mut params = message("to", 7, 1, "x");
+    params.push(("from", 1.into()));
+    servers.ask("sendmsg", &params).unwrap();
+    assert_eq!(by_key(&link.push_frame().value(), "mid").int(), 1);
+    let mut session = login(&relay, "7", &mint(&relay, "7")).unwrap();
+    params[1].1 = 2.into();
+    servers.ask("sendmsg", &params).unwrap();
+    assert_eq!(behind(&mut session, 1), 2, "the first may still be answered");
+    drop(link);
+    assert_eq!(behind(&mut session, 0), 1);
 }
 
 #[test]
@@ -499,7 +515,7 @@ fn who_takes_nothing_delays_nobody_and_loses_nothing() {
     let (mut servers, dead) = (Link::open(&relay), user(&relay, 7));
     let mut alive = user(&relay, 8);
     let body = "x".repeat(20_000);
-    // More than the buffers of two sockets hold; the window alone is less.
+    // More than may be on its way to one user.
     for mid in 1..=200 {
         let mut params = message("from", 1, mid, &body);
         params.push(("tos", ints(&[7, 8])));

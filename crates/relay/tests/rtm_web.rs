@@ -297,6 +297,65 @@ fn errors_are_answers_and_the_silent_are_closed() {
 }
 
 #[test]
+fn quests_and_pushes_in_crowds_wait_for_each_other_for_a_while_only() {
+    let relay = dev();
+    let (mut web, mut servers) = (Web::user(&relay, 1), Link::open(&relay));
+    let mut writer = Web { stream: web.stream.try_clone().unwrap(), buffer: Vec::new() };
+    let crowd = 3_000u32;
+    let writing = std::thread::spawn(move || (100..100 + crowd).for_each(|seq| writer.send(LAST | BINARY, &ping(seq))));
+    let body = "x".repeat(20_000);
+    for mid in 1..=60 {
+        let params = [("from", 5.into()), ("to", 1.into()), ("mid", mid.into()), ("mtype", 66.into())];
+        servers.ask("sendmsg", &[&params[..], &[("msg", body.as_str().into())]].concat()).unwrap();
+    }
+    let (mut answers, mut pushes) = (0, 0);
+    while answers < crowd || pushes < 60 {
+        let (op, package) = web.next().unwrap();
+        assert_eq!(op, BINARY);
+        match package[6] {
+            2 => {
+                assert_eq!(seq_of(&package), 100 + answers, "answers come in order");
+                answers += 1;
+            }
+            _ => pushes += u32::from(package[16..].starts_with(b"pushmsg")),
+        }
+    }
+    writing.join().unwrap();
+}
+
+#[test]
+fn who_takes_nothing_is_closed() {
+    let relay = relay(|config| config.stall_timeout = Duration::from_millis(200));
+    let (web, mut servers) = (Web::user(&relay, 1), Link::open(&relay));
+    let online = |servers: &mut Link| {
+        let answer = servers.ask("getonlineusers", &[("uids", ints(&[1]))]).unwrap();
+        by_key(&answer, "uids") == ints(&[1])
+    };
+    let flood = web.stream.try_clone().unwrap();
+    flood.set_write_timeout(Some(PATIENCE)).unwrap();
+    let flooding = std::thread::spawn(move || {
+        let mut quest = Web { stream: flood, buffer: Vec::new() };
+        let bytes = ping(1);
+        let frame = |quest: &mut Web| {
+            let mut all = Vec::new();
+            for _ in 0..1_000 {
+                all.extend([LAST | BINARY, 0x80 | bytes.len() as u8, 0, 0, 0, 0]);
+                all.extend(&bytes);
+            }
+            quest.stream.write_all(&all)
+        };
+        while frame(&mut quest).is_ok() {}
+    });
+    flooding.join().unwrap();
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while online(&mut servers) {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    drop(web);
+}
+
+#[test]
 fn the_relay_says_good_bye_when_it_stops() {
     let relay = dev();
     let mut web = Web::user(&relay, 1);

@@ -95,8 +95,7 @@ impl Flight {
     }
 
     /// Pushes that may follow now, and when there will be room for more.
-    fn room(&self) -> (usize, Option<Instant>) {
-        let now = Instant::now();
+    fn room(&self, now: Instant) -> (usize, Option<Instant>) {
         let mut state = self.lock();
         state.sent.retain(|_, (_, at)| *at + ANSWER_PATIENCE > now);
         let oldest = state.sent.values().map(|(_, at)| *at + ANSWER_PATIENCE).min();
@@ -131,7 +130,7 @@ impl Carrier {
             if closed {
                 return;
             }
-            let (room, wait) = self.flight.room();
+            let (room, wait) = self.flight.room(Instant::now());
             if open && more && room > 0 {
                 self.out.room().await;
                 match self.push_more(&mut seen, room).await {
@@ -184,5 +183,30 @@ impl Carrier {
             }
         }
         Ok(more)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pushes_make_room_when_they_are_answered_or_have_waited_for_long() {
+        let flight = Flight::default();
+        for seq in 0..64 {
+            flight.sent(seq, i64::from(seq) + 1_000);
+        }
+        let now = Instant::now();
+        let (room, wait) = flight.room(now);
+        assert!(room == 0 && wait.is_some_and(|at| at <= now + ANSWER_PATIENCE));
+        flight.answered(5);
+        flight.answered(5);
+        flight.answered(9_999);
+        assert_eq!((flight.room(now).0, flight.lock().answered.clone()), (1, vec![1_005]));
+        assert!(flight.is_on_its_way(1_005) && flight.is_on_its_way(1_006) && !flight.is_on_its_way(7));
+        assert_eq!(flight.room(now + ANSWER_PATIENCE), (64, None));
+        // An answer that comes too late does no harm: the message is pushed again at the next login.
+        flight.answered(6);
+        assert_eq!(flight.lock().answered.len(), 1);
     }
 }
