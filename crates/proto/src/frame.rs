@@ -186,6 +186,12 @@ impl FrameReader {
     }
 }
 
+/// Bytes of the whole frame at the front of `bytes`, JSON frames too; `None` while that cannot be known yet.
+pub fn frame_len(bytes: &[u8]) -> Result<Option<u64>, FrameError> {
+    let head = Head::read(bytes, true)?;
+    Ok(head.map(|head| head.payload_at() as u64 + u64::from(head.size)))
+}
+
 /// The fixed part of a frame, checked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Head {

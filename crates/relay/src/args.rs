@@ -52,7 +52,11 @@ pub struct Args {
     #[arg(long, value_name = "ADDR:PORT", env = "CRVIDEO_RELAY_RTM")]
     pub rtm: Option<String>,
 
-    /// Where RTM SDKs send files [default: where they connect]
+    /// Where users with RTM SDKs connect, without encryption as well [default: nowhere]
+    #[arg(long, value_name = "ADDR:PORT", env = "CRVIDEO_RELAY_RTM_USERS")]
+    pub rtm_users: Option<String>,
+
+    /// Where RTM SDKs send files [default: where servers connect, or users]
     #[arg(long, value_name = "ADDR:PORT", env = "CRVIDEO_RELAY_RTM_FILES")]
     pub rtm_files: Option<String>,
 
@@ -118,8 +122,11 @@ impl Args {
         if let Some(http) = &self.http {
             config.http = Some(parse_address(http).map_err(|why| flag("--http", &why))?);
         }
-        let rtm =
-            [("--rtm", &self.rtm, &mut config.rtm.listen), ("--rtm-files", &self.rtm_files, &mut config.rtm.files)];
+        let rtm = [
+            ("--rtm", &self.rtm, &mut config.rtm.listen),
+            ("--rtm-users", &self.rtm_users, &mut config.rtm.users),
+            ("--rtm-files", &self.rtm_files, &mut config.rtm.files),
+        ];
         for (name, text, address) in rtm {
             if let Some(text) = text {
                 *address = Some(parse_address(text).map_err(|why| flag(name, &why))?);
@@ -232,6 +239,8 @@ mod tests {
             (&["--dev", "--listen", "0.0.0.0:1"], "0.0.0.0:1 is not a loopback address"),
             (&["--dev", "--http", "[::]:1"], "[::]:1 is not a loopback address"),
             (&["--dev", "--rtm", "[::]:1"], "[::]:1 is not a loopback address"),
+            (&["--dev", "--rtm-users", "[::]:1"], "[::]:1 is not a loopback address"),
+            (&["--dev", "--rtm-users", "x"], "--rtm-users (or its environment variable): \"x\" is not an address"),
             (
                 &["--dev", "--rtm-files", "here"],
                 "--rtm-files (or its environment variable): \"here\" is not an address",

@@ -14,6 +14,7 @@ pub struct BlockingRelay {
     address: SocketAddr,
     http: Option<SocketAddr>,
     rtm: Option<SocketAddr>,
+    rtm_users: Option<SocketAddr>,
     rtm_files: Option<SocketAddr>,
     project: i64,
     secret: String,
@@ -34,8 +35,9 @@ impl BlockingRelay {
         let runtime = runtime.map_err(StartError::System)?;
         let relay = runtime.block_on(Relay::start(config))?;
         let (address, http) = (relay.address(), relay.http_address());
-        let (rtm, rtm_files) = (relay.rtm_address(), relay.rtm_files_address());
-        Ok(Self { relay: Some(relay), runtime: Some(runtime), address, http, rtm, rtm_files, project, secret })
+        let (rtm, rtm_users, rtm_files) = (relay.rtm_address(), relay.rtm_users_address(), relay.rtm_files_address());
+        let (relay, runtime) = (Some(relay), Some(runtime));
+        Ok(Self { relay, runtime, address, http, rtm, rtm_users, rtm_files, project, secret })
     }
 
     /// Where clients connect to.
@@ -51,6 +53,11 @@ impl BlockingRelay {
     /// Where servers connect with RTM SDKs.
     pub fn rtm_address(&self) -> Option<SocketAddr> {
         self.rtm
+    }
+
+    /// Where users connect with RTM SDKs.
+    pub fn rtm_users_address(&self) -> Option<SocketAddr> {
+        self.rtm_users
     }
 
     /// Where RTM SDKs send files, if that is somewhere else.

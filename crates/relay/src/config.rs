@@ -107,7 +107,7 @@ impl Config {
         Ok(Self {
             listen: vec![free],
             http: Some(free),
-            rtm: RtmConfig { listen: Some(free), ..RtmConfig::default() },
+            rtm: RtmConfig { listen: Some(free), users: Some(free), ..RtmConfig::default() },
             projects: vec![Project { id: DEV_PROJECT, secrets: vec![random_secret()?], max_file_size: 0 }],
             ..Self::default()
         })
@@ -125,7 +125,7 @@ impl Config {
         if self.listen.is_empty() {
             return Err(ConfigError("there is no address to listen on; give --listen ADDR:PORT".to_owned()));
         }
-        let rtm = self.rtm.listen.iter().chain(&self.rtm.files);
+        let rtm = self.rtm.listen.iter().chain(&self.rtm.users).chain(&self.rtm.files);
         for address in self.listen.iter().chain(&self.http).chain(rtm) {
             if !address.ip().is_loopback() && !self.allow_plain {
                 return Err(ConfigError(format!(

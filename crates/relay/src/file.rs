@@ -48,6 +48,7 @@ struct Limits {
 #[serde(deny_unknown_fields)]
 struct Rtm {
     listen: Option<Spanned<String>>,
+    users: Option<Spanned<String>>,
     files: Option<Spanned<String>>,
     file_endpoint: Option<String>,
     max_targets: Option<usize>,
@@ -148,9 +149,11 @@ fn apply_limits(source: &Source<'_>, limits: &Limits, config: &mut Config) -> Re
 }
 
 fn apply_rtm(source: &Source<'_>, rtm: Rtm, config: &mut RtmConfig) -> Result<(), ConfigError> {
-    for (text, key, to) in
-        [(&rtm.listen, "rtm.listen", &mut config.listen), (&rtm.files, "rtm.files", &mut config.files)]
-    {
+    for (text, key, to) in [
+        (&rtm.listen, "rtm.listen", &mut config.listen),
+        (&rtm.users, "rtm.users", &mut config.users),
+        (&rtm.files, "rtm.files", &mut config.files),
+    ] {
         if let Some(text) = text {
             *to = Some(source.address(text, key)?);
         }
@@ -225,7 +228,7 @@ mod tests {
             "listen = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\ndata = '/tmp/x'\nallow_plain = true\n\
              [limits]\nmax_connections = 5\nmax_before_login = 4\ncommand_queue = 65536\nbulk_queue = 70000\n\
              login_deadline = 1.5\nheartbeat = 2\nresume_window = 3\nstartup_grace = 0\nstall_timeout = 4\n\
-             [rtm]\nlisten = '127.0.0.1:4'\nfiles = '127.0.0.1:5'\nfile_endpoint = 'h:6'\nmax_targets = 7\n\
+             [rtm]\nlisten = '127.0.0.1:4'\nusers = '127.0.0.1:8'\nfiles = '127.0.0.1:5'\nfile_endpoint = 'h:6'\nmax_targets = 7\n\
              max_group_members = 8\nmax_connections = 9\nmax_strangers = 10\npush_queue = 3000000\nclock_window = 11\n\
              message_keep = 12\nmax_undelivered = 13\nmax_messages = 14\n\
              token_life = 12\nidle_timeout = 13\nping = 1.5\n\
@@ -240,6 +243,7 @@ mod tests {
         assert!(config.allow_plain);
         let rtm = RtmConfig {
             listen: Some("127.0.0.1:4".parse().unwrap()),
+            users: Some("127.0.0.1:8".parse().unwrap()),
             files: Some("127.0.0.1:5".parse().unwrap()),
             file_endpoint: Some("h:6".into()),
             max_targets: 7,

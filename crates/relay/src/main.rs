@@ -72,8 +72,9 @@ fn ready_line(config: &Config, dev: bool) -> impl Fn(&Relay) -> String + use<> {
         };
         let http = relay.http_address().map(|address| format!(" http={address}")).unwrap_or_default();
         let rtm = relay.rtm_address().map(|address| format!(" rtm={address}")).unwrap_or_default();
+        let users = relay.rtm_users_address().map(|address| format!(" rtm_users={address}")).unwrap_or_default();
         let files = relay.rtm_files_address().map(|address| format!(" rtm-files={address}")).unwrap_or_default();
-        format!("crvideo-relay ready listen={listen} {project}{http}{rtm}{files}")
+        format!("crvideo-relay ready listen={listen} {project}{http}{rtm}{users}{files}")
     }
 }
 

@@ -16,7 +16,7 @@ use crate::connection;
 use crate::core::{Core, Epochs, Refused};
 use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
 use crate::http;
-use crate::rtm::Gate;
+use crate::rtm::{Door, Gate, web_routes};
 use crate::seldom::Seldom;
 use crate::shared::{Shared, unix_micros};
 use crate::store::{
@@ -82,13 +82,20 @@ impl From<ConfigError> for StartError {
     }
 }
 
+/// Where the RTM dialect is spoken.
+#[derive(Debug, Clone, Copy, Default)]
+struct RtmAddresses {
+    servers: Option<SocketAddr>,
+    users: Option<SocketAddr>,
+    files: Option<SocketAddr>,
+}
+
 /// A running relay. Its tasks live in the tokio runtime that it was started in.
 pub struct Relay {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     http: Option<SocketAddr>,
-    rtm: Option<SocketAddr>,
-    rtm_files: Option<SocketAddr>,
+    rtm: RtmAddresses,
     epochs: Option<EpochFile>,
     /// Says to the listeners and the timer that it is over.
     stop: watch::Sender<bool>,
@@ -104,8 +111,7 @@ impl Relay {
         let listeners = config.listen.iter().map(|address| listen(*address, &config)).collect::<Result<Vec<_>, _>>()?;
         let http = config.http.map(|address| listen(address, &config)).transpose()?;
         let addresses: Vec<_> = listeners.iter().map(|(_, address)| *address).collect();
-        let rtm = config.rtm.listen.map(|address| listen(address, &config)).transpose()?;
-        let rtm_files = config.rtm.files.map(|address| listen(address, &config)).transpose()?;
+        let (rtm_listeners, rtm) = listen_rtm(&config)?;
         let mut core = Core::new(config.settings(), config.tenants(), epochs, Box::new(random));
         let stores = open_stores(&config, &mut core).await?;
         let shared = Arc::new(Shared::new(core));
@@ -118,16 +124,16 @@ impl Relay {
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
         let http_address = http.as_ref().map(|(_, address)| *address);
-        let rtm_address = rtm.as_ref().map(|(_, address)| *address);
-        let rtm_files_address = rtm_files.as_ref().map(|(_, address)| *address);
-        if let (Some(files), Some(stores)) = (rtm_files_address.or(rtm_address), stores.clone()) {
+        let mut web = None;
+        if let (Some(files), Some(stores)) = (rtm.files.or(rtm.servers).or(rtm.users), stores.clone()) {
             let gate = Gate::new(&config, shared.clone(), stores, files, http_address);
-            let listeners = rtm.into_iter().map(|it| (it, false)).chain(rtm_files.into_iter().map(|it| (it, true)));
-            for ((listener, address), files_only) in listeners {
-                say_rtm(address, files_only);
+            for (listener, door) in rtm_listeners {
                 let (gate, stopping, alive) = (gate.clone(), stopped.clone(), alive.clone());
-                let take = move |stream, from| gate.take_in(stream, from, files_only, &stopping, &alive);
+                let take = move |stream, from| gate.take_in(stream, from, door, &stopping, &alive);
                 tokio::spawn(accept(listener, stopped.clone(), take));
+            }
+            if rtm.users.is_some() {
+                web = Some(web_routes(gate.clone(), stopped.clone(), alive.clone()));
             }
             tokio::spawn(gate.keep_pinging(stopped.clone()));
         }
@@ -135,7 +141,8 @@ impl Relay {
         let blobs = stores.map(|stores| stores.blobs);
         if let Some((listener, address)) = http {
             info!(%address, "HTTP");
-            let take = http_taker(http::router(blobs.clone()), stopped.clone(), alive);
+            let router = http::router(blobs.clone()).merge(web.unwrap_or_default());
+            let take = http_taker(router, stopped.clone(), alive);
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
         if let (Some(blobs), Some(messages)) = (blobs, messages) {
@@ -145,8 +152,7 @@ impl Relay {
         if let Some(file) = file.clone() {
             tokio::spawn(keep_reserving(shared.clone(), file, stopped));
         }
-        let (rtm, rtm_files) = (rtm_address, rtm_files_address);
-        Ok(Relay { shared, addresses, http: http_address, rtm, rtm_files, epochs: file, stop, tasks })
+        Ok(Relay { shared, addresses, http: http_address, rtm, epochs: file, stop, tasks })
     }
 
     /// The first address that clients can connect to.
@@ -166,12 +172,17 @@ impl Relay {
 
     /// Where servers connect with RTM SDKs.
     pub fn rtm_address(&self) -> Option<SocketAddr> {
-        self.rtm
+        self.rtm.servers
+    }
+
+    /// Where users connect with RTM SDKs.
+    pub fn rtm_users_address(&self) -> Option<SocketAddr> {
+        self.rtm.users
     }
 
     /// Where RTM SDKs send files, if that is somewhere else.
     pub fn rtm_files_address(&self) -> Option<SocketAddr> {
-        self.rtm_files
+        self.rtm.files
     }
 
     /// Connections of clients that are open, those of the RTM dialect not counted.
@@ -215,7 +226,7 @@ fn open_epochs(config: &Config) -> Result<(Epochs, Option<EpochFile>), StartErro
 
 /// The stores, if anybody needs them: servers fill them, and what they stored before holds without them, too.
 async fn open_stores(config: &Config, core: &mut Core) -> Result<Option<Stores>, StartError> {
-    if config.data.is_none() && config.rtm.listen.is_none() {
+    if config.data.is_none() && config.rtm.listen.is_none() && config.rtm.users.is_none() {
         return Ok(None);
     }
     let database = Database::open(config.data.as_deref()).map_err(StartError::Store)?;
@@ -248,8 +259,33 @@ async fn open_blobs(config: &Config, database: Database) -> Result<LocalBlobs, S
     })
 }
 
-fn say_rtm(address: SocketAddr, files_only: bool) {
-    info!(%address, "{}", if files_only { "RTM files" } else { "RTM" });
+/// Opens the listeners of the RTM dialect.
+fn listen_rtm(config: &Config) -> Result<(Vec<(TcpListener, Door)>, RtmAddresses), StartError> {
+    let mut addresses = RtmAddresses::default();
+    let wanted = [
+        (config.rtm.listen, Door::Servers, &mut addresses.servers),
+        (config.rtm.users, Door::Users, &mut addresses.users),
+        (config.rtm.files, Door::Files, &mut addresses.files),
+    ];
+    let mut listeners = Vec::new();
+    for (wanted, door, opened) in wanted {
+        if let Some(wanted) = wanted {
+            let (listener, address) = listen(wanted, config)?;
+            say_rtm(address, door);
+            *opened = Some(address);
+            listeners.push((listener, door));
+        }
+    }
+    Ok((listeners, addresses))
+}
+
+fn say_rtm(address: SocketAddr, door: Door) {
+    let name = match door {
+        Door::Servers => "RTM",
+        Door::Users => "RTM users",
+        Door::Files => "RTM files",
+    };
+    info!(%address, "{name}");
     if !address.ip().is_loopback() {
         warn!(%address, "RTM is not encrypted: everybody on the way can read it; keep it in a private network");
     }

@@ -87,9 +87,9 @@ fn rtm_is_off_unless_it_is_asked_for_and_may_have_files_elsewhere() {
     let projects = ["--listen", "127.0.0.1:0", "--project", "5:hush"];
     let (_running, line) = Running::start(relay(&projects));
     assert!(!line.contains("rtm"), "{line:?}");
-    let rtm = ["--rtm", "127.0.0.1:0", "--rtm-files", "127.0.0.1:0"];
-    let (_running, line) = Running::start(relay(&[projects, rtm].concat()));
-    for key in ["rtm", "rtm-files"] {
+    let rtm = ["--rtm", "127.0.0.1:0", "--rtm-users", "127.0.0.1:0", "--rtm-files", "127.0.0.1:0"];
+    let (_running, line) = Running::start(relay(&[&projects[..], &rtm].concat()));
+    for key in ["rtm", "rtm_users", "rtm-files"] {
         TcpStream::connect(value(&line, key)).unwrap();
     }
 }
@@ -172,9 +172,18 @@ fn help_teaches_by_example() {
     let help = relay(&["--help"]).output().unwrap();
     let text = String::from_utf8(help.stdout).unwrap();
     assert!(help.status.success() && text.contains("EXAMPLES") && text.contains("crvideo-relay --dev"), "{text}");
-    for flag in
-        ["--config", "--listen", "--http", "--rtm", "--rtm-files", "--data", "--project", "--allow-plain", "--log"]
-    {
+    for flag in [
+        "--config",
+        "--listen",
+        "--http",
+        "--rtm",
+        "--rtm-users",
+        "--rtm-files",
+        "--data",
+        "--project",
+        "--allow-plain",
+        "--log",
+    ] {
         assert!(text.contains(flag), "{flag} is missing in {text}");
     }
 }

@@ -2,6 +2,7 @@
 //! have sent.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod rtm;
 
 use std::io::Write;

@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 use super::connection::Role;
 use super::session::{Class, Session};
 use super::timers::Subject;
-use super::{AGENT, ConnectionId, Core, Last, News, SessionId};
+use super::{AGENT, ConnectionId, Core, Last, News, Now, SessionId};
 
 /// The only version of the protocol that is spoken.
 const VERSION: u32 = 1;
@@ -69,6 +69,12 @@ impl Core {
     fn refuse_login(&mut self, id: ConnectionId, seq: u32, code: i32) {
         self.refuse(id, seq, code, &code::text(code).to_string_lossy());
         self.close_after_flush(id);
+    }
+
+    /// Whether a user may log in with a token, for those who let users in by other ways than a session.
+    pub fn check_token(&mut self, project: i64, user: &str, token: &str, now: Now) -> Result<(), i32> {
+        self.now = now;
+        self.admit(project, user, token).map(drop)
     }
 
     fn admit(&self, project: i64, user: &str, token: &str) -> Result<Claims, i32> {

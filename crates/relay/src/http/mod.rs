@@ -1,4 +1,5 @@
-//! HTTP: `GET /healthz` for the operator's tools, and `/files/…` for those to whom files were sent.
+//! HTTP: `GET /healthz` for the operator's tools, `/files/…` for those to whom files were sent,
+//! and the connection on which a WebSocket of `/service/…` begins.
 //!
 //! * `download`: one stored file.
 //! * `range`: which part of it is asked for.
@@ -17,11 +18,11 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpStream;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 use tracing::{debug, error};
 
 use self::patient::Patient;
+use crate::rtm::Ends;
 use crate::store::{Blob, BlobId, Blobs};
 
 /// Connections that are served at once.
@@ -60,8 +62,11 @@ pub(crate) fn path(blob: &Blob) -> String {
 pub(crate) async fn serve(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
     let mut builder = hyper::server::conn::http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(MAX_HEAD);
+    let ends = stream.peer_addr().and_then(|from| Ok(Ends([from, stream.local_addr()?])));
+    let Ok(ends) = ends else { return debug!("an HTTP connection was gone before it was served") };
+    let service = TowerToHyperService::new(router.layer(Extension(ends)));
     let io = TokioIo::new(Patient::new(stream, STALL));
-    let mut connection = std::pin::pin!(builder.serve_connection(io, TowerToHyperService::new(router)));
+    let mut connection = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
         _ = stopped.changed() => {

@@ -10,7 +10,9 @@ use crate::config::ConfigError;
 pub struct RtmConfig {
     /// Where servers with a project's secret connect.
     pub listen: Option<SocketAddr>,
-    /// Where files are sent to; without it that is done where servers connect.
+    /// Where users with RTM SDKs connect.
+    pub users: Option<SocketAddr>,
+    /// Where files are sent to; without it that is done where servers connect, or users.
     pub files: Option<SocketAddr>,
     /// `host:port` that clients are told to send files to; without it the address that the asking client itself has
     /// connected to, with the port of the listener for files.
@@ -25,7 +27,7 @@ pub struct RtmConfig {
     pub max_group_members: usize,
     /// Connections in all.
     pub max_connections: usize,
-    /// Connections on which no quest has been signed well yet.
+    /// Connections on which no quest has been signed well yet and no user has logged in.
     pub max_strangers: usize,
     /// Bytes of memory that may wait for one connection.
     pub push_queue: usize,
@@ -58,6 +60,7 @@ impl Default for RtmConfig {
     fn default() -> Self {
         Self {
             listen: None,
+            users: None,
             files: None,
             file_endpoint: None,
             clock_window: Duration::from_secs(600),
@@ -80,8 +83,10 @@ impl RtmConfig {
     /// Says in one sentence why a relay cannot run like this.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let wrong = |text: String| Err(ConfigError(text));
-        if self.files.is_some() && self.listen.is_none() {
-            return wrong("rtm.files needs rtm.listen, where clients ask for leave to send files; give --rtm".into());
+        if self.files.is_some() && self.listen.is_none() && self.users.is_none() {
+            return wrong(
+                "rtm.files needs rtm.listen or rtm.users, where clients ask for leave to send files; give --rtm".into(),
+            );
         }
         if let Some(endpoint) = &self.file_endpoint
             && !is_endpoint(endpoint)

@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::online::{Online, User};
 use crate::core::{Mail, News};
 use crate::shared::Shared;
 use crate::store::{Blob, BlobId, Blobs, CR, Content, Kind, Messages, StoreError, Stored};
@@ -53,6 +54,7 @@ pub(crate) struct Courier {
     shared: Arc<Shared>,
     messages: Messages,
     blobs: Arc<dyn Blobs>,
+    online: Arc<Online>,
     /// Who has a task, and how it is told.
     carriers: Mutex<HashMap<Key, Arc<Mailbox>>>,
     /// Who reads from the store.
@@ -71,6 +73,8 @@ struct Mailbox {
 enum Letter {
     /// There may be something new to deliver.
     Look,
+    /// What was passed over may be for this dialect now.
+    LookAgain,
     /// The session has said something.
     News(News),
 }
@@ -118,10 +122,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Courier {
     /// Starts the courier; it ends with the relay.
-    pub(crate) fn start(shared: Arc<Shared>, messages: Messages, blobs: Arc<dyn Blobs>) -> Arc<Self> {
+    pub(super) fn start(
+        shared: Arc<Shared>,
+        messages: Messages,
+        blobs: Arc<dyn Blobs>,
+        online: Arc<Online>,
+    ) -> Arc<Self> {
         let mail = shared.start_courier();
         let (readers, transfers) = (Semaphore::new(READERS), Arc::new(Semaphore::new(ALL_TRANSFERS)));
-        let courier = Arc::new(Self { shared, messages, blobs, carriers: Mutex::default(), readers, transfers });
+        let courier =
+            Arc::new(Self { shared, messages, blobs, online, carriers: Mutex::default(), readers, transfers });
         tokio::spawn(courier.clone().sort(mail));
         courier
     }
@@ -142,13 +152,22 @@ impl Courier {
 
     /// Something may be there for a user.
     pub(crate) fn look(self: &Arc<Self>, project: i64, user: i64) {
+        self.tell(project, user, Letter::Look);
+    }
+
+    /// The user's connection of another dialect has ended, and what waited for it is for this one.
+    pub(crate) fn look_again(self: &Arc<Self>, project: i64, user: i64) {
+        self.tell(project, user, Letter::LookAgain);
+    }
+
+    fn tell(self: &Arc<Self>, project: i64, user: i64, letter: Letter) {
         if !self.is_there(project, user) {
             return;
         }
         let key = (project, user);
         let mut carriers = lock(&self.carriers);
         if let Some(carrier) = carriers.get(&key) {
-            return carrier.put(Letter::Look);
+            return carrier.put(letter);
         }
         let letters = Arc::new(Mailbox::default());
         carriers.insert(key, letters.clone());
@@ -268,6 +287,7 @@ impl Carrier {
     async fn take(&self, letter: Letter, load: &mut Load) {
         match letter {
             Letter::Look => {}
+            Letter::LookAgain => load.seen = 0,
             Letter::News(News::Here) => {
                 for transfer in load.transfer_by_task.values() {
                     let _ = transfer.try_send(News::Here);
@@ -300,7 +320,8 @@ impl Carrier {
         let room = WINDOW.saturating_sub(u32::try_from(load.sent.len()).unwrap_or(WINDOW));
         // Nobody closes this semaphore.
         let (Ok(_turn), true) = (self.courier.readers.acquire().await, room > 0) else { return Ok(()) };
-        let waiting = self.courier.messages.waiting(self.project, self.user, CR, load.seen, room).await?;
+        let here = self.courier.online.dialects(User { project: self.project, id: self.user }) | CR;
+        let waiting = self.courier.messages.waiting(self.project, self.user, CR, here, load.seen, room).await?;
         for message in waiting {
             let task = message.task(self.user);
             if let Entry::Vacant(place) = load.sent.entry(task) {
@@ -335,7 +356,7 @@ impl Carrier {
     }
 
     async fn settled(&self, message: i64, load: &mut Load) {
-        let delivered = self.courier.messages.delivered(self.project, self.user, message, CR);
+        let delivered = self.courier.messages.delivered(self.project, self.user, vec![message], CR);
         if let Err(error) = delivered.await {
             // It is delivered again later, and the session knows it by its id.
             warn!(user = self.user, %error, "a delivery cannot be noted");

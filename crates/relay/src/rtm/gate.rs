@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use crvideo_proto::rtm::code;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{debug, warn};
 
 use super::Refusal;
 use super::auth::Secrets;
 use super::config::RtmConfig;
 use super::courier::Courier;
+use super::desk::{Client, Desk, Door};
 use super::files::{self, Files};
 use super::hub::Hub;
-use super::link::{self, Client};
-use super::methods::now_s;
+use super::link;
+use super::online::Online;
 use super::outbox::Outbox;
 use crate::config::Config;
 use crate::seldom::Seldom;
@@ -55,10 +56,11 @@ impl Gate {
         http: Option<SocketAddr>,
     ) -> Arc<Self> {
         let Stores { directory, blobs, messages } = stores;
-        let courier = Courier::start(core.clone(), messages.clone(), blobs.clone());
-        let hub = Arc::new(Hub::new(directory.clone(), messages, courier));
+        let online = Arc::new(Online::default());
+        let courier = Courier::start(core.clone(), messages.clone(), blobs.clone(), online.clone());
+        let hub = Arc::new(Hub::new(directory.clone(), messages, courier, online));
         let hears = hub.clone();
-        core.on_presence(Box::new(move |presence, from| hears.on_presence(presence, from, now_s())));
+        core.on_presence(Box::new(move |presence, from| hears.on_presence(presence, from)));
         let projects = config.projects.iter().map(|project| (project.id, project.secrets.clone()));
         let rtm = config.rtm.clone();
         let files = Files::new(files::Parts {
@@ -92,10 +94,26 @@ impl Gate {
         self: &Arc<Self>,
         stream: TcpStream,
         from: SocketAddr,
-        files_only: bool,
+        door: Door,
         stopped: &watch::Receiver<bool>,
         alive: &mpsc::Sender<()>,
     ) {
+        // A socket that has no address of ours any more is broken already; its task will find that out.
+        let local = stream.local_addr().unwrap_or(self.file_listener);
+        let Some((desk, place)) = self.admit([from, local], door) else { return };
+        let (stopped, alive) = (stopped.clone(), alive.clone());
+        tokio::spawn(async move {
+            link::serve(desk, stream, stopped).await;
+            drop((place, alive));
+        });
+    }
+
+    /// A desk for one more connection, and its place among all; `None` when there are too many.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        [from, local]: [SocketAddr; 2],
+        door: Door,
+    ) -> Option<(Desk, OwnedSemaphorePermit)> {
         let place = self.places.clone().try_acquire_owned();
         let (Ok(place), Ok(stranger)) = (place, self.strangers.clone().try_acquire_owned()) else {
             debug!(%from, "refused");
@@ -104,21 +122,15 @@ impl Gate {
                     "RTM connections are refused because there are too many; see rtm.max_connections and max_strangers"
                 );
             }
-            return;
+            return None;
         };
-        // A socket that has no address of ours any more is broken already; its task will find that out.
-        let local = stream.local_addr().unwrap_or(self.file_listener);
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
-        debug!(link = id, %from, "accepted");
-        let client = Client::new(id, [from, local], files_only, Outbox::new(self.config.push_queue), stranger);
-        let (gate, stopped, alive) = (self.clone(), stopped.clone(), alive.clone());
-        tokio::spawn(async move {
-            link::serve(gate, client, stream, stopped).await;
-            drop((place, alive));
-        });
+        debug!(link = id, %from, ?door, "accepted");
+        let client = Client::new(id, [from, local], door, Outbox::new(self.config.push_queue), stranger);
+        Some((Desk { gate: self.clone(), client }, place))
     }
 
-    /// Pings who listens, until the relay stops.
+    /// Pings who listens and who has logged in, until the relay stops.
     pub(crate) async fn keep_pinging(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
         loop {
             tokio::select! {

@@ -5,13 +5,15 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use crvideo_proto::rtm::code;
-use crvideo_proto::rtm::number_of;
 use crvideo_proto::rtm::params::Fields;
+use crvideo_proto::rtm::{code, number_of, one_way};
 
+use super::carrier::{Carrier, Flight};
 use super::courier::Courier;
 use super::files::Deliver;
 use super::listening::Listening;
+use super::methods::now_s;
+use super::online::{EndUser, Online, User};
 use super::outbox::Outbox;
 use super::push::Push;
 use super::rooms::Rooms;
@@ -43,8 +45,16 @@ struct Listener {
 struct Project {
     listeners: BTreeMap<LinkId, Listener>,
     rooms: Rooms,
-    /// Where users who are online have logged in from.
-    endpoint_by_user: BTreeMap<i64, String>,
+}
+
+impl Project {
+    /// A user has come or gone: servers that listen to events hear of it.
+    fn tell_event(&self, user: User, event: &str, endpoint: &str) {
+        let payload = event_payload(user.project, event, user.id, now_s(), endpoint);
+        for listener in self.listeners.values().filter(|listener| listener.listening.hears(event)) {
+            listener.out.quest("pushevent", &[], &payload);
+        }
+    }
 }
 
 /// Who listens, and who is reached. The relay has one.
@@ -53,6 +63,7 @@ pub(crate) struct Hub {
     directory: Arc<dyn Directory>,
     messages: Messages,
     courier: Arc<Courier>,
+    online: Arc<Online>,
 }
 
 impl Deliver for Hub {
@@ -62,8 +73,13 @@ impl Deliver for Hub {
 }
 
 impl Hub {
-    pub(super) fn new(directory: Arc<dyn Directory>, messages: Messages, courier: Arc<Courier>) -> Self {
-        Self { projects: Mutex::default(), directory, messages, courier }
+    pub(super) fn new(
+        directory: Arc<dyn Directory>,
+        messages: Messages,
+        courier: Arc<Courier>,
+        online: Arc<Online>,
+    ) -> Self {
+        Self { projects: Mutex::default(), directory, messages, courier, online }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<i64, Project>> {
@@ -107,9 +123,12 @@ impl Hub {
         }
     }
 
-    /// Pings every connection that listens.
+    /// Pings every connection that listens, and every user.
     pub(super) fn ping(&self) {
         let nothing = Fields::new().finish();
+        for end_user in self.online.all_end_users().iter().filter(|it| it.flight.is_open()) {
+            end_user.out.quest("ping", &[], &nothing);
+        }
         for listener in self.lock().values().flat_map(|project| project.listeners.values()) {
             listener.out.quest("ping", &[], &nothing);
         }
@@ -132,6 +151,9 @@ impl Hub {
         // Whoever hears of success may count on it: what is stored is delivered, also after a crash.
         self.messages.put(drafts).await?;
         self.push_to_listeners(&message);
+        for end_user in self.online.end_users(message.project, &users) {
+            end_user.flight.look();
+        }
         for user in users {
             self.courier.look(message.project, user);
         }
@@ -153,32 +175,33 @@ impl Hub {
             attrs: message.attrs.clone(),
             blob: message.blob.clone(),
         };
+        let project = message.project;
+        let with_dialects = |users: Vec<i64>| self.online.dialects_of(project, users);
         // Whoever sends to many does not mean himself.
-        let others =
-            |users: Vec<i64>| users.into_iter().filter(|user| *user != message.from).map(|it| (it, 0)).collect();
+        let others = |mut users: Vec<(i64, u8)>| {
+            users.retain(|(user, _)| *user != message.from);
+            users
+        };
         Ok(match &message.target {
-            Target::User(user) => vec![(draft(Kind::User, *user), vec![(*user, 0)])],
-            Target::Users(users) => users.iter().map(|user| (draft(Kind::User, *user), vec![(*user, 0)])).collect(),
+            Target::User(user) => vec![(draft(Kind::User, *user), with_dialects(vec![*user]))],
+            Target::Users(users) => {
+                let users = with_dialects(users.clone());
+                users.into_iter().map(|(user, by)| (draft(Kind::User, user), vec![(user, by)])).collect()
+            }
             Target::Group(id) => {
-                let members = self.directory.members(Group { project: message.project, id: *id }).await?;
+                let members = self.directory.members(Group { project, id: *id }).await?;
                 if members.is_empty() {
                     return Err(Refusal::new(code::GROUP_EMPTY, format!("group {id} has no members")));
                 }
-                vec![(draft(Kind::Group, *id), others(members))]
+                vec![(draft(Kind::Group, *id), others(with_dialects(members)))]
             }
             Target::Room(room) => {
-                let mut members = self.rooms(message.project, |rooms| rooms.members(*room));
-                members.retain(|user| self.courier.is_there(message.project, *user));
+                let mut members = with_dialects(self.rooms(project, |rooms| rooms.members(*room)));
+                members.retain(|(_, by)| *by != 0);
                 vec![(draft(Kind::Room, *room), others(members))]
             }
-            Target::Everyone => vec![(draft(Kind::Everyone, 0), others(self.online(message.project)))],
+            Target::Everyone => vec![(draft(Kind::Everyone, 0), others(self.online.all(project)))],
         })
-    }
-
-    /// Who is online, as far as the name is a number.
-    fn online(&self, project: i64) -> Vec<i64> {
-        let projects = self.lock();
-        projects.get(&project).map(|it| it.endpoint_by_user.keys().copied().collect()).unwrap_or_default()
     }
 
     /// Servers hear of what is sent to the users, groups and rooms that they listen to, and nothing of what is sent to
@@ -202,23 +225,99 @@ impl Hub {
         self.lock().get(&project).map(|project| project.listeners.values().cloned().collect()).unwrap_or_default()
     }
 
-    /// A user of the core has come or gone: servers that listen to events hear of those whose names are numbers.
-    pub(super) fn on_presence(&self, presence: &Presence, from: Option<SocketAddr>, now_s: i64) {
-        let Some(user) = number_of(&presence.user) else { return };
+    /// A user of the core has come or gone. The core is locked, and must not be called.
+    pub(super) fn on_presence(&self, presence: &Presence, from: Option<SocketAddr>) {
+        let Some(id) = number_of(&presence.user) else { return };
+        let user = User { project: presence.project, id };
         let mut projects = self.lock();
-        let project = projects.entry(presence.project).or_default();
-        let (event, endpoint) = if presence.online {
+        let project = projects.entry(user.project).or_default();
+        if presence.online {
             let endpoint = from.map(|from| from.to_string()).unwrap_or_default();
-            project.endpoint_by_user.insert(user, endpoint.clone());
-            ("login", endpoint)
-        } else {
-            ("logout", project.endpoint_by_user.remove(&user).unwrap_or_default())
-        };
-        let payload = event_payload(presence.project, event, user, now_s, &endpoint);
-        for listener in project.listeners.values().filter(|listener| listener.listening.hears(event)) {
-            listener.out.quest("pushevent", &[], &payload);
+            if self.online.cr_has_come(user, endpoint.clone()) {
+                project.tell_event(user, "login", &endpoint);
+            }
+        } else if let Some(endpoint) = self.online.cr_has_gone(user) {
+            project.tell_event(user, "logout", &endpoint);
+        }
+        if let Some(end_user) = self.online.end_user(user).filter(|_| !presence.online) {
+            end_user.flight.look_again();
         }
     }
+
+    /// Who is online, in any dialect.
+    pub(super) fn online(&self) -> &Online {
+        &self.online
+    }
+
+    /// A user has logged in with RTM, and his earlier connection ends. Nothing is pushed before the flight is open.
+    pub(super) fn log_in(&self, user: User, link: LinkId, out: &Arc<Outbox>, endpoint: String) -> Arc<Flight> {
+        let flight = Arc::new(Flight::default());
+        let by = EndUser { link, out: out.clone(), flight: flight.clone(), endpoint: endpoint.clone() };
+        let earlier = {
+            let mut projects = self.lock();
+            let project = projects.entry(user.project).or_default();
+            let (earlier, first) = self.online.has_come(user, by);
+            if earlier.is_some() {
+                project.rooms.go(user.id);
+            }
+            if first {
+                project.tell_event(user, "login", &endpoint);
+            }
+            earlier
+        };
+        if let Some(earlier) = earlier {
+            end(&earlier);
+        }
+        let (messages, online) = (self.messages.clone(), self.online.clone());
+        tokio::spawn(Carrier { flight: flight.clone(), out: out.clone(), messages, online, user }.run());
+        flight
+    }
+
+    /// A user's connection has ended, or is about to.
+    pub(super) fn log_out(&self, user: User, link: LinkId) {
+        let gone = {
+            let mut projects = self.lock();
+            let project = projects.entry(user.project).or_default();
+            let gone = self.online.has_gone(user, link);
+            if let Some((gone, last)) = &gone {
+                project.rooms.go(user.id);
+                if *last {
+                    project.tell_event(user, "logout", &gone.endpoint);
+                }
+            }
+            gone
+        };
+        if let Some((gone, last)) = gone {
+            gone.flight.close();
+            if !last {
+                self.courier.look_again(user.project, user.id);
+            }
+        }
+    }
+
+    /// Ends a user's RTM connection, if there is one.
+    pub(super) fn kick_out(&self, user: User) {
+        if let Some(end_user) = self.online.end_user(user) {
+            end(&end_user);
+            self.log_out(user, end_user.link);
+        }
+    }
+
+    /// A server takes users out of a room: those who speak RTM are told.
+    pub(super) fn kick_out_of_room(&self, project: i64, room: i64, users: &[i64]) {
+        let left = self.rooms(project, |rooms| rooms.leave(room, users));
+        let told = one_way("kickoutroom", Fields::new().int("rid", room));
+        for end_user in self.online.end_users(project, &left) {
+            end_user.out.frame(&told);
+        }
+    }
+}
+
+/// Tells a user that his connection ends, and ends it.
+fn end(end_user: &EndUser) {
+    end_user.out.frame(&one_way("kickout", Fields::new()));
+    end_user.out.finish();
+    end_user.flight.close();
 }
 
 fn event_payload(project: i64, event: &str, user: i64, now_s: i64, endpoint: &str) -> Bytes {

@@ -1,29 +1,24 @@
-//! One connection of the RTM dialect: its quests to the methods, answers and pushes to its socket.
+//! One TCP connection of the RTM dialect: what comes to the desk, answers and pushes to the socket.
 
 use std::fmt;
 use std::future::pending;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::Shutdown;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crvideo_proto::frame::{Frame, FrameError, Kind};
-use crvideo_proto::rtm::reader::{Event, FILE_METHODS, Reader};
-use crvideo_proto::rtm::{answer, code, error, read_answer};
-use tokio::io::{AsyncWriteExt, Interest};
+use crvideo_proto::frame::FrameError;
+use crvideo_proto::rtm::reader::{Event, Reader};
+use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, trace, warn};
 
-use super::Refusal;
-use super::files::{CHUNK_METHODS, Upload};
-use super::gate::Gate;
-use super::hub::LinkId;
-use super::methods;
-use super::outbox::{Next, Outbox, no_slices};
+use super::desk::Desk;
+use super::files::Upload;
+use super::outbox::{Next, no_slices};
 
 /// Bytes of one read.
 const SCRATCH: usize = 16 * 1024;
@@ -36,47 +31,6 @@ const LAST_WORDS: Duration = Duration::from_millis(50);
 /// After the last answer, a client has this long to close its side. Closing at once would make the kernel reset the
 /// connection when unread bytes are there, and the reset can overtake the answer.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// What methods see of a connection.
-pub(super) struct Client {
-    pub(super) id: LinkId,
-    pub(super) from: SocketAddr,
-    /// The address of ours that it has connected to.
-    pub(super) local: SocketAddr,
-    /// It has connected where files are sent to, and servers' quests are not served.
-    pub(super) files_only: bool,
-    pub(super) out: Arc<Outbox>,
-    listens: AtomicBool,
-    /// Its place among those of whom nothing is known yet.
-    stranger: Mutex<Option<OwnedSemaphorePermit>>,
-}
-
-impl Client {
-    pub(super) fn new(
-        id: LinkId,
-        [from, local]: [SocketAddr; 2],
-        files_only: bool,
-        out: Outbox,
-        stranger: OwnedSemaphorePermit,
-    ) -> Self {
-        let (out, stranger) = (Arc::new(out), Mutex::new(Some(stranger)));
-        Self { id, from, local, files_only, out, listens: AtomicBool::new(false), stranger }
-    }
-
-    /// It has shown that it knows a secret.
-    pub(super) fn trust(&self) {
-        self.stranger.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-
-    /// Whether it gets pushes from now on. Who listens may be silent for ever.
-    pub(super) fn set_listening(&self, listens: bool) {
-        self.listens.store(listens, Ordering::Relaxed);
-    }
-
-    fn listens(&self) -> bool {
-        self.listens.load(Ordering::Relaxed)
-    }
-}
 
 /// Why nothing more is read.
 enum End {
@@ -105,30 +59,28 @@ impl fmt::Display for End {
 }
 
 struct Link {
-    gate: Arc<Gate>,
-    client: Client,
+    desk: Desk,
     stream: TcpStream,
 }
 
-/// Whatever ends a task, a panic too, its listening ends.
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.gate.hub.forget(self.client.id);
-    }
-}
-
 /// Serves a connection to its end.
-pub(super) async fn serve(gate: Arc<Gate>, client: Client, stream: TcpStream, stopped: watch::Receiver<bool>) {
-    let link = Link { gate, client, stream };
-    let (id, from) = (link.client.id, link.client.from);
+pub(super) async fn serve(desk: Desk, stream: TcpStream, stopped: watch::Receiver<bool>) {
+    let link = Link { desk, stream };
+    let (id, from) = (link.desk.client.id, link.desk.client.from);
     let mut incoming = Incoming::new(&link, stopped);
     let end = {
         let mut writing = pin!(link.write());
         let end = tokio::select! {
             end = incoming.read() => end,
-            () = &mut writing => return,
+            flushed = &mut writing => {
+                if flushed {
+                    debug!(link = id, %from, "closed by the relay");
+                    link.linger().await;
+                }
+                return;
+            }
         };
-        link.client.out.finish();
+        link.desk.client.out.finish();
         if timeout(FLUSH, writing).await.is_err() {
             debug!(link = id, %from, "the last answers were not taken");
         }
@@ -141,50 +93,50 @@ pub(super) async fn serve(gate: Arc<Gate>, client: Client, stream: TcpStream, st
 }
 
 impl Link {
-    /// Writes what waits, until that is over or the client does not take it.
-    async fn write(&self) {
-        let stall = self.gate.stall_timeout;
+    /// Writes what waits, until that is over (`true`) or the client does not take it.
+    async fn write(&self) -> bool {
+        let (stall, client) = (self.desk.gate.stall_timeout, &self.desk.client);
         loop {
-            let mut batch = match self.client.out.next().await {
+            let mut batch = match client.out.next().await {
                 Next::Write(batch) => batch,
-                Next::Done => return,
+                Next::Done => return true,
                 Next::Overflow => {
                     warn!(
-                        link = self.client.id, from = %self.client.from,
+                        link = client.id, from = %client.from,
                         "closed because it does not take its pushes as fast as they come; see rtm.push_queue"
                     );
-                    return;
+                    return false;
                 }
             };
             while !batch.is_done() {
                 let mut slices = no_slices();
                 let count = batch.slices(&mut slices);
                 match self.stream.try_write_vectored(&slices[..count]) {
-                    Ok(0) => return,
+                    Ok(0) => return false,
                     Ok(count) => batch.advance(count),
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         if timeout(stall, self.stream.writable()).await.is_err() {
                             warn!(
-                                link = self.client.id, from = %self.client.from,
+                                link = client.id, from = %client.from,
                                 "closed because it has taken nothing for {stall:?} while answers or pushes waited"
                             );
-                            return;
+                            return false;
                         }
                     }
                     Err(error) => {
-                        debug!(link = self.client.id, %error, "broken");
-                        return;
+                        debug!(link = client.id, %error, "broken");
+                        return false;
                     }
                 }
             }
-            self.client.out.written(&batch);
+            client.out.written(&batch);
         }
     }
 
     /// Waits for the client to close its side, and throws away what it still says.
-    async fn linger(mut self) {
-        let _ = self.stream.shutdown().await;
+    async fn linger(&self) {
+        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
         let drained = timeout(LINGER, async {
             let mut scratch = [0; 1024];
             while self.stream.readable().await.is_ok() {
@@ -197,17 +149,6 @@ impl Link {
         });
         if drained.await.is_err() {
             trace!("a client did not close its side");
-        }
-    }
-
-    fn refuse(&self, quest: &Frame, refusal: &Refusal) {
-        let (code, text, from) = (refusal.code, &refusal.text, self.client.from);
-        debug!(link = self.client.id, %from, method = ?quest.method(), code, text, "refused");
-        if (code == code::BAD_SIGN || code == code::BAD_TS) && self.gate.bad_signs.now() {
-            warn!(%from, text, "quests are refused for their signatures; check the server's project, secret and clock");
-        }
-        if quest.kind == Kind::Quest {
-            self.client.out.frame(&error(quest, code, text));
         }
     }
 }
@@ -230,7 +171,7 @@ struct Incoming<'a> {
 impl<'a> Incoming<'a> {
     fn new(link: &'a Link, stopped: watch::Receiver<bool>) -> Self {
         let now = Instant::now();
-        let reader = link.gate.files.reader();
+        let reader = link.desk.gate.files.reader();
         let last_reads = LAST_READS;
         Self { link, reader, stopped, last_reads, opened: now, heard: now, began: false, upload: None }
     }
@@ -282,7 +223,7 @@ impl<'a> Incoming<'a> {
 
     /// When silence has lasted too long.
     fn deadline(&self) -> Option<Instant> {
-        let gate = &self.link.gate;
+        let gate = &self.link.desk.gate;
         if !self.began {
             return Some(self.opened + gate.first_quest_deadline);
         }
@@ -290,7 +231,7 @@ impl<'a> Incoming<'a> {
             return Some((self.heard + gate.stall_timeout).min(upload.deadline()));
         }
         // SDKs without handlers never answer a ping, so those who listen are held for alive as long as they take.
-        (!self.link.client.listens()).then(|| self.heard + gate.config.idle_timeout)
+        (!self.link.desk.client.listens()).then(|| self.heard + gate.config.idle_timeout)
     }
 
     fn read_once(&mut self) -> io::Result<usize> {
@@ -305,73 +246,8 @@ impl<'a> Incoming<'a> {
 
     async fn take(&mut self, event: Event) {
         self.began = true;
-        match event {
-            Event::Frame(frame) if frame.kind == Kind::Answer => self.link.note(&frame),
-            Event::Frame(frame) => self.link.serve(&frame).await,
-            Event::TooLarge { quest, most } => self.link.refuse_size(&quest, most),
-            Event::Begin { quest, .. } => self.upload = Some(self.link.gate.files.begin(quest)),
-            Event::File { len, before } => {
-                if let Some(upload) = &mut self.upload {
-                    upload.file(len, &before).await;
-                }
-            }
-            Event::Piece(bytes) => {
-                if let Some(upload) = &mut self.upload {
-                    upload.piece(bytes).await;
-                }
-            }
-            Event::End(end) => {
-                if let Some(upload) = self.upload.take() {
-                    self.link.client.out.room().await;
-                    self.link.answer_file(upload.end(end).await);
-                }
-            }
-        }
+        self.link.desk.take(event, &mut self.upload).await;
         // While we work, the client is not the one who is silent.
         self.heard = Instant::now();
-    }
-}
-
-impl Link {
-    /// Serves a quest. Answers wait until the client has taken those of before.
-    async fn serve(&self, quest: &Frame) {
-        self.client.out.room().await;
-        if FILE_METHODS.contains(&quest.method()) {
-            return self.answer_file(self.gate.files.whole(quest).await);
-        }
-        if CHUNK_METHODS.contains(&quest.method()) {
-            return self.answer_file(self.gate.files.chunk(quest).await);
-        }
-        match methods::serve(&self.gate, &self.client, quest).await {
-            Ok(fields) if quest.kind == Kind::Quest => self.client.out.frame(&answer(quest, fields)),
-            Ok(_) => {}
-            Err(refusal) => self.refuse(quest, &refusal),
-        }
-    }
-
-    /// A file was sent, or refused.
-    fn answer_file(&self, answer: Option<Frame>) {
-        if let Some(answer) = answer {
-            if answer.status == 0 {
-                // Its token came from a quest that was signed.
-                self.client.trust();
-            }
-            self.client.out.frame(&answer);
-        }
-    }
-
-    fn refuse_size(&self, quest: &Frame, most: usize) {
-        if quest.kind != Kind::Answer {
-            let text = format!("the payload of {:?} is larger than the {most} bytes that are allowed", quest.method());
-            self.refuse(quest, &Refusal::new(code::TOO_LARGE, text));
-        }
-    }
-
-    /// The answer to a push. Nobody waits for it, and some SDKs answer well with an error's status and the other way
-    /// round.
-    fn note(&self, frame: &Frame) {
-        if let Err((code, text)) = read_answer(frame) {
-            debug!(link = self.client.id, seq = frame.seq, code, text, "a push was answered with an error");
-        }
     }
 }

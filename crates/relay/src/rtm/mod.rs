@@ -1,12 +1,17 @@
-//! The RTM dialect at the relay: servers with a project's secret send messages and files to its users.
+//! The RTM dialect at the relay: servers with a project's secret send messages and files to its users, and users with a
+//! token to each other.
 //!
 //! * `config`: what an operator can set.
 //! * `gate`: who is let in, and what all connections share.
-//! * `link`: one connection.
+//! * `link`: one TCP connection.
+//! * `web`: one WebSocket connection.
+//! * `desk`: what is done with what comes on a connection.
 //! * `outbox`: what waits to be written to it.
 //! * `auth`: whose quest it is.
 //! * `methods`: what can be asked for.
 //! * `courier`: brings messages and files to sessions of our own dialect.
+//! * `carrier`: brings messages to users who speak RTM.
+//! * `online`: who is online, in which dialect.
 //! * `hub`: who listens, and who is reached by a message.
 //! * `listening`: what one connection listens to.
 //! * `rooms`: who is in which room.
@@ -15,8 +20,10 @@
 //! * `files`: files that servers send.
 
 mod auth;
+mod carrier;
 mod config;
 mod courier;
+mod desk;
 mod files;
 mod gate;
 mod hub;
@@ -24,12 +31,16 @@ mod link;
 mod listening;
 mod message;
 mod methods;
+mod online;
 mod outbox;
 mod push;
 mod rooms;
+mod web;
 
 pub use config::RtmConfig;
+pub(crate) use desk::Door;
 pub use files::FileSettings;
 pub(crate) use files::Section as FilesSection;
 pub(crate) use gate::Gate;
 pub(crate) use message::{Message, Refusal, Target};
+pub(crate) use web::{Ends, routes as web_routes};

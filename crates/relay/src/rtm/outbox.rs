@@ -110,19 +110,29 @@ impl Outbox {
 
     /// Queues a frame.
     pub(super) fn frame(&self, frame: &Frame) {
-        self.put(|_| Some(Piece::frame(frame)));
+        let _ = self.put(|_| Some(Piece::frame(frame)));
     }
 
     /// Queues a quest of ours under the connection's next sequence number. `start` is the payload's beginning, `rest`
     /// what it has in common with other connections' pushes.
     pub(super) fn quest(&self, method: &str, start: &[u8], rest: &Bytes) {
-        self.put(|seq| Piece::quest(seq, method, start, rest.clone()));
+        let _ = self.numbered(method, start, rest, |_| ());
     }
 
-    fn put(&self, make: impl FnOnce(u32) -> Option<Piece>) {
+    /// Queues a quest of ours and says its sequence number, before anybody can have answered it. `None` when nothing is
+    /// taken any more.
+    pub(super) fn numbered(&self, method: &str, start: &[u8], rest: &Bytes, say: impl FnOnce(u32)) -> Option<()> {
+        self.put(|seq| {
+            let piece = Piece::quest(seq, method, start, rest.clone())?;
+            say(seq);
+            Some(piece)
+        })
+    }
+
+    fn put(&self, make: impl FnOnce(u32) -> Option<Piece>) -> Option<()> {
         let mut state = self.lock();
         if state.closed.is_some() {
-            return;
+            return None;
         }
         if state.cost > self.limit {
             // Its task says so in the log and closes the connection; nobody waits for it.
@@ -130,19 +140,31 @@ impl Outbox {
             state.pieces.clear();
         } else {
             state.last_seq = state.last_seq.wrapping_add(1);
-            let Some(mut piece) = make(state.last_seq) else { return };
+            let mut piece = make(state.last_seq)?;
             piece.cost = cost(state.pieces.back(), &piece);
             state.cost += piece.cost;
             state.pieces.push_back(piece);
         }
+        let closed = state.closed.is_some();
         drop(state);
         self.filled.notify_one();
+        if closed {
+            self.drained.notify_waiters();
+            return None;
+        }
+        Some(())
     }
 
     /// Nothing more will be queued; what waits is still written.
     pub(super) fn finish(&self) {
         self.lock().closed.get_or_insert(Closed::AfterFlush);
         self.filled.notify_one();
+        self.drained.notify_waiters();
+    }
+
+    /// Whether nothing more will be queued.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed.is_some()
     }
 
     /// Waits until the connection has taken enough to be given more answers.
@@ -181,7 +203,8 @@ impl Outbox {
         let mut state = self.lock();
         state.cost = state.cost.saturating_sub(batch.cost);
         drop(state);
-        self.drained.notify_one();
+        // The connection's own task and the one that delivers to its user may both wait.
+        self.drained.notify_waiters();
     }
 }
 
@@ -211,6 +234,15 @@ impl Batch {
         }
         let cost = pieces.iter().map(|piece| piece.cost).sum();
         Self { pieces, written: 0, cost }
+    }
+
+    /// Takes the next piece out whole, for those who do not write slices.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        let piece = self.pieces.pop_front()?;
+        if piece.head().is_empty() {
+            return Some(piece.rest);
+        }
+        Some([piece.head(), &piece.rest[..]].concat().into())
     }
 
     pub(super) fn is_done(&self) -> bool {

@@ -7,6 +7,26 @@ use crvideo_proto::rtm::params::Fields;
 use super::listening::Choice;
 use super::outbox::Outbox;
 use super::{Message, Target};
+use crate::store::{Draft, Kind};
+
+/// A stored message as it is pushed to a user who speaks RTM: the method and the payload.
+pub(super) fn stored_push(draft: &Draft, user: i64) -> (&'static str, Bytes) {
+    let fields = Fields::new()
+        .int("from", draft.from)
+        .int("mid", draft.mid)
+        .int("mtype", draft.mtype.into())
+        .message("msg", &draft.body)
+        .text("attrs", &draft.attrs)
+        .int("mtime", draft.mtime);
+    // Some SDKs also read a `to` where a group or room is named.
+    let (method, to, fields) = match draft.kind {
+        Kind::User => ("pushmsg", user, fields),
+        Kind::Group => ("pushgroupmsg", draft.place, fields.int("gid", draft.place)),
+        Kind::Room => ("pushroommsg", draft.place, fields.int("rid", draft.place)),
+        Kind::Everyone => ("pushbroadcastmsg", user, fields),
+    };
+    (method, fields.int("to", to).finish())
+}
 
 /// A push without its `to`, which differs from one recipient to the next.
 pub(super) struct Push {

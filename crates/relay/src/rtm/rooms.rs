@@ -19,12 +19,47 @@ const MAX_PLACES: usize = 4_000_000;
 pub(super) struct Rooms {
     members_by_room: HashMap<i64, BTreeSet<i64>>,
     rooms_by_user: BTreeMap<i64, BTreeSet<i64>>,
+    /// Rooms that users have entered by themselves: they are there as long as they are connected.
+    entered_by_user: HashMap<i64, BTreeSet<i64>>,
     places: usize,
 }
 
 impl Rooms {
-    /// Puts users into a room, all or none. Who is there already stays.
-    pub(super) fn enter(&mut self, room: i64, users: &[i64]) -> Result<(), Refusal> {
+    /// A server puts users into a room, all or none. Who is there already stays, from now on also without a connection.
+    pub(super) fn put(&mut self, room: i64, users: &[i64]) -> Result<(), Refusal> {
+        self.enter(room, users)?;
+        for user in users {
+            self.forget_entered(room, *user);
+        }
+        Ok(())
+    }
+
+    /// A user enters a room by himself.
+    pub(super) fn come(&mut self, room: i64, user: i64) -> Result<(), Refusal> {
+        if !self.has(room, user) {
+            self.enter(room, &[user])?;
+            self.entered_by_user.entry(user).or_default().insert(room);
+        }
+        Ok(())
+    }
+
+    /// A user's connection has ended: he leaves the rooms that he has entered by himself.
+    pub(super) fn go(&mut self, user: i64) {
+        for room in self.entered_by_user.remove(&user).unwrap_or_default() {
+            self.leave(room, &[user]);
+        }
+    }
+
+    fn forget_entered(&mut self, room: i64, user: i64) {
+        if let Some(rooms) = self.entered_by_user.get_mut(&user) {
+            rooms.remove(&room);
+            if rooms.is_empty() {
+                self.entered_by_user.remove(&user);
+            }
+        }
+    }
+
+    fn enter(&mut self, room: i64, users: &[i64]) -> Result<(), Refusal> {
         let members = self.members_by_room.get(&room);
         let new: BTreeSet<i64> =
             users.iter().copied().filter(|user| members.is_none_or(|members| !members.contains(user))).collect();
@@ -52,21 +87,34 @@ impl Rooms {
         Ok(())
     }
 
-    /// Takes users out of a room.
-    pub(super) fn leave(&mut self, room: i64, users: &[i64]) {
-        let Some(members) = self.members_by_room.get_mut(&room) else { return };
-        for user in users.iter().filter(|user| members.remove(user)) {
-            self.places -= 1;
+    /// Takes users out of a room, and returns those who were there.
+    pub(super) fn leave(&mut self, room: i64, users: &[i64]) -> Vec<i64> {
+        let Some(members) = self.members_by_room.get_mut(&room) else { return Vec::new() };
+        let left: Vec<i64> = users.iter().copied().filter(|user| members.remove(user)).collect();
+        if members.is_empty() {
+            self.members_by_room.remove(&room);
+        }
+        self.places -= left.len();
+        for user in &left {
             if let Some(rooms) = self.rooms_by_user.get_mut(user) {
                 rooms.remove(&room);
                 if rooms.is_empty() {
                     self.rooms_by_user.remove(user);
                 }
             }
+            self.forget_entered(room, *user);
         }
-        if members.is_empty() {
-            self.members_by_room.remove(&room);
-        }
+        left
+    }
+
+    /// Whether a user is in a room.
+    pub(super) fn has(&self, room: i64, user: i64) -> bool {
+        self.members_by_room.get(&room).is_some_and(|members| members.contains(&user))
+    }
+
+    /// The rooms that a user is in, ascending.
+    pub(super) fn of_user(&self, user: i64) -> Vec<i64> {
+        self.rooms_by_user.get(&user).into_iter().flatten().copied().collect()
     }
 
     /// Who is in a room, ascending.
@@ -98,6 +146,20 @@ mod tests {
         rooms.leave(7, &[2, 3]);
         rooms.leave(8, &[1]);
         assert!(rooms.members_by_room.is_empty() && rooms.rooms_by_user.is_empty() && rooms.places == 0);
+    }
+
+    #[test]
+    fn who_goes_leaves_the_rooms_that_he_has_entered_by_himself_and_no_others() {
+        let mut rooms = Rooms::default();
+        rooms.put(1, &[7]).unwrap();
+        for room in 1..=4 {
+            rooms.come(room, 7).unwrap();
+        }
+        rooms.put(3, &[7]).unwrap();
+        assert_eq!((rooms.leave(4, &[7, 8]), rooms.leave(4, &[7])), (vec![7], vec![]));
+        rooms.go(7);
+        assert_eq!(rooms.of_user(7), [1, 3]);
+        assert!(rooms.has(3, 7) && !rooms.has(2, 7) && rooms.entered_by_user.is_empty());
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub(crate) enum Kind {
 
 /// The bit of our own dialect, among those by which a user can be reached.
 pub(crate) const CR: u8 = 1;
+/// The bit of the RTM dialect.
+pub(crate) const RTM: u8 = 2;
+/// Beside the dialects by which a message is still to be delivered: it has reached the user by another one.
+const REACHED: u8 = 0x80;
 
 /// A message to be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,36 +176,52 @@ impl Messages {
             .await
     }
 
-    /// What is to be delivered to a user by a dialect, the oldest first, behind `after`.
+    /// What is to be delivered to a user by a dialect, the oldest first, behind `after`. `here` are the dialects in
+    /// which the user is online: what has not reached him and waits for others than these goes by the first that comes.
     pub(crate) async fn waiting(
         &self,
         project: i64,
         user: i64,
         dialect: u8,
+        here: u8,
         after: i64,
         most: u32,
     ) -> Result<Vec<Stored>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM pending p JOIN message m ON m.id = p.message
-             WHERE p.project = ?1 AND p.user = ?2 AND p.message > ?3 AND (p.want = 0 OR p.want & ?4 != 0)
-             ORDER BY p.message LIMIT ?5"
+             WHERE p.project = ?1 AND p.user = ?2 AND p.message > ?3
+               AND (p.want & ?4 != 0 OR p.want & (?5 | {REACHED}) = 0)
+             ORDER BY p.message LIMIT ?6"
         );
         self.database
             .run(move |db| {
                 let mut query = db.prepare_cached(&sql)?;
-                query.query_map(params![project, user, after, dialect, most], stored)?.collect()
+                query.query_map(params![project, user, after, dialect, here, most], stored)?.collect()
             })
             .await
     }
 
-    /// A message has reached a user by a dialect.
-    pub(crate) async fn delivered(&self, project: i64, user: i64, message: i64, dialect: u8) -> Result<(), StoreError> {
+    /// Messages have reached a user by a dialect: one of those that they waited for, or instead of them.
+    pub(crate) async fn delivered(
+        &self,
+        project: i64,
+        user: i64,
+        messages: Vec<i64>,
+        dialect: u8,
+    ) -> Result<(), StoreError> {
         self.database
             .run(move |db| {
-                let key = params![project, user, message, dialect];
                 let by = "WHERE project = ?1 AND user = ?2 AND message = ?3";
-                db.prepare_cached(&format!("DELETE FROM pending {by} AND want & ~?4 = 0"))?.execute(key)?;
-                db.prepare_cached(&format!("UPDATE pending SET want = want & ~?4 {by}"))?.execute(key)?;
+                let last = format!("(want & ~(?4 | {REACHED}) = 0 OR want & ?4 = 0)");
+                let mut delete = db.prepare_cached(&format!("DELETE FROM pending {by} AND {last}"))?;
+                let note = format!("UPDATE pending SET want = want & ~?4 | {REACHED} {by}");
+                let mut note = db.prepare_cached(&note)?;
+                for message in messages {
+                    let key = params![project, user, message, dialect];
+                    if delete.execute(key)? == 0 {
+                        note.execute(key)?;
+                    }
+                }
                 Ok(())
             })
             .await
@@ -330,9 +350,6 @@ fn history(db: &Connection, project: i64, of: Conversation, query: &Query) -> ru
 mod tests {
     use super::*;
 
-    /// The bit of another dialect.
-    const RTM: u8 = 2;
-
     fn draft(kind: Kind, from: i64, place: i64, mid: i64) -> Draft {
         let (body, attrs) = (Bytes::from_static(b"text"), "{}".to_owned());
         Draft { project: 1, kind, place, from, mid, mtype: 30, mtime: mid, body, attrs, blob: None }
@@ -343,7 +360,11 @@ mod tests {
     }
 
     async fn waiting(messages: &Messages, user: i64, dialect: u8) -> Vec<i64> {
-        let waiting = messages.waiting(1, user, dialect, 0, 1_000).await.unwrap();
+        waiting_beside(messages, user, dialect, CR | RTM).await
+    }
+
+    async fn waiting_beside(messages: &Messages, user: i64, dialect: u8, here: u8) -> Vec<i64> {
+        let waiting = messages.waiting(1, user, dialect, here, 0, 1_000).await.unwrap();
         waiting.into_iter().map(|it| it.draft.mid).collect()
     }
 
@@ -355,14 +376,30 @@ mod tests {
         let stored = messages.put(vec![(first, vec![(8, 0)]), (both, vec![(8, 3)])]).await.unwrap();
         assert_eq!(waiting(&messages, 8, CR).await, [1, 2]);
         for message in &stored {
-            messages.delivered(1, 8, message.id, CR).await.unwrap();
+            messages.delivered(1, 8, vec![message.id], CR).await.unwrap();
         }
         assert!(waiting(&messages, 8, CR).await.is_empty());
         assert_eq!(waiting(&messages, 8, RTM).await, [2]);
-        messages.delivered(1, 8, stored[1].id, RTM).await.unwrap();
+        messages.delivered(1, 8, vec![stored[1].id], RTM).await.unwrap();
         assert!(waiting(&messages, 8, RTM).await.is_empty());
         assert_ne!(stored[0].task(8), stored[0].task(9));
         assert_ne!(stored[0].task(8), stored[1].task(8));
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_dialect_that_has_gone_goes_by_the_other_one_but_not_twice() {
+        let messages = messages(MessageLimits::default());
+        let drafts = [(1, CR), (2, CR | RTM)].map(|(mid, want)| (draft(Kind::User, 7, 8, mid), vec![(8, want)]));
+        let stored = messages.put(drafts.into()).await.unwrap();
+        assert_eq!(waiting_beside(&messages, 8, RTM, CR | RTM).await, [2]);
+        assert_eq!(waiting_beside(&messages, 8, RTM, RTM).await, [1, 2]);
+        for message in &stored {
+            messages.delivered(1, 8, vec![message.id], RTM).await.unwrap();
+        }
+        assert!(waiting_beside(&messages, 8, RTM, RTM).await.is_empty(), "it has come by this dialect already");
+        assert_eq!(waiting_beside(&messages, 8, CR, CR).await, [2]);
+        messages.delivered(1, 8, vec![stored[1].id], CR).await.unwrap();
+        assert!(waiting_beside(&messages, 8, CR, CR).await.is_empty());
     }
 
     #[tokio::test]

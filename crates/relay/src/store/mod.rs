@@ -28,7 +28,7 @@ pub(crate) use blobs::{About, Blob, BlobError, BlobId, Blobs, Content, random_he
 pub use database::{Database, StoreError};
 pub(crate) use directory::{Added, Bounds, Directory, Group, Revoked};
 pub(crate) use local_blobs::{Limits, LocalBlobs};
-pub(crate) use messages::{CR, Conversation, Draft, Kind, MessageLimits, Messages, Query, Stored};
+pub(crate) use messages::{CR, Conversation, Draft, Kind, MessageLimits, Messages, Query, RTM, Stored};
 pub(crate) use spool::{Spool, Spooled};
 
 /// All that is stored.

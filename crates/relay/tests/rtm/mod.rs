@@ -379,6 +379,13 @@ impl Link {
         })
     }
 
+    /// Reads just these bytes.
+    pub fn expect_bytes(&mut self, expected: &[u8]) {
+        assert!(self.fill(expected.len()), "the relay has closed the connection");
+        let bytes: Vec<u8> = self.buffer.drain(..expected.len()).collect();
+        assert_eq!(bytes, expected);
+    }
+
     fn send(&mut self, method: &str, params: &[(String, Value)]) {
         self.seq += 1;
         let bytes = frame(1, 0x80, 1, method, Some(self.seq), &map_owned(params));
@@ -518,6 +525,24 @@ impl Session {
     /// Our own address.
     pub fn local(&self) -> String {
         self.stream.local_addr().unwrap().to_string()
+    }
+
+    /// The next message of the RTM dialect: its number and its id.
+    pub fn rtm_message(&mut self) -> (i64, crvideo_proto::id::TaskId) {
+        loop {
+            let frame = self.next().expect("a message");
+            if frame.method() == msg::Rtm::METHOD {
+                let message = msg::Rtm::read(&frame.payload).unwrap();
+                return (message.mid, message.id);
+            }
+        }
+    }
+
+    /// Says that the application has handled a message.
+    pub fn handle(&mut self, id: crvideo_proto::id::TaskId) {
+        let mut out = OutQueue::default();
+        out.one_way(&msg::Got { id });
+        self.stream.write_all(&out.take()).unwrap();
     }
 
     /// The code of the good-bye that ends the session.

@@ -7,9 +7,19 @@ use super::{Call, Outcome, some_users};
 use crate::rtm::{Refusal, Target};
 
 /// Answers with a token for one file, and the address of the file gate.
-pub(super) fn issue(call: &Call<'_>) -> Outcome {
-    let from = call.params.int("from")?;
+pub(super) async fn issue(call: &Call<'_>) -> Outcome {
+    let from = call.actor("from")?;
     let target = target(call)?;
+    match target {
+        Target::User(_) => {}
+        Target::Group(group) => call.check_group(group).await?,
+        Target::Room(room) => call.check_room(room)?,
+        Target::Users(_) | Target::Everyone if call.user.is_none() => {}
+        Target::Users(_) | Target::Everyone => {
+            let text = "users may send files to one user, a group or a room";
+            return Err(Refusal::new(code::NO_PERMISSION, text));
+        }
+    }
     let endpoint = call.gate.file_endpoint(call.client.local)?;
     let token = call.gate.files.issue_token(call.project, from, &target)?;
     let fields = Fields::new().text("token", &token).text("endpoint", &endpoint);

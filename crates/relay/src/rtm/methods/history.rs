@@ -17,13 +17,18 @@ const MAX_MTYPES: usize = 127;
 /// `getp2pmsg`, `getgroupmsg`, `getroommsg` and `getbroadcastmsg`.
 pub(super) async fn read(call: &Call<'_>, method: &str) -> Outcome {
     let params = call.params;
-    let user: i64 = params.int("uid")?;
+    let user = call.actor("uid")?;
     let of = match method {
         "getp2pmsg" => Conversation::Between(user, params.int("ouid")?),
         "getgroupmsg" => Conversation::Group(params.int("gid")?),
         "getroommsg" => Conversation::Room(params.int("rid")?),
         _ => Conversation::Everyone,
     };
+    match of {
+        Conversation::Group(group) => call.check_group(group).await?,
+        Conversation::Room(room) => call.check_room(room)?,
+        Conversation::Between(..) | Conversation::Everyone => {}
+    }
     let query = query(params)?;
     let (begin, end) = (query.begin.unwrap_or_default(), query.end.unwrap_or_default());
     let rows = call.gate.hub.messages().history(call.project, of, query).await?;
@@ -99,6 +104,12 @@ fn not_found(mid: i64) -> Refusal {
 /// `getmsg`.
 pub(super) async fn get(call: &Call<'_>) -> Outcome {
     let (kind, from, place, mid) = named(call.params)?;
+    match (kind, call.user) {
+        (Kind::User, Some(user)) if user != from && user != place => return Err(not_found(mid)),
+        (Kind::Group, _) => call.check_group(place).await?,
+        (Kind::Room, _) => call.check_room(place)?,
+        (Kind::User | Kind::Everyone, _) => {}
+    }
     let found = call.gate.hub.messages().find(call.project, kind, from, place, mid).await?;
     let Stored { id, draft, .. } = found.ok_or_else(|| not_found(mid))?;
     let fields = Fields::new().int("id", id).int("mtype", draft.mtype.into()).message("msg", &draft.body);
@@ -108,6 +119,9 @@ pub(super) async fn get(call: &Call<'_>) -> Outcome {
 /// `delmsg`.
 pub(super) async fn delete(call: &Call<'_>) -> Outcome {
     let (kind, from, place, mid) = named(call.params)?;
+    if call.user.is_some_and(|user| user != from) {
+        return Err(Refusal::new(code::NO_PERMISSION, "users may delete their own messages only"));
+    }
     let gone = call.gate.hub.messages().forget(call.project, kind, from, place, mid).await?;
     if gone { Ok(Fields::new()) } else { Err(not_found(mid)) }
 }

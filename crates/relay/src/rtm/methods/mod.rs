@@ -1,4 +1,4 @@
-//! What servers can ask for.
+//! What servers and users can ask for.
 //!
 //! * `listen`: what a connection listens to.
 //! * `send`: messages.
@@ -6,7 +6,9 @@
 //! * `groups`, `rooms`: who is a member.
 //! * `history`: what was sent before.
 //! * `file_token`: leave to send a file.
+//! * `end_users`: logging in, and which of these users can ask for.
 
+mod end_users;
 mod file_token;
 mod groups;
 mod history;
@@ -20,16 +22,18 @@ use crvideo_proto::rtm::code;
 use crvideo_proto::rtm::params::{Fields, Params};
 
 use super::Refusal;
+use super::desk::{Client, Door};
 use super::gate::Gate;
-use super::link::Client;
 use crate::shared::unix_micros;
 
-/// What every signed quest comes with.
+/// What every quest comes with that is signed, or of a user who has logged in.
 struct Call<'a> {
     gate: &'a Gate,
     client: &'a Client,
-    /// The project whose secret has signed the quest.
+    /// The project whose secret has signed the quest, or that the user has logged in to.
     project: i64,
+    /// The user who asks; `None` when a server does.
+    user: Option<i64>,
     params: &'a Params,
 }
 
@@ -80,13 +84,14 @@ pub(super) async fn serve(gate: &Gate, client: &Client, frame: &Frame) -> Outcom
             let text = "this relay does not offer FPNN's own encryption; connect without it";
             return Err(Refusal::new(code::PROTOCOL, text));
         }
-        _ if client.files_only || !SIGNED.contains(&method) => return Err(unknown(method)),
+        _ if client.door == Door::Users => return end_users::serve(gate, client, frame).await,
+        _ if client.door == Door::Files || !SIGNED.contains(&method) => return Err(unknown(method)),
         _ => {}
     }
     let params = &Params::of(frame)?;
     let project = gate.secrets.project(method, params, now_s())?;
     client.trust();
-    let call = Call { gate, client, project, params };
+    let call = Call { gate, client, project, user: None, params };
     match method {
         "addlisten" | "removelisten" | "setlisten" => listen::change(&call, method),
         "sendmsg" | "sendmsgs" | "sendgroupmsg" | "sendroommsg" | "broadcastmsg" => send::send(&call, method).await,
@@ -108,7 +113,7 @@ pub(super) async fn serve(gate: &Gate, client: &Client, frame: &Frame) -> Outcom
         "getp2pmsg" | "getgroupmsg" | "getroommsg" | "getbroadcastmsg" => history::read(&call, method).await,
         "getmsg" => history::get(&call).await,
         "delmsg" => history::delete(&call).await,
-        "filetoken" => file_token::issue(&call),
+        "filetoken" => file_token::issue(&call).await,
         method => Err(unknown(method)),
     }
 }

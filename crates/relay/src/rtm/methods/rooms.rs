@@ -23,15 +23,35 @@ fn users(call: &Call<'_>) -> Result<Vec<i64>, Refusal> {
 /// `addroommember` and `addroommembers`
 pub(super) fn enter(call: &Call<'_>) -> Outcome {
     let (room, users) = (call.params.int("rid")?, users(call)?);
-    call.gate.hub.rooms(call.project, |rooms| rooms.enter(room, &users))?;
+    call.gate.hub.rooms(call.project, |rooms| rooms.put(room, &users))?;
     Ok(Fields::new())
 }
 
 /// `delroommember` and `delroommembers`
 pub(super) fn leave(call: &Call<'_>) -> Outcome {
     let (room, users) = (call.params.int("rid")?, users(call)?);
-    call.gate.hub.rooms(call.project, |rooms| rooms.leave(room, &users));
+    call.gate.hub.kick_out_of_room(call.project, room, &users);
     Ok(Fields::new())
+}
+
+/// `enterroom`: until the user's connection ends.
+pub(super) fn come(call: &Call<'_>, user: i64) -> Outcome {
+    let room = call.params.int("rid")?;
+    call.gate.hub.rooms(call.project, |rooms| rooms.come(room, user))?;
+    Ok(Fields::new())
+}
+
+/// `leaveroom`
+pub(super) fn go(call: &Call<'_>, user: i64) -> Outcome {
+    let room = call.params.int("rid")?;
+    call.gate.hub.rooms(call.project, |rooms| rooms.leave(room, &[user]));
+    Ok(Fields::new())
+}
+
+/// `getuserrooms`
+pub(super) fn of_user(call: &Call<'_>, user: i64) -> Outcome {
+    let rooms = call.gate.hub.rooms(call.project, |rooms| rooms.of_user(user));
+    Ok(Fields::new().ints("rooms", &rooms))
 }
 
 /// `getroommembers`

@@ -17,10 +17,15 @@ pub(super) async fn send(call: &Call<'_>, method: &str) -> Outcome {
         "sendroommsg" => Target::Room(params.int("rid")?),
         _ => Target::Everyone,
     };
+    match target {
+        Target::Group(group) => call.check_group(group).await?,
+        Target::Room(room) => call.check_room(room)?,
+        Target::User(_) | Target::Users(_) | Target::Everyone => {}
+    }
     let mtime = now_ms();
     let message = Message {
         project: call.project,
-        from: params.int("from")?,
+        from: call.actor("from")?,
         target,
         mtype: mtype(params)?,
         mid: params.int("mid")?,

@@ -6,6 +6,7 @@ use crvideo_proto::token;
 
 use super::{Call, Outcome};
 use crate::rtm::Refusal;
+use crate::rtm::online::User;
 use crate::store::Revoked;
 
 /// Users in one question for who is online.
@@ -40,16 +41,17 @@ pub(super) async fn remove_token(call: &Call<'_>) -> Outcome {
     Ok(Fields::new())
 }
 
-/// `kickout`: ends the user's session, if there is one.
+/// `kickout`: ends the user's session and his RTM connection, if there are any.
 pub(super) fn kick_out(call: &Call<'_>) -> Outcome {
-    let user = call.params.int::<i64>("uid")?.to_string();
-    call.gate.core.with(None, |core, now| core.kick_out(call.project, &user, now));
+    let id: i64 = call.params.int("uid")?;
+    call.gate.core.with(None, |core, now| core.kick_out(call.project, &id.to_string(), now));
+    call.gate.hub.kick_out(User { project: call.project, id });
     Ok(Fields::new())
 }
 
-/// `getonlineusers`: those of the users who are online.
+/// `getonlineusers`: those of the users who are online, in any dialect.
 pub(super) fn online(call: &Call<'_>) -> Outcome {
-    let mut users = call.params.ints("uids", MAX_ASKED)?;
-    call.gate.core.with(None, |core, _| users.retain(|user| core.is_online(call.project, &user.to_string())));
-    Ok(Fields::new().ints("uids", &users))
+    let users = call.gate.hub.online().dialects_of(call.project, call.params.ints("uids", MAX_ASKED)?);
+    let online: Vec<i64> = users.into_iter().filter(|(_, by)| *by != 0).map(|(user, _)| user).collect();
+    Ok(Fields::new().ints("uids", &online))
 }
