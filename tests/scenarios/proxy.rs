@@ -83,7 +83,10 @@ fn pump(mut from: TcpStream, mut to: TcpStream, state: Arc<State>) {
                 _ => break,
             }
         }
-        let _ = to.shutdown(Shutdown::Both);
+        // A link that has gone silent does not pass on an end either.
+        if !state.silent.load(Ordering::SeqCst) {
+            let _ = to.shutdown(Shutdown::Both);
+        }
         let _ = from.shutdown(Shutdown::Both);
     });
 }
