@@ -68,6 +68,11 @@ pub struct Args {
     #[arg(long, value_name = "SECONDS", env = "CRVIDEO_RELAY_RTM_CLOCK_WINDOW")]
     pub rtm_clock_window: Option<String>,
 
+    /// PEM file with private EC keys (secp256k1, prime256v1) for FPNN's own encryption, which old SDKs ask for by *key.
+    /// It is insecure: it authenticates nothing [default: not offered]
+    #[arg(long, value_name = "FILE", env = "CRVIDEO_RELAY_RTM_INSECURE_KEYS")]
+    pub rtm_insecure_keys: Option<PathBuf>,
+
     /// What the addresses of files begin with, as clients reach the HTTP listener [default: http:// and its address]
     #[arg(long, value_name = "URL", env = "CRVIDEO_RELAY_PUBLIC_URL")]
     pub public_url: Option<String>,
@@ -137,6 +142,7 @@ impl Args {
             let seconds = text.parse().map_err(|_| flag("--rtm-clock-window", &why))?;
             config.rtm.clock_window = Duration::from_secs(seconds);
         }
+        config.rtm.insecure_keys = self.rtm_insecure_keys.or(config.rtm.insecure_keys);
         config.rtm.file_endpoint = self.rtm_file_endpoint.or(config.rtm.file_endpoint);
         config.files.public_url = self.public_url.or(config.files.public_url);
         config.data = self.data.or(config.data);

@@ -51,6 +51,7 @@ struct Rtm {
     users: Option<Spanned<String>>,
     files: Option<Spanned<String>>,
     file_endpoint: Option<String>,
+    insecure_keys: Option<PathBuf>,
     max_targets: Option<usize>,
     max_group_members: Option<usize>,
     max_connections: Option<usize>,
@@ -158,6 +159,7 @@ fn apply_rtm(source: &Source<'_>, rtm: Rtm, config: &mut RtmConfig) -> Result<()
             *to = Some(source.address(text, key)?);
         }
     }
+    config.insecure_keys = rtm.insecure_keys.or(config.insecure_keys.take());
     config.file_endpoint = rtm.file_endpoint.or(config.file_endpoint.take());
     let set = |to: &mut usize, from: Option<usize>| *to = from.unwrap_or(*to);
     set(&mut config.max_targets, rtm.max_targets);
@@ -229,6 +231,7 @@ mod tests {
              [limits]\nmax_connections = 5\nmax_before_login = 4\ncommand_queue = 65536\nbulk_queue = 70000\n\
              login_deadline = 1.5\nheartbeat = 2\nresume_window = 3\nstartup_grace = 0\nstall_timeout = 4\n\
              [rtm]\nlisten = '127.0.0.1:4'\nusers = '127.0.0.1:8'\nfiles = '127.0.0.1:5'\nfile_endpoint = 'h:6'\nmax_targets = 7\n\
+             insecure_keys = '/k'\n\
              max_group_members = 8\nmax_connections = 9\nmax_strangers = 10\npush_queue = 3000000\nclock_window = 11\n\
              message_keep = 12\nmax_undelivered = 13\nmax_messages = 14\n\
              token_life = 12\nidle_timeout = 13\nping = 1.5\n\
@@ -246,6 +249,7 @@ mod tests {
             users: Some("127.0.0.1:8".parse().unwrap()),
             files: Some("127.0.0.1:5".parse().unwrap()),
             file_endpoint: Some("h:6".into()),
+            insecure_keys: Some("/k".into()),
             max_targets: 7,
             max_group_members: 8,
             max_connections: 9,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::connection;
 use crate::core::{Core, Epochs, Refused};
 use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
 use crate::http;
-use crate::rtm::{Door, Gate, web_routes};
+use crate::rtm::{Door, Gate, Keys, web_routes};
 use crate::seldom::Seldom;
 use crate::shared::{Shared, unix_micros};
 use crate::store::{
@@ -107,6 +108,7 @@ impl Relay {
     /// Starts a relay; when this returns it accepts connections.
     pub async fn start(config: Config) -> Result<Relay, StartError> {
         config.check()?;
+        let keys = config.rtm.insecure_keys.as_deref().map(read_keys).transpose()?;
         let (epochs, file) = open_epochs(&config)?;
         let listeners = config.listen.iter().map(|address| listen(*address, &config)).collect::<Result<Vec<_>, _>>()?;
         let http = config.http.map(|address| listen(address, &config)).transpose()?;
@@ -126,7 +128,7 @@ impl Relay {
         let http_address = http.as_ref().map(|(_, address)| *address);
         let mut web = None;
         if let (Some(files), Some(stores)) = (rtm.files.or(rtm.servers).or(rtm.users), stores.clone()) {
-            let gate = Gate::new(&config, shared.clone(), stores, files, http_address);
+            let gate = Gate::new(&config, shared.clone(), stores, files, http_address, keys);
             for (listener, door) in rtm_listeners {
                 let (gate, stopping, alive) = (gate.clone(), stopped.clone(), alive.clone());
                 let take = move |stream, from| gate.take_in(stream, from, door, &stopping, &alive);
@@ -204,6 +206,18 @@ impl Relay {
         }
         info!("stopped");
     }
+}
+
+/// The keys for FPNN's own encryption.
+fn read_keys(path: &Path) -> Result<Keys, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("the file {path:?} of rtm.insecure_keys cannot be read: {error}")))?;
+    let keys =
+        Keys::parse(&text).map_err(|why| ConfigError(format!("the file {path:?} of rtm.insecure_keys {why}")))?;
+    warn!(
+        "FPNN's own encryption is offered to RTM clients; it protects against nobody who can change what is on the way"
+    );
+    Ok(keys)
 }
 
 fn random() -> Option<[u8; 16]> {

@@ -102,6 +102,11 @@ impl Reader {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Takes out what is held and has not been read as events, for a stream that becomes another one between frames.
+    pub fn take_rest(&mut self) -> BytesMut {
+        std::mem::take(&mut self.buffer)
+    }
+
     /// The buffer to read into without a copy, with some room for what is missing. `None` when a small read and
     /// [`feed`](Self::feed) serve better. It is meant to be asked for after all events were taken.
     pub fn large_rest(&mut self) -> Option<&mut BytesMut> {

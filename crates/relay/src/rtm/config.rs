@@ -1,6 +1,7 @@
 //! What an operator can set about the RTM dialect.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::ConfigError;
@@ -17,6 +18,8 @@ pub struct RtmConfig {
     /// `host:port` that clients are told to send files to; without it the address that the asking client itself has
     /// connected to, with the port of the listener for files.
     pub file_endpoint: Option<String>,
+    /// A file with private keys for FPNN's own encryption, which is insecure and off without it.
+    pub insecure_keys: Option<PathBuf>,
     /// How far the time of a signature may be from ours.
     pub clock_window: Duration,
     /// How long a token from `gettoken` is good.
@@ -63,6 +66,7 @@ impl Default for RtmConfig {
             users: None,
             files: None,
             file_endpoint: None,
+            insecure_keys: None,
             clock_window: Duration::from_secs(600),
             token_life: DAY * 30,
             max_targets: MAX_TARGETS,

@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 
 use super::Refusal;
 use super::auth::Secrets;
+use super::cipher::Keys;
 use super::config::RtmConfig;
 use super::courier::Courier;
 use super::desk::{Client, Desk, Door};
@@ -29,6 +30,8 @@ use crate::store::{Directory, Stores};
 pub(crate) struct Gate {
     pub(super) config: RtmConfig,
     pub(super) secrets: Secrets,
+    /// Keys for FPNN's own encryption, where the operator offers it.
+    pub(super) keys: Option<Keys>,
     pub(super) hub: Arc<Hub>,
     pub(super) directory: Arc<dyn Directory>,
     pub(super) core: Arc<Shared>,
@@ -54,6 +57,7 @@ impl Gate {
         stores: Stores,
         file_listener: SocketAddr,
         http: Option<SocketAddr>,
+        keys: Option<Keys>,
     ) -> Arc<Self> {
         let Stores { directory, blobs, messages } = stores;
         let online = Arc::new(Online::default());
@@ -73,6 +77,7 @@ impl Gate {
         });
         Arc::new(Self {
             secrets: Secrets::new(projects, rtm.clock_window),
+            keys,
             hub,
             directory,
             core,

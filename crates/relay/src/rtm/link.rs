@@ -5,9 +5,12 @@ use std::future::pending;
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::pin::pin;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crvideo_proto::frame::FrameError;
+use crvideo_proto::frame::{Frame, FrameError, Kind};
+use crvideo_proto::rtm::answer;
+use crvideo_proto::rtm::params::{Fields, Params};
 use crvideo_proto::rtm::reader::{Event, Reader};
 use socket2::SockRef;
 use tokio::io::Interest;
@@ -16,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, trace, warn};
 
+use super::cipher::{Opener, Sealer};
 use super::desk::Desk;
 use super::files::Upload;
 use super::outbox::{Next, no_slices};
@@ -40,6 +44,8 @@ enum End {
     Broken(io::Error),
     /// What came is no frame.
     NoFrame(FrameError),
+    /// It cannot be encrypted as the client wants it.
+    NoKey,
     /// Nothing has come for too long.
     Silent,
     /// The relay is stopping.
@@ -52,6 +58,7 @@ impl fmt::Display for End {
             End::Closed => f.write_str("the client has closed it"),
             End::Broken(error) => write!(f, "it is broken: {error}"),
             End::NoFrame(error) => write!(f, "what came {error}"),
+            End::NoKey => f.write_str("its key is of no use, or did not come first"),
             End::Silent => f.write_str("nothing has come for too long"),
             End::Stopping => f.write_str("the relay is stopping"),
         }
@@ -61,11 +68,13 @@ impl fmt::Display for End {
 struct Link {
     desk: Desk,
     stream: TcpStream,
+    /// Seals what is written, once the client has asked for that.
+    sealer: Mutex<Option<Sealer>>,
 }
 
 /// Serves a connection to its end.
 pub(super) async fn serve(desk: Desk, stream: TcpStream, stopped: watch::Receiver<bool>) {
-    let link = Link { desk, stream };
+    let link = Link { desk, stream, sealer: Mutex::new(None) };
     let (id, from) = (link.desk.client.id, link.desk.client.from);
     let mut incoming = Incoming::new(&link, stopped);
     let end = {
@@ -108,6 +117,9 @@ impl Link {
                     return false;
                 }
             };
+            if let Some(sealer) = &mut *self.sealer.lock().unwrap_or_else(PoisonError::into_inner) {
+                batch.seal(|package| sealer.seal(package));
+            }
             while !batch.is_done() {
                 let mut slices = no_slices();
                 let count = batch.slices(&mut slices);
@@ -166,6 +178,8 @@ struct Incoming<'a> {
     began: bool,
     /// A quest with a file that is being read.
     upload: Option<Upload>,
+    /// Opens what comes, once the client has asked for that.
+    opener: Option<Opener>,
 }
 
 impl<'a> Incoming<'a> {
@@ -173,13 +187,18 @@ impl<'a> Incoming<'a> {
         let now = Instant::now();
         let reader = link.desk.gate.files.reader();
         let last_reads = LAST_READS;
-        Self { link, reader, stopped, last_reads, opened: now, heard: now, began: false, upload: None }
+        Self { link, reader, stopped, last_reads, opened: now, heard: now, began: false, upload: None, opener: None }
     }
 
     async fn read(&mut self) -> End {
         loop {
             loop {
                 match self.reader.next_event() {
+                    Ok(Some(Event::Frame(frame))) if self.asks_for_cipher(&frame) => {
+                        if let Err(end) = self.begin_cipher(&frame) {
+                            return end;
+                        }
+                    }
                     Ok(Some(event)) => self.take(event).await,
                     Ok(None) => break,
                     Err(error) => return End::NoFrame(error),
@@ -234,13 +253,43 @@ impl<'a> Incoming<'a> {
         (!self.link.desk.client.listens()).then(|| self.heard + gate.config.idle_timeout)
     }
 
+    /// Without keys of the operator's, `*key` is a method like any other that is not served.
+    fn asks_for_cipher(&self, frame: &Frame) -> bool {
+        frame.method() == "*key" && frame.kind == Kind::Quest && self.link.desk.gate.keys.is_some()
+    }
+
+    /// From the answer on, which is encrypted already, everything is. As FPNN's own server does, nothing is said to a
+    /// client whose key is of no use.
+    fn begin_cipher(&mut self, quest: &Frame) -> Result<(), End> {
+        let keys = self.link.desk.gate.keys.as_ref().filter(|_| !self.began);
+        let ciphers = keys.and_then(|keys| keys.ciphers(&Params::of(quest).ok()?));
+        let (opener, sealer) = ciphers.ok_or(End::NoKey)?;
+        self.began = true;
+        self.opener = Some(opener);
+        *self.link.sealer.lock().unwrap_or_else(PoisonError::into_inner) = Some(sealer);
+        self.link.desk.client.out.frame(&answer(quest, Fields::new()));
+        // A client need not wait for the answer.
+        let mut rest = self.reader.take_rest();
+        self.open(&mut rest);
+        Ok(())
+    }
+
+    fn open(&mut self, bytes: &mut [u8]) {
+        match &mut self.opener {
+            Some(opener) => opener.open(bytes, |plain| self.reader.feed(plain)),
+            None => self.reader.feed(bytes),
+        }
+    }
+
     fn read_once(&mut self) -> io::Result<usize> {
-        if let Some(buffer) = self.reader.large_rest() {
+        if self.opener.is_none()
+            && let Some(buffer) = self.reader.large_rest()
+        {
             return self.link.stream.try_read_buf(buffer);
         }
         let mut scratch = [0; SCRATCH];
         let count = self.link.stream.try_read(&mut scratch)?;
-        self.reader.feed(scratch.get(..count).unwrap_or_default());
+        self.open(scratch.get_mut(..count).unwrap_or_default());
         Ok(count)
     }
 

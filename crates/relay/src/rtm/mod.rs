@@ -7,6 +7,7 @@
 //! * `web`: one WebSocket connection.
 //! * `desk`: what is done with what comes on a connection.
 //! * `outbox`: what waits to be written to it.
+//! * `cipher`: FPNN's own encryption, for old SDKs.
 //! * `auth`: whose quest it is.
 //! * `methods`: what can be asked for.
 //! * `courier`: brings messages and files to sessions of our own dialect.
@@ -21,6 +22,7 @@
 
 mod auth;
 mod carrier;
+mod cipher;
 mod config;
 mod courier;
 mod desk;
@@ -37,6 +39,7 @@ mod push;
 mod rooms;
 mod web;
 
+pub(crate) use cipher::Keys;
 pub use config::RtmConfig;
 pub(crate) use desk::Door;
 pub use files::FileSettings;

@@ -245,6 +245,14 @@ impl Batch {
         Some([piece.head(), &piece.rest[..]].concat().into())
     }
 
+    /// Replaces each piece by what `seal` makes of it.
+    pub(super) fn seal(&mut self, mut seal: impl FnMut(&[u8]) -> Bytes) {
+        for piece in &mut self.pieces {
+            let whole = [piece.head(), &piece.rest[..]].concat();
+            (piece.rest, piece.head_len) = (seal(&whole), 0);
+        }
+    }
+
     pub(super) fn is_done(&self) -> bool {
         self.pieces.is_empty()
     }

@@ -386,6 +386,12 @@ impl Link {
         assert_eq!(bytes, expected);
     }
 
+    /// Reads so many bytes, whatever they are.
+    pub fn expect_len(&mut self, len: usize) {
+        assert!(self.fill(len), "the relay has closed the connection");
+        self.buffer.drain(..len);
+    }
+
     fn send(&mut self, method: &str, params: &[(String, Value)]) {
         self.seq += 1;
         let bytes = frame(1, 0x80, 1, method, Some(self.seq), &map_owned(params));
