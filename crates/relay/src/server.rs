@@ -200,6 +200,7 @@ impl Relay {
             self.shared.with(None, |core, _| core.abandon());
             let _ = tokio::time::timeout(STOP_DEADLINE, self.tasks.recv()).await;
         }
+        self.shared.stop_courier();
         let last = self.shared.with(None, |core, _| core.epochs().last());
         if let Some(Err(error)) = self.epochs.as_ref().map(|file| file.write(last)) {
             warn!(%error, "the epoch could not be written; the reservation of before holds");

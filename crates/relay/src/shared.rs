@@ -33,8 +33,8 @@ pub(crate) struct Shared {
     started: Instant,
     /// Wakes the timer task when a deadline has come nearer.
     pub(crate) timer: Notify,
-    /// Where the courier's mail goes, if there is a courier.
-    mail: OnceLock<mpsc::Sender<Mail>>,
+    /// Where the courier's mail goes, as long as there is a courier.
+    mail: Mutex<Option<mpsc::Sender<Mail>>>,
     on_presence: OnceLock<OnPresence>,
 }
 
@@ -55,16 +55,21 @@ impl Shared {
             started: Instant::now(),
             timer: Notify::new(),
             on_presence: OnceLock::new(),
-            mail: OnceLock::new(),
+            mail: Mutex::new(None),
         }
     }
 
     /// Begins to collect the courier's mail. To be called once.
     pub(crate) fn start_courier(&self) -> mpsc::Receiver<Mail> {
         let (sender, receiver) = mpsc::channel(MAX_MAIL);
-        let _ = self.mail.set(sender);
+        *self.mail.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         self.with(None, |core, now| core.start_courier(now));
         receiver
+    }
+
+    /// No more mail will come, which ends the courier.
+    pub(crate) fn stop_courier(&self) {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     /// Tells somebody, once and for all, who comes and goes.
@@ -103,9 +108,13 @@ impl Shared {
         }
         let mail = state.core.take_mail();
         drop(state);
-        for letter in mail {
-            if self.mail.get().is_some_and(|courier| courier.try_send(letter).is_err()) {
-                tracing::debug!("the courier has too much mail");
+        if !mail.is_empty()
+            && let Some(courier) = &*self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            for letter in mail {
+                if courier.try_send(letter).is_err() {
+                    tracing::debug!("the courier has too much mail");
+                }
             }
         }
         // The others are woken outside the lock, or they would run into it.

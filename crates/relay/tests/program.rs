@@ -209,3 +209,18 @@ fn it_goes_on_accepting_after_it_has_run_out_of_descriptors() {
     assert_eq!(code, Some(0));
     assert_eq!(log.matches("cannot accept connections").count(), 1, "{log}");
 }
+
+#[test]
+fn regression_a_relay_that_keeps_nothing_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut command = relay(&["--dev"]);
+    command.env("TMPDIR", temporary.path());
+    let (running, line) = Running::start(command);
+    let left = || std::fs::read_dir(temporary.path()).unwrap().count();
+    assert_eq!(left(), 1, "files of RTM servers need a place");
+    // A connection of each kind is there when it stops.
+    let _connections = ["listen", "http", "rtm", "rtm_users"].map(|key| TcpStream::connect(value(&line, key)).unwrap());
+    running.signal("TERM");
+    let (code, log) = running.end();
+    assert_eq!((code, left()), (Some(0), 0), "{log}");
+}

@@ -63,8 +63,13 @@ impl Gate {
         let online = Arc::new(Online::default());
         let courier = Courier::start(core.clone(), messages.clone(), blobs.clone(), online.clone());
         let hub = Arc::new(Hub::new(directory.clone(), messages, courier, online));
-        let hears = hub.clone();
-        core.on_presence(Box::new(move |presence, from| hears.on_presence(presence, from)));
+        // The core must not keep alive what keeps the core alive.
+        let hears = Arc::downgrade(&hub);
+        core.on_presence(Box::new(move |presence, from| {
+            if let Some(hub) = hears.upgrade() {
+                hub.on_presence(presence, from);
+            }
+        }));
         let projects = config.projects.iter().map(|project| (project.id, project.secrets.clone()));
         let rtm = config.rtm.clone();
         let files = Files::new(files::Parts {
