@@ -157,13 +157,16 @@ pub struct Relay {
     pub project: String,
     /// The project's secret.
     pub secret: String,
+    /// Where it keeps files; a relay that is killed leaves them behind.
+    _scratch: Scratch,
 }
 
 impl Relay {
     /// Starts one on a free port.
     pub fn start() -> Self {
         let mut command = Command::new(&artefacts().relay);
-        command.arg("--dev");
+        let scratch = Scratch::new();
+        command.arg("--dev").env("TMPDIR", scratch.path(""));
         let running = Running::start(command);
         let ready = running.wait_for("crvideo-relay ready");
         let value = |key: &str| {
@@ -176,6 +179,7 @@ impl Relay {
             project: value("project"),
             secret: value("secret"),
             running,
+            _scratch: scratch,
         }
     }
 

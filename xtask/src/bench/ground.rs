@@ -72,7 +72,10 @@ impl Ground {
         let log_path = self.dir.join("relay.log");
         let log = File::create(&log_path).map_err(cannot("create", &log_path))?;
         let mut command = with_many_files(&self.relay);
-        let process = Beside::start("the relay", command.arg("--dev").args(arguments).stderr(log))?;
+        let process = Beside::start(
+            "the relay",
+            command.arg("--dev").args(arguments).env("TMPDIR", self.scratch.path()).stderr(log),
+        )?;
         let line = process.wait_for(SOON, |line| line.contains(" ready ").then(|| line.to_owned()))?;
         let secret = self.path("secret");
         std::fs::write(&secret, value_in(&line, "secret")?).map_err(cannot("write", &secret))?;
