@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_line_is_found_behind_others() {
-        let beside = Beside::start("the shell", &mut shell("echo one; echo two; sleep 60")).unwrap();
+        let beside = Beside::start("the shell", &mut shell("echo one; echo two; exec sleep 60")).unwrap();
         let found = beside.wait_for(Duration::from_secs(20), |line| line.strip_prefix("tw").map(str::to_owned));
         assert_eq!(found.unwrap(), "o");
     }
