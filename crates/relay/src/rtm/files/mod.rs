@@ -5,6 +5,7 @@
 //! * `request`: what a quest with a file asks for.
 //! * `upload`: one file on its way in.
 //! * `chunked`: files that come in chunks.
+//! * `thumbnail`: small pictures of images.
 //! * `budget`: bytes that many share.
 
 mod budget;
@@ -13,6 +14,7 @@ mod request;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod thumbnail;
 mod tokens;
 mod upload;
 
@@ -63,6 +65,7 @@ pub(crate) struct Files {
     /// What the addresses of files begin with; without HTTP there is none, and no file is taken.
     base_url: Option<String>,
     places: Arc<Semaphore>,
+    thumbnails: Arc<Semaphore>,
     chunked: Uploads,
     uploading: Arc<Budget>,
     unauthorised: Arc<Budget>,
@@ -110,6 +113,7 @@ impl Files {
             require_sign: settings.require_sign,
             base_url: base_url.map(|url| url.trim_end_matches('/').to_owned()),
             places: Arc::new(Semaphore::new(MAX_UPLOADS)),
+            thumbnails: Arc::new(thumbnail::places()),
             chunked: Uploads::default(),
             uploading: Budget::new(settings.max_uploading),
             unauthorised: Budget::new(settings.max_unauthorised),

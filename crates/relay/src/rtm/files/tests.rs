@@ -204,6 +204,39 @@ async fn each_kind_of_file_is_stored_once_and_sent_once() {
 }
 
 #[tokio::test]
+async fn an_image_is_sent_with_the_address_of_a_small_picture_and_goes_with_it() {
+    let ground = Ground::new(|_| {}).await;
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(640, 320).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let png = png.into_inner();
+    let send = async |mtype: i64| {
+        let token = ground.token(&Target::User(200));
+        let fields = Fields::new().int("pid", PID).text("token", &token).int("mtype", mtype).int("from", 100);
+        let fields = fields.int("mid", 1).int("to", 200).text("attrs", &attrs(&token, &png)).bytes("file", &png);
+        ground.send("sendfile", fields).await
+    };
+    *ground.receivers.refusal.lock().unwrap() = Some(Refusal::new(code::GROUP_EMPTY, "nobody"));
+    send(40).await.unwrap_err();
+    ground.cleared().await;
+    *ground.receivers.refusal.lock().unwrap() = None;
+    for (mtype, pictures) in [(50, 0), (40, 1)] {
+        let before = ground.left();
+        send(mtype).await.unwrap();
+        assert_eq!(ground.left(), before + 1 + pictures);
+        let body = String::from_utf8(ground.got().last().unwrap().body.to_vec()).unwrap();
+        let surl = body.split("\"surl\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+        assert_eq!(surl.is_empty(), pictures == 0, "{body}");
+        if let Some(id) = surl.split("/files/").nth(1) {
+            let id = BlobId::parse(id.split('/').next().unwrap()).unwrap();
+            let blob = ground.blobs.find(id.clone()).await.unwrap().unwrap();
+            let (_, bytes) = ground.blobs.open(id).await.unwrap().read(0, blob.size as usize).await.unwrap();
+            let small = image::load_from_memory_with_format(&bytes, image::ImageFormat::Jpeg).unwrap();
+            assert_eq!((small.width(), small.height(), blob.name.as_str()), (320, 160, "thumbnail.jpg"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_large_file_may_come_before_its_token_in_pieces_of_any_size() {
     let ground = Ground::new(|_| {}).await;
     let file: Vec<u8> = (0..700_000_u32).map(|at| (at % 253) as u8).collect();

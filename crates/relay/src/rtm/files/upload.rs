@@ -14,6 +14,7 @@ use tracing::{debug, error};
 use super::Files;
 use super::budget::Share;
 use super::request::{self, Request, Sender};
+use super::thumbnail::IMAGE;
 use super::tokens::{Claim, LONGEST_UPLOAD};
 use crate::rtm::{Message, Refusal};
 use crate::store::{About, Blob, BlobError, Spool, Spooled};
@@ -162,13 +163,16 @@ impl Files {
         self.check_sign(&request, &content, &sender.token)?;
         let about = About { project: sender.project, name: request.file_name() };
         let blob = self.blobs.keep(content, about).await.map_err(refusal_of)?;
-        let id = blob.id.clone();
+        let picture = if request.mtype == IMAGE { self.thumbnail(&blob).await } else { None };
+        let ids = [Some(blob.id.clone()), picture.as_ref().map(|picture| picture.id.clone())];
         let mtime = super::unix_millis();
-        let message = message_of(self, blob, sender, request, mtime);
+        let message = message_of(self, blob, picture, sender, request, mtime);
         if let Err(refusal) = self.deliver.deliver(message).await {
             // Nobody has heard of the file, so nobody could ask for it.
-            if let Err(error) = self.blobs.remove(id).await {
-                error!(%error, "a file that could not be sent stays until it expires");
+            for id in ids.into_iter().flatten() {
+                if let Err(error) = self.blobs.remove(id).await {
+                    error!(%error, "a file that could not be sent stays until it expires");
+                }
             }
             return Err(refusal);
         }
@@ -191,10 +195,17 @@ impl Files {
     }
 }
 
-fn message_of(files: &Files, blob: Blob, sender: Sender, request: Request, mtime: i64) -> Message {
-    let url = files.url(&blob);
+fn message_of(
+    files: &Files,
+    blob: Blob,
+    picture: Option<Blob>,
+    sender: Sender,
+    request: Request,
+    mtime: i64,
+) -> Message {
+    let (url, surl) = (files.url(&blob), picture.map(|picture| files.url(&picture)).unwrap_or_default());
     let size = i64::try_from(blob.size).unwrap_or(i64::MAX);
-    let body = to_json(&Fields::new().text("url", &url).int("size", size).text("surl", "").finish());
+    let body = to_json(&Fields::new().text("url", &url).int("size", size).text("surl", &surl).finish());
     Message {
         project: sender.project,
         from: sender.from,
