@@ -204,6 +204,8 @@ struct Load {
     transfers: JoinSet<(TaskId, Outcome)>,
     /// Everything up to this message has been looked at.
     seen: i64,
+    /// Nothing is known to wait behind that: the store is not asked again before there is news.
+    looked: bool,
     /// Something is to be tried again.
     again: bool,
     /// The session's queue was full.
@@ -278,7 +280,7 @@ impl Carrier {
 
     /// What is unanswered is sent again, but for files that are on their way or wait for that.
     fn start_over(&self, load: &mut Load) {
-        load.seen = 0;
+        (load.seen, load.looked) = (0, false);
         let mut sent = std::mem::take(&mut load.sent);
         sent.retain(|task, _| load.has_file(*task));
         load.sent = sent;
@@ -286,8 +288,8 @@ impl Carrier {
 
     async fn take(&self, letter: Letter, load: &mut Load) {
         match letter {
-            Letter::Look => {}
-            Letter::LookAgain => load.seen = 0,
+            Letter::Look => load.looked = false,
+            Letter::LookAgain => (load.seen, load.looked) = (0, false),
             Letter::News(News::Here) => {
                 for transfer in load.transfer_by_task.values() {
                     let _ = transfer.try_send(News::Here);
@@ -318,15 +320,21 @@ impl Carrier {
     /// Sends what waits, as long as there is room.
     async fn send_more(&self, load: &mut Load) -> Result<(), StoreError> {
         let room = WINDOW.saturating_sub(u32::try_from(load.sent.len()).unwrap_or(WINDOW));
+        if load.looked || room == 0 {
+            return Ok(());
+        }
         // Nobody closes this semaphore.
-        let (Ok(_turn), true) = (self.courier.readers.acquire().await, room > 0) else { return Ok(()) };
+        let Ok(_turn) = self.courier.readers.acquire().await else { return Ok(()) };
+        load.looked = true;
         let here = self.courier.online.dialects(User { project: self.project, id: self.user }) | CR;
         let waiting = self.courier.messages.waiting(self.project, self.user, CR, here, load.seen, room).await?;
+        // Where as many came as were asked for, there may be more.
+        let more = waiting.len() >= room as usize;
         for message in waiting {
             let task = message.task(self.user);
             if let Entry::Vacant(place) = load.sent.entry(task) {
                 if !self.post(&message, task) {
-                    load.full = true;
+                    (load.full, load.looked) = (true, false);
                     return Ok(());
                 }
                 place.insert(message.id);
@@ -334,6 +342,7 @@ impl Carrier {
             }
             load.seen = message.id;
         }
+        load.looked = !more;
         Ok(())
     }
 
