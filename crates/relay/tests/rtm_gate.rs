@@ -788,6 +788,30 @@ fn quests_of_real_sdks_are_answered_as_the_sdks_expect() {
     }
 }
 
+/// PHP programs that go by the comments of their SDK pass 1 and 0 for `desc`, which go out as integers.
+#[test]
+fn regression_flags_may_come_as_1_and_0() {
+    let relay = dev();
+    let mut link = Link::open(&relay);
+    for mid in [11, 12] {
+        let more = [("mid", mid.into()), ("to", 2.into())];
+        link.ask_owned_signed("sendmsg", &message(1, "text", &more)).unwrap();
+    }
+    let mut ask = |desc: Value| -> Result<i64, (i32, String)> {
+        let params = [("uid", 2.into()), ("ouid", 1.into()), ("num", 1.into()), ("desc", desc)];
+        let answer = link.ask("getp2pmsg", &params)?;
+        let Value::Array(rows) = by_key(&answer, "msgs") else { panic!("{answer:?}") };
+        let [Value::Array(row)] = rows.as_slice() else { panic!("{rows:?}") };
+        Ok(row[3].int())
+    };
+    assert_eq!(ask(1.into()), Ok(12));
+    assert_eq!(ask(0.into()), Ok(11));
+    for wrong in [Value::Int(2), Value::Int(-1), "1".into()] {
+        let (code, text) = ask(wrong).unwrap_err();
+        assert!(code == code::WRONG_TYPE && text.contains("desc"), "{code} {text}");
+    }
+}
+
 #[test]
 fn what_was_sent_can_be_read_again_in_parts_and_forgotten() {
     let relay = dev();

@@ -173,9 +173,16 @@ impl Params {
         self.get(key, |reader| reader.bytes(key))?.ok_or(ParamError::Missing(key))
     }
 
-    /// True or false, if it is there.
+    /// True or false, if it is there. PHP programs write 1 and 0 for it, as comments in their SDK tell them to.
     pub fn opt_bool(&self, key: &'static str) -> Result<Option<bool>, ParamError> {
-        self.get(key, |reader| reader.bool(key))
+        match self.get(key, |reader| reader.bool(key)) {
+            Err(ParamError::Type(_)) => match self.int::<i64>(key)? {
+                0 => Ok(Some(false)),
+                1 => Ok(Some(true)),
+                _ => Err(ParamError::Type(key)),
+            },
+            other => other,
+        }
     }
 
     /// A list of at most `most` values, if it is there.
