@@ -64,7 +64,17 @@ impl Client {
         stranger: OwnedSemaphorePermit,
     ) -> Self {
         let (out, stranger) = (Arc::new(out), Mutex::new(Some(stranger)));
-        Self { id, from, local, door, out, listens: AtomicBool::new(false), login: OnceLock::new(), receipts: OnceLock::new(), stranger }
+        Self {
+            id,
+            from,
+            local,
+            door,
+            out,
+            listens: AtomicBool::new(false),
+            login: OnceLock::new(),
+            receipts: OnceLock::new(),
+            stranger,
+        }
     }
 
     /// It has shown that it knows a secret.

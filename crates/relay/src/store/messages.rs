@@ -423,7 +423,20 @@ fn put(
         "INSERT INTO message (unique_id, project, kind, place, sender, mid, mtype, mtime, body, attrs, blob, watch)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
-    .execute(params![unique, project, *kind as u8, place, from, mid, mtype, mtime, &body[..], attrs, blob, watch])?;
+    .execute(params![
+        unique,
+        project,
+        *kind as u8,
+        place,
+        from,
+        mid,
+        mtype,
+        mtime,
+        &body[..],
+        attrs,
+        blob,
+        watch
+    ])?;
     let id = db.last_insert_rowid();
     // A user's conversation is with the other user, or with the group or room.
     let conversation = if *kind == Kind::User { *from } else { *place };

@@ -336,7 +336,9 @@ mod tests {
     #[test]
     fn tokens_are_bounded_in_number() {
         let tokens = Tokens { most: 2, ..Tokens::new(LIFE) };
-        assert!(tokens.issue(1, 2, &Target::User(3), None).is_ok() && tokens.issue(1, 2, &Target::User(3), None).is_ok());
+        assert!(
+            tokens.issue(1, 2, &Target::User(3), None).is_ok() && tokens.issue(1, 2, &Target::User(3), None).is_ok()
+        );
         assert_eq!(tokens.issue(1, 2, &Target::User(3), None).unwrap_err().code, code::QUEUE_FULL);
         let forgetful = Tokens { most: 2, ..Tokens::new(Duration::ZERO) };
         let texts: Vec<_> = (0..2).map(|_| forgetful.issue(1, 2, &Target::User(3), None).unwrap()).collect();
