@@ -592,7 +592,7 @@ fn a_connection_to_a_file_gate_is_kept_for_the_next_file_and_closed_when_none_co
     let (first, link) = shell.uploading(b"one");
     let quest = shell.frame(link);
     shell.feed(link, &answer(&quest, Fields::new().int("mtime", 5)));
-    assert_eq!(shell.ended[&first], Ok(Answer::Sent { mtime: 5 }));
+    assert_eq!(shell.ended[&first], Ok(Answer::Sent { mtime: 5, watched: false }));
     let second = shell.file(Target::User(200), b"two");
     assert_eq!(shell.give_token("files.example:13321"), None, "the same connection serves");
     let quest = shell.frame(link);
@@ -654,7 +654,7 @@ fn a_kept_connection_that_turns_out_dead_costs_the_next_file_nothing() {
     let quest = shell.frame(again);
     assert!(Params::of(&quest).unwrap().bytes("file").unwrap() == content);
     shell.feed(again, &answer(&quest, Fields::new().int("mtime", 6)));
-    assert_eq!(shell.ended[&call], Ok(Answer::Sent { mtime: 6 }));
+    assert_eq!(shell.ended[&call], Ok(Answer::Sent { mtime: 6, watched: false }));
 }
 
 #[test]
@@ -793,7 +793,7 @@ impl Chunked {
 fn a_large_file_goes_in_chunks_where_the_server_offers_that() {
     let mut large = Chunked::begin(9_000_000);
     while large.serve(usize::MAX) > 0 {}
-    assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5 }));
+    assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5, watched: false }));
     let end = Params::of(&large.ended.unwrap()).unwrap();
     assert_eq!((end.int("mid"), end.int("mtype")), (Ok(123_456_789_012_i64), Ok(50_i64)));
     let mut hasher = FileHasher::default();
@@ -824,7 +824,7 @@ fn an_upload_in_chunks_goes_on_after_every_loss_of_its_connection() {
             large.reconnect();
         }
         while large.serve(usize::MAX) > 0 {}
-        assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5 }));
+        assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5, watched: false }));
     }
 }
 
@@ -851,7 +851,7 @@ fn a_last_word_whose_answer_was_lost_is_said_again() {
     large.reconnect();
     assert_eq!(large.serve(usize::MAX), 1);
     assert_eq!(large.ended.as_ref().map(Frame::method), Some("crupend"));
-    assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5 }));
+    assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5, watched: false }));
 }
 
 #[test]
