@@ -283,7 +283,9 @@ mod rtm {
         let listener = stage.mode.start(RTM_LISTEN, args(&["3"]));
         listener.wait_for("ready");
         stage.mode.run(RTM_SEND_FILE, args(&["100", "200", &report])).exits(0).says("sent: mid ");
-        stage.mode.run(RTM_SEND_FILES, args(&["100", "200,201", &report]))
+        stage
+            .mode
+            .run(RTM_SEND_FILES, args(&["100", "200,201", &report]))
             .exits(0)
             .says("report.txt: mid ")
             .says("report.txt for 200: stored")

@@ -202,7 +202,11 @@ fn token_answers_without_what_they_need_fail_the_call_and_name_it() {
         assert!(text(&done).contains(named), "{:?} does not name {named}", text(&done));
     }
     gate.fault("sendfile", Fault::Answer(vec![]));
-    assert_eq!(server.send(Target::User(2), b"x").outcome, Ok(Answer::Sent { mtime: 0, watched: false }), "an old server says nothing");
+    assert_eq!(
+        server.send(Target::User(2), b"x").outcome,
+        Ok(Answer::Sent { mtime: 0, watched: false }),
+        "an old server says nothing"
+    );
     gate.fault("sendfile", Fault::Answer(vec![("mtime", "now")]));
     assert_eq!(code(&server.send(Target::User(2), b"x")), rtm_code::DECODE);
 }
