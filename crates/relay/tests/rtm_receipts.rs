@@ -273,7 +273,9 @@ fn receipts_outlive_the_relay() {
     params.extend([("tos", ints(&[7, 8])), ("watch", WATCH.to_vec().into())]);
     Link::open(&first).ask("sendmsgs", &params).unwrap();
     assert_eq!(seven.push().0, "pushmsg");
-    drop((seven, first));
+    // It gets no chance to note that he has gone.
+    first.kill();
+    drop(seven);
     let second = start();
     assert_eq!(store(&mut Link::open(&second)), name);
     let mut watcher = Watcher::new(&second);

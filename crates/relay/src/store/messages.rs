@@ -643,4 +643,64 @@ mod tests {
         messages.sweep(13).await.unwrap();
         assert_eq!(waiting(&messages, 8, CR).await, [4, 5]);
     }
+
+    const WATCH: Watch = [7; 16];
+
+    /// The receipts behind a number: user, message, standing, code.
+    async fn receipts(messages: &Messages, told: i64) -> Vec<(i64, i64, i64, i64)> {
+        let receipts = messages.receipts(1, WATCH, told, 1_000).await.unwrap();
+        receipts.iter().map(|it| (it.user, it.mid, it.standing, it.code)).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_swept_away_before_it_is_delivered_has_failed() {
+        let limits = MessageLimits { keep: Duration::from_millis(10), per_project: 2, ..MessageLimits::default() };
+        let messages = messages(limits);
+        for mid in 1..=5 {
+            let stored = messages.put(vec![(draft(Kind::User, 7, 8, mid), vec![(8, RTM)])], Some(WATCH)).await.unwrap();
+            if mid == 1 {
+                messages.delivered(1, 8, vec![stored[0].id], RTM).await.unwrap();
+            }
+        }
+        let last = messages.receipts(1, WATCH, 0, 1_000).await.unwrap().last().unwrap().number;
+        messages.sweep(13).await.unwrap();
+        // The first has been delivered, the second is too old, and of the other three one is too many.
+        let (expired, crowded) = ((8, 2, 4, code::TIMEOUT.into()), (8, 3, 4, code::QUEUE_FULL.into()));
+        assert_eq!(receipts(&messages, last).await, [expired, crowded]);
+        // Receipts that nobody has fetched go when they are as old.
+        messages.sweep(24).await.unwrap();
+        let left: Vec<i64> = receipts(&messages, last).await.iter().map(|(_, mid, ..)| *mid).collect();
+        assert_eq!(left, [4, 5]);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_any_more_has_it_stored_once() {
+        let messages = messages(MessageLimits::default());
+        let to = |user, by| (draft(Kind::User, 7, user, user), vec![(user, by)]);
+        messages.put(vec![to(8, CR), to(9, RTM), to(10, 0)], Some(WATCH)).await.unwrap();
+        assert_eq!(receipts(&messages, 0).await, [(8, 8, 1, 0), (9, 9, 1, 0), (10, 10, 2, 0)]);
+        messages.away(1, 8).await.unwrap();
+        messages.away(1, 8).await.unwrap();
+        messages.away(2, 9).await.unwrap();
+        assert_eq!(receipts(&messages, 3).await, [(8, 8, 2, 0)]);
+        messages.all_away().await.unwrap();
+        messages.all_away().await.unwrap();
+        assert_eq!(receipts(&messages, 4).await, [(9, 9, 2, 0)]);
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_fails_is_final_when_no_other_dialect_is_left() {
+        let messages = messages(MessageLimits::default());
+        let drafts = [(1, CR), (2, CR | RTM), (3, CR | RTM)];
+        let drafts = drafts.map(|(mid, want)| (draft(Kind::User, 7, 8, mid), vec![(8, want)]));
+        let ids: Vec<i64> =
+            messages.put(drafts.into(), Some(WATCH)).await.unwrap().iter().map(|stored| stored.id).collect();
+        let started = messages.receipts(1, WATCH, 0, 1_000).await.unwrap().last().unwrap().number;
+        for id in &ids {
+            messages.failed(1, 8, *id, CR, 606).await.unwrap();
+        }
+        messages.failed(1, 8, ids[2], RTM, 1_400).await.unwrap();
+        messages.delivered(1, 8, ids, RTM).await.unwrap();
+        assert_eq!(receipts(&messages, started).await, [(8, 1, 4, 606), (8, 3, 4, 1_400), (8, 2, 3, 0)]);
+    }
 }
