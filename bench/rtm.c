@@ -13,8 +13,11 @@
  *     store COUNT USERS    sends COUNT small files, one after the other, each to USERS users who are away
  *                          store failed=N
  *     fan SIZE many|all    sends one file of SIZE bytes to all users in one call
- *                          fan failed=N answer_ns=N heard=N late_ns=N
+ *                          fan failed=N answer_ns=N heard=N late_ns=N ended=N end_ns=N
  *                          heard is how many users have heard of it, late_ns how long after the answer the last one did
+ *     fan SIZE many|all watched
+ *                          the same with results of each recipient: ended is for how many users they have ended, end_ns
+ *                          how long after the answer those of the last one did
  */
 #define _DEFAULT_SOURCE
 
@@ -28,8 +31,10 @@
 
 static struct bench_latch latch = BENCH_LATCH_INIT;
 static struct bench_latch heard = BENCH_LATCH_INIT;
+static struct bench_latch ended = BENCH_LATCH_INIT;
 static long failed;
 static uint64_t last_heard;
+static uint64_t last_ended;
 static long users;
 static RTM_Config rtm_config;
 
@@ -70,6 +75,15 @@ static void on_sent(void *cookie, const RTM_SendResult *result)
     if (result->err != CRVideo_NOERR)
         fprintf(stderr, "a file was not sent: %d %s\n", result->err, result->text);
     count(result->err);
+}
+
+static void on_result(void *user, const RTM_RecipientResult *result)
+{
+    (void)user;
+    if (result->state != RTM_RECIPIENT_DELIVERED && result->state != RTM_RECIPIENT_FAILED)
+        return;
+    last_ended = bench_now_ns();
+    bench_latch_count(&ended);
 }
 
 static void expect(struct bench_latch *what, long results)
@@ -173,18 +187,38 @@ static void store(RTM_Client client, long wanted, long away)
     free(tos);
 }
 
-static void fan_out(RTM_Client client, size_t size, int everybody)
+/* Waits for a minute at most; how many are still awaited. */
+static long wait_a_minute(struct bench_latch *what)
 {
     struct timespec until;
+    long left;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 60;
+    pthread_mutex_lock(&what->lock);
+    while (what->left > 0 && pthread_cond_timedwait(&what->zero, &what->lock, &until) != ETIMEDOUT)
+        ;
+    left = what->left;
+    pthread_mutex_unlock(&what->lock);
+    return left;
+}
+
+static unsigned long long since(uint64_t earlier, uint64_t later)
+{
+    return later > earlier ? (unsigned long long)(later - earlier) : 0;
+}
+
+static void fan_out(RTM_Client client, size_t size, int everybody, int watched)
+{
     int64_t *tos = (int64_t *)calloc((size_t)users, sizeof *tos);
     void *bytes = bytes_of(size);
     RTM_File file;
     RTM_SendResult result;
     uint64_t began, answered;
-    long number, left;
+    long number, not_heard, not_ended;
     CRVideo_Err err;
     if (tos == NULL)
         exit(EXIT_FAILURE);
+    bench_need("results", RTM_SetRecipientResultCallback(client, watched ? on_result : NULL, NULL));
     for (number = 0; number < users; number++)
         tos[number] = number + 1;
     RTM_FileInit(&file);
@@ -193,22 +227,18 @@ static void fan_out(RTM_Client client, size_t size, int everybody)
     file.len = size;
     file.name = "bench.bin";
     expect(&heard, users);
+    expect(&ended, watched ? users : 0);
     began = bench_now_ns();
     err = everybody ? RTM_BroadcastFile(client, SENDER, 50, &file, NULL, NULL, NULL, &result)
                     : RTM_SendFiles(client, SENDER, tos, (size_t)users, 50, &file, NULL, NULL, NULL, &result);
     answered = bench_now_ns();
     if (err != CRVideo_NOERR)
         fprintf(stderr, "the file was not sent: %d %s\n", err, result.text);
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += 60;
-    pthread_mutex_lock(&heard.lock);
-    while (heard.left > 0 && pthread_cond_timedwait(&heard.zero, &heard.lock, &until) != ETIMEDOUT)
-        ;
-    left = heard.left;
-    pthread_mutex_unlock(&heard.lock);
-    printf("fan failed=%d answer_ns=%llu heard=%ld late_ns=%llu\n", err != CRVideo_NOERR,
-           (unsigned long long)(answered - began), users - left,
-           (unsigned long long)(last_heard > answered ? last_heard - answered : 0));
+    not_heard = wait_a_minute(&heard);
+    not_ended = wait_a_minute(&ended);
+    printf("fan failed=%d answer_ns=%llu heard=%ld late_ns=%llu ended=%ld end_ns=%llu\n", err != CRVideo_NOERR,
+           since(began, answered), users - not_heard, since(answered, last_heard), watched ? users - not_ended : 0,
+           since(answered, last_ended));
     free(bytes);
     free(tos);
 }
@@ -234,7 +264,7 @@ int main(int argc, char **argv)
     while (fgets(line, (int)sizeof line, stdin) != NULL) {
         long wanted = 0;
         unsigned long long size = 0;
-        char whom[8] = "";
+        char whom[8] = "", how[8] = "";
         if (sscanf(line, "users %ld", &wanted) == 1)
             log_in(argv, wanted);
         else if (sscanf(line, "uploads %ld %llu", &wanted, &size) == 2)
@@ -243,8 +273,8 @@ int main(int argc, char **argv)
             upload(1, (size_t)size, "file");
         else if (sscanf(line, "store %ld %llu", &wanted, &size) == 2)
             store(client, wanted, (long)size);
-        else if (sscanf(line, "fan %llu %7s", &size, whom) == 2)
-            fan_out(client, (size_t)size, strcmp(whom, "all") == 0);
+        else if (sscanf(line, "fan %llu %7s %7s", &size, whom, how) >= 2)
+            fan_out(client, (size_t)size, strcmp(whom, "all") == 0, strcmp(how, "watched") == 0);
         else
             fprintf(stderr, "not understood: %s", line);
         fflush(stdout);

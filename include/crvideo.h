@@ -214,6 +214,46 @@
 #define RTM_LISTEN_EVENTS 8
 
 /**
+ * It was sent to a user, or to several.
+ */
+#define RTM_TARGET_USER 1
+
+/**
+ * It was sent to a group.
+ */
+#define RTM_TARGET_GROUP 2
+
+/**
+ * It was sent to a room.
+ */
+#define RTM_TARGET_ROOM 3
+
+/**
+ * It was sent to everybody.
+ */
+#define RTM_TARGET_ALL 4
+
+/**
+ * The recipient is there, and it is being delivered.
+ */
+#define RTM_RECIPIENT_ACCEPTED 1
+
+/**
+ * The recipient is not there (any more); it is kept until he logs in.
+ */
+#define RTM_RECIPIENT_STORED 2
+
+/**
+ * The recipient's program has confirmed it: the message was handled, or the file is there and was verified.
+ */
+#define RTM_RECIPIENT_DELIVERED 3
+
+/**
+ * It will never be delivered; `err` says why.
+ */
+#define RTM_RECIPIENT_FAILED 4
+
+/**
  * The result of a call or of a task: `CRVideo_NOERR` (0) or one of the codes below. Later versions may add codes:
  * treat one you do not know as a failure and show `CRVideo_ErrText`.
  */
@@ -591,6 +631,15 @@ typedef struct RTM_SendResult {
      * The server's own words, or the library's; empty on success.
      */
     char text[RTM_TEXT_SIZE];
+    /**
+     * 1: the function of `RTM_SetRecipientResultCallback` hears what becomes of it at each recipient; 0: it does not,
+     * because none was set, because the server cannot tell, or because sending has failed.
+     */
+    uint32_t recipient_results;
+    /**
+     * 0.
+     */
+    uint32_t reserved;
 } RTM_SendResult;
 
 /**
@@ -878,6 +927,51 @@ typedef void (*RTM_PushEventCallback)(void *user,
 typedef void (*RTM_LineCallback)(void *user, CRVideo_Err err, const char *text);
 
 /**
+ * What has become of a message or file at one recipient. It lives until the callback returns.
+ */
+typedef struct RTM_RecipientResult {
+    /**
+     * The size of this struct in bytes, as the library knows it.
+     */
+    uint32_t struct_size;
+    /**
+     * One of `RTM_RECIPIENT_...`.
+     */
+    uint32_t state;
+    /**
+     * What it was sent to: one of `RTM_TARGET_...`.
+     */
+    uint32_t target_kind;
+    /**
+     * For `RTM_RECIPIENT_FAILED` why: `RTM_RECIPIENT_ERR_...`, `CRVideo_PEER_REFUSE` (he has refused the file),
+     * `CRVideo_FILE_NOT_EXIST` (the server does not have the file any more), or another number; otherwise
+     * `CRVideo_NOERR`.
+     */
+    CRVideo_Err err;
+    /**
+     * The sender.
+     */
+    int64_t from;
+    /**
+     * The user, group or room that it was sent to; 0 for everybody.
+     */
+    int64_t target;
+    /**
+     * The message's id, as `RTM_SendResult` tells it.
+     */
+    int64_t mid;
+    /**
+     * The recipient.
+     */
+    int64_t uid;
+} RTM_RecipientResult;
+
+/**
+ * Tells what has become of a message or file at one recipient. See `RTM_RecipientResult`.
+ */
+typedef void (*RTM_RecipientResultCallback)(void *user, const struct RTM_RecipientResult *result);
+
+/**
  * Success.
  */
 #define CRVideo_NOERR 0
@@ -1156,6 +1250,21 @@ typedef void (*RTM_LineCallback)(void *user, CRVideo_Err err, const char *text);
  * A list that must have ids has none.
  */
 #define RTM_ERR_EMPTY 200033
+
+/**
+ * Why it failed: it has waited for as long as the server keeps messages.
+ */
+#define RTM_RECIPIENT_ERR_EXPIRED 20003
+
+/**
+ * Why it failed: newer messages have pushed it out, because too many wait.
+ */
+#define RTM_RECIPIENT_ERR_CROWDED_OUT 20011
+
+/**
+ * Why it failed: the message was deleted.
+ */
+#define RTM_RECIPIENT_ERR_DELETED 200070
 
 #ifdef __cplusplus
 extern "C" {
@@ -2169,6 +2278,29 @@ CRVideo_Err RTM_SetPushEventCallback(RTM_Client client, RTM_PushEventCallback cb
  * See `RTM_SetPushMsgCallback`.
  */
 CRVideo_Err RTM_SetLineCallback(RTM_Client client, RTM_LineCallback cb, void *user);
+
+/**
+ * Sets the function that hears what becomes, at each recipient, of messages and files that are sent while it is set.
+ *
+ * It hears of each recipient first `RTM_RECIPIENT_ACCEPTED` or `RTM_RECIPIENT_STORED` (the latter may also follow the
+ * former), and last exactly one of `RTM_RECIPIENT_DELIVERED` and `RTM_RECIPIENT_FAILED`, perhaps days later; each state
+ * once, in this order, and nothing before the callback of the call that sends it; a call that waits instead may be
+ * overtaken just before it returns. Results survive a lost connection, and with the relay's data directory its restart;
+ * it keeps them for as long as messages. They end with the client. Members of a group and users in a list are recipients
+ * whether they are there or not; of a room and of everybody only those are who are there.
+ *
+ * This project's relay can tell all this, and other RTM servers cannot. The client asks the server once on each
+ * connection, and sends it nothing else that is not RTM's own before it has agreed; `recipient_results` in the
+ * `RTM_SendResult` of each call says whether results of it follow. Where the server sends no answer at all, the first call
+ * waits for 5 s. From the first such send on until the function is unset the client keeps its connection, as it does to
+ * listen.
+ *
+ * See `RTM_SetPushMsgCallback` for what holds for all setters. While no function is set, sends go without results, and
+ * results of earlier ones are dropped. Errors besides those: `CRVideo_INNER_ERR` (the system has no random numbers).
+ */
+CRVideo_Err RTM_SetRecipientResultCallback(RTM_Client client,
+                                           RTM_RecipientResultCallback cb,
+                                           void *user);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -509,6 +509,7 @@ public:
     typedef std::function<void(const char *event, std::int64_t uid, std::int64_t time, const char *endpoint,
                                const char *data)> PushEvent;
     typedef std::function<void(Err err, const char *text)> Line;
+    typedef std::function<void(const RTM_RecipientResult &result)> RecipientResult;
     typedef std::function<void()> Notice;
     typedef crvideo::ExceptionHook ExceptionHook;
 
@@ -591,6 +592,10 @@ public:
     Err on_line(Line function) {
         return set(&Functions::line, &RTM_SetLineCallback, &RtmClient::line, std::move(function));
     }
+    Err on_recipient_result(RecipientResult function) {
+        return set(&Functions::recipient_result, &RTM_SetRecipientResultCallback, &RtmClient::recipient_result,
+                   std::move(function));
+    }
     /* Called last of all, when the client is destroyed and no other function of it runs or will run. */
     Err on_released(Notice function) {
         return State::exchange(state_, &Functions::released, std::move(function), [this] { return state_->alive(); });
@@ -611,6 +616,7 @@ private:
         Slot<Push> push_room_msg;
         Slot<PushEvent> push_event;
         Slot<Line> line;
+        Slot<RecipientResult> recipient_result;
         Slot<Notice> released;
         Slot<ExceptionHook> exception;
     };
@@ -646,6 +652,10 @@ private:
     }
     static void line(void *user, Err err, const char *text) noexcept {
         static_cast<State *>(user)->call(&Functions::line, err, text);
+    }
+    static void recipient_result(void *user, const RTM_RecipientResult *result) noexcept {
+        static_cast<State *>(user)->template call<RecipientResult, const RTM_RecipientResult &>(
+            &Functions::recipient_result, *result);
     }
 
     template <typename Function, typename Setter, typename Thunk>

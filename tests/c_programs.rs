@@ -283,7 +283,13 @@ mod rtm {
         let listener = stage.mode.start(RTM_LISTEN, args(&["3"]));
         listener.wait_for("ready");
         stage.mode.run(RTM_SEND_FILE, args(&["100", "200", &report])).exits(0).says("sent: mid ");
-        stage.mode.run(RTM_SEND_FILES, args(&["100", "200,201", &report])).exits(0).says("report.txt: mid ");
+        stage
+            .mode
+            .run(RTM_SEND_FILES, args(&["100", "200,201", &report]))
+            .exits(0)
+            .says("report.txt: mid ")
+            .says("report.txt for 200: stored")
+            .says("report.txt for 201: stored");
         let heard = listener.finish().exits(0).says(r#"file "report.txt" of 20000000 bytes at http://"#);
         heard.says("to user 201 from 100");
     }

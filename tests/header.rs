@@ -11,7 +11,7 @@ use std::process::Command;
 use native::{Language, compile, compile_with, declared_functions, defined_macros, output, root, scratch};
 
 /// The sources, in the order in which the header has their items.
-const SOURCES: [&str; 17] = [
+const SOURCES: [&str; 18] = [
     "version",
     "error",
     "session",
@@ -29,6 +29,7 @@ const SOURCES: [&str; 17] = [
     "rtm/user",
     "rtm/group",
     "rtm/listen",
+    "rtm/recipient",
 ];
 
 fn generated() -> String {

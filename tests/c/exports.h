@@ -36,6 +36,7 @@
     X(RTM_SetPushRoomMsgCallback) \
     X(RTM_SetPushEventCallback) \
     X(RTM_SetLineCallback) \
+    X(RTM_SetRecipientResultCallback) \
     X(RTM_SetReleasedCallback)
 
 /* Calls of an RTM client, by what they have between the client and the options. */

@@ -97,6 +97,17 @@ ASSERT(RTM_LISTEN_USERS == 1);
 ASSERT(RTM_LISTEN_GROUPS == 2);
 ASSERT(RTM_LISTEN_ROOMS == 4);
 ASSERT(RTM_LISTEN_EVENTS == 8);
+ASSERT(RTM_TARGET_USER == 1);
+ASSERT(RTM_TARGET_GROUP == 2);
+ASSERT(RTM_TARGET_ROOM == 3);
+ASSERT(RTM_TARGET_ALL == 4);
+ASSERT(RTM_RECIPIENT_ACCEPTED == 1);
+ASSERT(RTM_RECIPIENT_STORED == 2);
+ASSERT(RTM_RECIPIENT_DELIVERED == 3);
+ASSERT(RTM_RECIPIENT_FAILED == 4);
+ASSERT(RTM_RECIPIENT_ERR_EXPIRED == 20003);
+ASSERT(RTM_RECIPIENT_ERR_CROWDED_OUT == 20011);
+ASSERT(RTM_RECIPIENT_ERR_DELETED == 200070);
 ASSERT(RTM_ERR_CLOSED == 20002);
 ASSERT(RTM_ERR_TIMEOUT == 20003);
 ASSERT(RTM_ERR_CONNECTION == 20012);
@@ -170,12 +181,14 @@ AT(RTM_Result, struct_size, 0, 4);
 AT(RTM_Result, err, 4, 4);
 AT(RTM_Result, number, 8, 8);
 AT(RTM_Result, text, 16, 256);
-ASSERT64(sizeof(RTM_SendResult) == 280);
+ASSERT64(sizeof(RTM_SendResult) == 288);
 AT(RTM_SendResult, struct_size, 0, 4);
 AT(RTM_SendResult, err, 4, 4);
 AT(RTM_SendResult, mid, 8, 8);
 AT(RTM_SendResult, mtime, 16, 8);
 AT(RTM_SendResult, text, 24, 256);
+AT(RTM_SendResult, recipient_results, 280, 4);
+AT(RTM_SendResult, reserved, 284, 4);
 ASSERT64(sizeof(RTM_TokenResult) == 1552);
 AT(RTM_TokenResult, struct_size, 0, 4);
 AT(RTM_TokenResult, err, 4, 4);
@@ -231,6 +244,15 @@ AT(RTM_Push, thumbnail_url, 72, 8);
 AT(RTM_Push, size, 80, 8);
 AT(RTM_Push, file_name, 88, 8);
 AT(RTM_Push, custom, 96, 8);
+ASSERT64(sizeof(RTM_RecipientResult) == 48);
+AT(RTM_RecipientResult, struct_size, 0, 4);
+AT(RTM_RecipientResult, state, 4, 4);
+AT(RTM_RecipientResult, target_kind, 8, 4);
+AT(RTM_RecipientResult, err, 12, 4);
+AT(RTM_RecipientResult, from, 16, 8);
+AT(RTM_RecipientResult, target, 24, 8);
+AT(RTM_RecipientResult, mid, 32, 8);
+AT(RTM_RecipientResult, uid, 40, 8);
 
 /* Callbacks. */
 void (*c_RsltCallback)(void *, int, void *) = (CRVideo_RsltCallback)0;
@@ -260,6 +282,7 @@ void (*c_RTM_Callback)(void *, const RTM_Result *) = (RTM_Callback)0;
 void (*c_RTM_ListCallback)(void *, const RTM_ListResult *) = (RTM_ListCallback)0;
 void (*c_RTM_PushCallback)(void *, const RTM_Push *) = (RTM_PushCallback)0;
 void (*c_RTM_PushEventCallback)(void *, const char *, int64_t, int64_t, const char *, const char *) = (RTM_PushEventCallback)0;
+void (*c_RTM_RecipientResultCallback)(void *, const RTM_RecipientResult *) = (RTM_RecipientResultCallback)0;
 void (*c_RTM_LineCallback)(void *, int, const char *) = (RTM_LineCallback)0;
 
 /* Functions. */
@@ -411,6 +434,8 @@ int (*p_RTM_SetPushGroupMsgCallback)(uint64_t, RTM_PushCallback, void *) = RTM_S
 int (*p_RTM_SetPushRoomMsgCallback)(uint64_t, RTM_PushCallback, void *) = RTM_SetPushRoomMsgCallback;
 int (*p_RTM_SetPushEventCallback)(uint64_t, RTM_PushEventCallback, void *) = RTM_SetPushEventCallback;
 int (*p_RTM_SetLineCallback)(uint64_t, RTM_LineCallback, void *) = RTM_SetLineCallback;
+int (*p_RTM_SetRecipientResultCallback)(uint64_t, RTM_RecipientResultCallback, void *) =
+    RTM_SetRecipientResultCallback;
 
 static int same_config(const CRVideo_Config *config)
 {

@@ -74,7 +74,8 @@ Err rtm_events(crvideo::RtmClient &client) {
     return client.on_push_msg([](const RTM_Push &) {}) | client.on_push_group_msg([](const RTM_Push &) {}) |
            client.on_push_room_msg([](const RTM_Push &) {}) |
            client.on_push_event([](const char *, std::int64_t, std::int64_t, const char *, const char *) {}) |
-           client.on_line([](Err, const char *) {}) | client.on_released([] {}) |
+           client.on_line([](Err, const char *) {}) |
+           client.on_recipient_result([](const RTM_RecipientResult &) {}) | client.on_released([] {}) |
            client.on_exception([](std::exception_ptr) {}) | client.on_line(nullptr);
 }
 

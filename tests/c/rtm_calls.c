@@ -171,6 +171,33 @@ static void messages_and_the_rest(RTM_Client client, CRVideo_Queue queue)
     CHECK_OK(RTM_DelRoomMember(client, 6, 1, NULL, NULL, NULL, NULL));
 }
 
+static void on_recipient(void *user, const RTM_RecipientResult *result)
+{
+    (void)user;
+    (void)result;
+    CHECK(!"the gate tells nothing of recipients");
+}
+
+/* A gate that is not this project's relay cannot tell what becomes of what is sent, and sending goes on without. */
+static void no_recipient_results(RTM_Client client)
+{
+    RTM_SendResult sent;
+    RTM_File file;
+
+    CHECK_OK(RTM_SetRecipientResultCallback(client, on_recipient, NULL));
+    RTM_SendResultInit(&sent);
+    sent.recipient_results = 77;
+    CHECK_OK(RTM_SendMsg(client, 7, 2, 66, "hello", 5, NULL, NULL, NULL, NULL, &sent));
+    CHECK(sent.mid != 0 && sent.recipient_results == 0);
+    RTM_FileInit(&file);
+    file.data = "abc";
+    file.len = 3;
+    RTM_SendResultInit(&sent);
+    CHECK_OK(RTM_SendFile(client, 7, 2, 50, &file, NULL, NULL, NULL, &sent));
+    CHECK(sent.mid != 0 && sent.recipient_results == 0);
+    CHECK_OK(RTM_SetRecipientResultCallback(client, NULL, NULL));
+}
+
 static struct counter pushes = COUNTER_INIT;
 
 static void on_push(void *user, const RTM_Push *push)
@@ -313,6 +340,7 @@ int main(int argc, char **argv)
         client = make_client(queue);
         files(client, queue);
         messages_and_the_rest(client, queue);
+        no_recipient_results(client);
         listening(client, queue);
         many_threads(client);
         CHECK_OK(RTM_Destroy(client));

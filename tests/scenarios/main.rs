@@ -11,6 +11,7 @@ mod rtm_calls;
 mod rtm_files;
 #[path = "../common/rtm_gate.rs"]
 mod rtm_gate;
+mod rtm_receipts;
 mod rtm_relay;
 mod rtm_world;
 mod stopped;

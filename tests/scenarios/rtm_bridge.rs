@@ -63,7 +63,7 @@ fn a_file_that_a_server_sends_arrives_as_a_real_file_with_all_that_was_said_of_i
     for size in [0, 1, 300_000, 5_000_000] {
         let bytes = content(size);
         let done = server.send(Target::User(2), &bytes);
-        let Ok(Answer::Sent { mtime }) = done.outcome else { panic!("{done:?}") };
+        let Ok(Answer::Sent { mtime, .. }) = done.outcome else { panic!("{done:?}") };
         let (said, (source, task, got, name)) = message_and_file(&bob);
         assert!(got == bytes, "{size} bytes arrive as they were sent");
         assert_eq!((source.as_str(), name.as_str(), task), ("7", "报告.txt", said.id));

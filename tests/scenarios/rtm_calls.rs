@@ -27,7 +27,7 @@ fn messages_reach_users_groups_rooms_and_everybody() {
     ] {
         let send = |body: &[u8]| rtm::send_message(server.client, (7, target.clone()), 66, body, "a=1", none, None);
         let done = send("你好".as_bytes()).unwrap().unwrap();
-        assert_eq!(done.outcome, Ok(Answer::Sent { mtime: MTIME }));
+        assert_eq!(done.outcome, Ok(Answer::Sent { mtime: MTIME, watched: false }));
         let seen = gate.seen().pop().unwrap();
         assert_eq!((seen.method.as_str(), seen.params.text("msg").unwrap().as_str()), (method, "你好"));
         assert_eq!((seen.params.int("mid"), seen.params.int("mtype")), (Ok(done.mid), Ok(66)));

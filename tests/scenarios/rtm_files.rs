@@ -74,7 +74,7 @@ fn every_kind_of_file_arrives_by_every_way_of_calling() {
                     let callback = (!waiting).then_some(callback);
                     let done = server.send_by(target.clone(), content, callback, CallOptions::default()).unwrap();
                     let done = done.unwrap_or_else(|| server.next(&ended));
-                    assert_eq!(done.outcome, Ok(Answer::Sent { mtime: MTIME }));
+                    assert_eq!(done.outcome, Ok(Answer::Sent { mtime: MTIME, watched: false }));
                     assert!(mids.insert(done.mid), "a mid comes twice");
                     let seen = gate.seen().pop().unwrap();
                     assert_eq!((seen.method.as_str(), seen.at_files), (method, true));
@@ -202,7 +202,11 @@ fn token_answers_without_what_they_need_fail_the_call_and_name_it() {
         assert!(text(&done).contains(named), "{:?} does not name {named}", text(&done));
     }
     gate.fault("sendfile", Fault::Answer(vec![]));
-    assert_eq!(server.send(Target::User(2), b"x").outcome, Ok(Answer::Sent { mtime: 0 }), "an old server says nothing");
+    assert_eq!(
+        server.send(Target::User(2), b"x").outcome,
+        Ok(Answer::Sent { mtime: 0, watched: false }),
+        "an old server says nothing"
+    );
     gate.fault("sendfile", Fault::Answer(vec![("mtime", "now")]));
     assert_eq!(code(&server.send(Target::User(2), b"x")), rtm_code::DECODE);
 }

@@ -56,7 +56,7 @@ fn files_to_users_groups_and_rooms_reach_those_who_listen_and_can_be_fetched() {
     ] {
         for from in [Content::Memory(&bytes), Content::Path(&path)] {
             let done = sender.send_by(target.clone(), from, None, CallOptions::default()).unwrap().unwrap();
-            let Ok(Answer::Sent { mtime }) = done.outcome else { panic!("{:?}", done.outcome) };
+            let Ok(Answer::Sent { mtime, .. }) = done.outcome else { panic!("{:?}", done.outcome) };
             let mut heard = BTreeSet::new();
             for _ in &reached {
                 let push = listener.push();

@@ -10,7 +10,7 @@ use crvideo_proto::frame::{Frame, FrameReader, Kind};
 use crvideo_proto::pack::Reader;
 use crvideo_proto::rtm::client::{
     Action, Answer, Call, Change, Client, Config, Event, File, GATE, Link, Listen, Message, Outcome, Output, Place,
-    Target,
+    Receipt, Standing, Target, TargetKind,
 };
 use crvideo_proto::rtm::params::{Fields, Params};
 use crvideo_proto::rtm::sign::{FileHasher, is_request_sign};
@@ -592,7 +592,7 @@ fn a_connection_to_a_file_gate_is_kept_for_the_next_file_and_closed_when_none_co
     let (first, link) = shell.uploading(b"one");
     let quest = shell.frame(link);
     shell.feed(link, &answer(&quest, Fields::new().int("mtime", 5)));
-    assert_eq!(shell.ended[&first], Ok(Answer::Sent { mtime: 5 }));
+    assert_eq!(shell.ended[&first], Ok(Answer::Sent { mtime: 5, watched: false }));
     let second = shell.file(Target::User(200), b"two");
     assert_eq!(shell.give_token("files.example:13321"), None, "the same connection serves");
     let quest = shell.frame(link);
@@ -654,7 +654,7 @@ fn a_kept_connection_that_turns_out_dead_costs_the_next_file_nothing() {
     let quest = shell.frame(again);
     assert!(Params::of(&quest).unwrap().bytes("file").unwrap() == content);
     shell.feed(again, &answer(&quest, Fields::new().int("mtime", 6)));
-    assert_eq!(shell.ended[&call], Ok(Answer::Sent { mtime: 6 }));
+    assert_eq!(shell.ended[&call], Ok(Answer::Sent { mtime: 6, watched: false }));
 }
 
 #[test]
@@ -793,7 +793,7 @@ impl Chunked {
 fn a_large_file_goes_in_chunks_where_the_server_offers_that() {
     let mut large = Chunked::begin(9_000_000);
     while large.serve(usize::MAX) > 0 {}
-    assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5 }));
+    assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5, watched: false }));
     let end = Params::of(&large.ended.unwrap()).unwrap();
     assert_eq!((end.int("mid"), end.int("mtype")), (Ok(123_456_789_012_i64), Ok(50_i64)));
     let mut hasher = FileHasher::default();
@@ -824,7 +824,7 @@ fn an_upload_in_chunks_goes_on_after_every_loss_of_its_connection() {
             large.reconnect();
         }
         while large.serve(usize::MAX) > 0 {}
-        assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5 }));
+        assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5, watched: false }));
     }
 }
 
@@ -851,7 +851,7 @@ fn a_last_word_whose_answer_was_lost_is_said_again() {
     large.reconnect();
     assert_eq!(large.serve(usize::MAX), 1);
     assert_eq!(large.ended.as_ref().map(Frame::method), Some("crupend"));
-    assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5 }));
+    assert_eq!(large.shell.ended[&large.call], Ok(Answer::Sent { mtime: 5, watched: false }));
 }
 
 #[test]
@@ -919,4 +919,251 @@ proptest! {
         shell.outputs();
         prop_assert!(calls.iter().all(|call| shell.ended.contains_key(call)));
     }
+}
+
+// ---- what becomes of messages at their recipients -------------------------------------------------------------------
+
+const WATCH: [u8; 16] = [9; 16];
+const STORE: [u8; 16] = [4; 16];
+
+fn watched_message(mid: i64) -> Action {
+    let (attrs, body) = (String::new(), Bytes::from_static(b"x"));
+    Action::Message(Message { from: 100, target: Target::User(200), mtype: 66, mid, body, attrs })
+}
+
+/// A push of receipts: rows of number, message id, and state.
+fn receipts(rows: &[(i64, i64, i64)]) -> Frame {
+    let write = |writer: &mut crvideo_proto::pack::Writer<'_>| {
+        writer.array(rows.len());
+        for (number, mid, state) in rows {
+            let code = if *state == 4 { 606 } else { 0 };
+            writer.array(8);
+            [*number, 1, 100, 200, *mid, 200, *state, code].into_iter().for_each(|value| writer.int(value));
+        }
+    };
+    quest(77, "crreceipt", Fields::new().write("rs", write))
+}
+
+fn receipt(mid: i64, state: Standing, code: i32) -> Event {
+    Event::Receipt(Receipt { kind: TargetKind::User, from: 100, place: 200, mid, user: 200, state, code })
+}
+
+impl Shell {
+    /// A client that wants receipts, with a call that waits for its connection.
+    fn watching() -> Self {
+        let mut shell = Self::new(1);
+        shell.client.want_receipts(Some(WATCH), shell.now);
+        shell
+    }
+
+    /// Answers the question, which must be there, with the server's offer.
+    fn offer(&mut self, store: [u8; 16]) {
+        let quest = self.frame(GATE);
+        assert_eq!(quest.method(), "crreceipts");
+        let params = Params::of(&quest).unwrap();
+        assert_eq!(params.bytes("watch").unwrap().as_ref(), WATCH);
+        let (salt, ts) = (params.int("salt").unwrap(), params.int("ts").unwrap());
+        let sign = params.text("sign").unwrap();
+        assert!(is_request_sign(sign.as_bytes(), PROJECT, [SECRET], salt, "crreceipts", ts));
+        self.feed(GATE, &answer(&quest, Fields::new().bytes("store", &store)));
+    }
+
+    /// Sends a message that is watched, and answers it.
+    fn send_watched(&mut self, mid: i64) {
+        let call = self.call(watched_message(mid));
+        let quest = self.frame(GATE);
+        assert_eq!(Params::of(&quest).unwrap().bytes("watch").unwrap().as_ref(), WATCH);
+        self.feed(GATE, &answer(&quest, Fields::new().int("mtime", 5)));
+        assert_eq!(self.ended[&call], Ok(Answer::Sent { mtime: 5, watched: true }));
+    }
+
+    /// Gives the client receipts; the number in its answer, 0 when that is good.
+    fn tell(&mut self, rows: &[(i64, i64, i64)]) -> i32 {
+        self.feed(GATE, &receipts(rows));
+        let reply = self.frame(GATE);
+        assert_eq!((reply.kind, reply.seq), (Kind::Answer, 77));
+        if reply.status == 0 { 0 } else { Params::of(&reply).unwrap().int("code").unwrap() }
+    }
+
+    /// A watching client with an offer and one message sent.
+    fn watched() -> Self {
+        let mut shell = Self::watching();
+        shell.call(watched_message(1));
+        shell.connected(GATE);
+        shell.offer(STORE);
+        let quest = shell.frame(GATE);
+        shell.feed(GATE, &answer(&quest, Fields::new()));
+        shell.connects.clear();
+        shell
+    }
+}
+
+#[test]
+fn nothing_but_rtm_goes_out_unless_receipts_are_wanted_and_offered() {
+    let mut shell = Shell::up();
+    shell.call(watched_message(1));
+    assert!(!Params::of(&shell.frame(GATE)).unwrap().has("watch"));
+    assert_eq!(shell.tell(&[(1, 1, 1)]), code::FORBIDDEN);
+    // From now on they are wanted: the question goes first, and calls wait for its answer in their order.
+    shell.client.want_receipts(Some(WATCH), shell.now);
+    let sent = shell.call(watched_message(2));
+    let other = shell.call(Action::Kickout { uid: 1 });
+    shell.call(Action::FileToken { from: 100, target: Target::User(200) });
+    shell.file(Target::All, b"content");
+    shell.offer(STORE);
+    let frames = shell.frames(GATE);
+    let watched = |frame: &Frame| (frame.method().to_owned(), Params::of(frame).unwrap().has("watch"));
+    let seen: Vec<_> = frames.iter().map(watched).collect();
+    let expected = [("sendmsg", true), ("kickout", false), ("filetoken", false), ("filetoken", true)];
+    assert_eq!(seen, expected.map(|(method, watched)| (method.to_owned(), watched)));
+    shell.feed(GATE, &answer(&frames[0], Fields::new().int("mtime", 5)));
+    shell.feed(GATE, &answer(&frames[1], Fields::new()));
+    assert_eq!(shell.ended[&sent], Ok(Answer::Sent { mtime: 5, watched: true }));
+    assert_eq!(shell.ended[&other], Ok(Answer::Done));
+    // When they are not wanted any more, the next send is plain RTM again.
+    shell.client.want_receipts(None, shell.now);
+    shell.call(watched_message(3));
+    assert!(!Params::of(&shell.frame(GATE)).unwrap().has("watch"));
+}
+
+#[test]
+fn a_server_that_does_not_know_receipts_is_asked_once_on_each_connection_and_gets_plain_rtm() {
+    let mut shell = Shell::watching();
+    let call = shell.call(watched_message(1));
+    shell.connected(GATE);
+    let question = shell.frame(GATE);
+    assert_eq!(question.method(), "crreceipts");
+    shell.feed(GATE, &error(&question, code::UNKNOWN_METHOD, "Unknow method:crreceipts"));
+    let sent = shell.frame(GATE);
+    assert!(sent.method() == "sendmsg" && !Params::of(&sent).unwrap().has("watch"));
+    shell.feed(GATE, &answer(&sent, Fields::new().int("mtime", 5)));
+    assert_eq!(shell.ended[&call], Ok(Answer::Sent { mtime: 5, watched: false }));
+    shell.client.want_receipts(Some(WATCH), shell.now);
+    assert!(shell.frames(GATE).is_empty());
+    // Nothing is awaited, so the connection is not kept.
+    shell.sleep();
+    assert_eq!(shell.closes, [GATE]);
+    assert_eq!(shell.client.deadline(), None);
+    shell.call(watched_message(2));
+    shell.connected(GATE);
+    assert_eq!(shell.frame(GATE).method(), "crreceipts");
+}
+
+#[test]
+fn a_server_that_says_nothing_holds_sends_up_for_five_seconds_and_one_that_fails_is_asked_again() {
+    let mut shell = Shell::watching();
+    shell.call(watched_message(1));
+    shell.connected(GATE);
+    assert_eq!(shell.frame(GATE).method(), "crreceipts");
+    assert_eq!(shell.sleep(), Duration::from_secs(5));
+    assert_eq!(shell.frame(GATE).method(), "sendmsg");
+
+    let mut shell = Shell::watching();
+    shell.call(watched_message(1));
+    shell.connected(GATE);
+    let question = shell.frame(GATE);
+    shell.feed(GATE, &error(&question, code::UNKNOWN, "the store fails"));
+    let sent = shell.frame(GATE);
+    assert!(!Params::of(&sent).unwrap().has("watch"));
+    shell.feed(GATE, &answer(&sent, Fields::new()));
+    assert_eq!(shell.sleep(), Duration::from_secs(30));
+    shell.offer(STORE);
+    shell.send_watched(2);
+}
+
+#[test]
+fn receipts_reach_the_application_once_however_often_they_come() {
+    let mut shell = Shell::watched();
+    assert_eq!(shell.tell(&[(3, 1, 1), (5, 1, 2)]), 0);
+    assert_eq!(shell.events, [receipt(1, Standing::Accepted, 0), receipt(1, Standing::Stored, 0)]);
+    shell.events.clear();
+    // The answer was lost with the connection, which is made again although no call needs it.
+    shell.closed(GATE);
+    shell.sleep();
+    assert_eq!(shell.connects.len(), 1);
+    shell.connected(GATE);
+    shell.offer(STORE);
+    assert_eq!(shell.tell(&[(3, 1, 1), (5, 1, 2), (9, 1, 4), (10, 1, 77)]), 0);
+    assert_eq!(shell.events, [receipt(1, Standing::Failed, 606)], "an unknown state is passed over");
+    shell.events.clear();
+    // A server with another store counts from the beginning, and the numbers of the first are not forgotten.
+    shell.closed(GATE);
+    shell.sleep();
+    shell.connected(GATE);
+    shell.offer([5; 16]);
+    shell.send_watched(2);
+    assert_eq!(shell.tell(&[(1, 2, 1)]), 0);
+    shell.closed(GATE);
+    shell.sleep();
+    shell.connected(GATE);
+    shell.offer(STORE);
+    assert_eq!(shell.tell(&[(10, 1, 77), (11, 2, 3)]), 0);
+    assert_eq!(shell.events, [receipt(2, Standing::Accepted, 0), receipt(2, Standing::Delivered, 0)]);
+}
+
+#[test]
+fn receipts_wait_for_the_end_of_the_call_that_sends() {
+    let mut shell = Shell::watched();
+    let call = shell.call(watched_message(2));
+    let quest = shell.frame(GATE);
+    assert_eq!(shell.tell(&[(1, 2, 1), (2, 1, 1)]), 0);
+    assert_eq!(shell.events, [receipt(1, Standing::Accepted, 0)]);
+    let mut bytes = Vec::new();
+    answer(&quest, Fields::new()).encode(&mut bytes);
+    shell.client.reader(GATE).unwrap().feed(&bytes);
+    shell.client.received(GATE, shell.now);
+    let first = shell.client.poll_output();
+    assert!(matches!(first, Some(Output::Ended { call: ended, .. }) if ended == call), "{first:?}");
+    shell.outputs();
+    assert_eq!(shell.events[1..], [receipt(2, Standing::Accepted, 0)]);
+    assert_eq!(shell.tell(&[(3, 2, 3)]), 0);
+    assert_eq!(shell.events[2..], [receipt(2, Standing::Delivered, 0)]);
+}
+
+#[test]
+fn receipts_that_the_application_does_not_handle_are_refused_and_taken_later() {
+    let mut shell = Shell::watched();
+    let batch = |from: i64| (from..from + 1_000).map(|number| (number, 1, 1)).collect::<Vec<_>>();
+    let mut taken = 0;
+    while shell.tell(&batch(taken * 1_000 + 1)) == 0 {
+        taken += 1;
+    }
+    // 16 MiB, of which each takes 512 bytes.
+    assert_eq!((taken, shell.events.len()), (32, 32_000));
+    shell.client.handled_in_all(32_000 * 512);
+    assert_eq!(shell.tell(&batch(32_001)), 0);
+    assert_eq!(shell.events.len(), 33_000);
+}
+
+#[test]
+fn a_connection_on_which_receipts_are_awaited_is_kept_alive() {
+    let mut shell = Shell::watched();
+    for _ in 0..10 {
+        shell.sleep();
+        let ping = shell.frame(GATE);
+        assert_eq!(ping.method(), "*ping");
+        shell.feed(GATE, &answer(&ping, Fields::new()));
+    }
+    assert!(shell.closes.is_empty());
+    shell.client.want_receipts(None, shell.now);
+    shell.sleep();
+    assert_eq!(shell.closes, [GATE]);
+}
+
+#[test]
+fn receipts_that_make_no_sense_are_refused() {
+    let mut shell = Shell::watched();
+    let short = |writer: &mut crvideo_proto::pack::Writer<'_>| {
+        writer.array(1);
+        writer.array(2);
+        writer.int(1);
+        writer.int(1);
+    };
+    let bad = [(Fields::new(), code::MISSING), (Fields::new().int("rs", 1), code::WRONG_TYPE)];
+    for (fields, expected) in bad.into_iter().chain([(Fields::new().write("rs", short), code::WRONG_TYPE)]) {
+        shell.feed(GATE, &quest(5, "crreceipt", fields));
+        let reply = shell.frame(GATE);
+        assert_eq!(Params::of(&reply).unwrap().int::<i32>("code").unwrap(), expected);
+    }
+    assert!(shell.events.is_empty());
 }

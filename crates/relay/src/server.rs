@@ -250,6 +250,7 @@ async fn open_stores(config: &Config, core: &mut Core) -> Result<Option<Stores>,
     let limits =
         MessageLimits { keep: rtm.message_keep, per_conversation: rtm.max_undelivered, per_project: rtm.max_messages };
     let messages = Messages::new(database.clone(), limits);
+    messages.all_away().await.map_err(StartError::Store)?;
     let directory: Arc<dyn Directory> = Arc::new(database);
     for revoked in directory.revoked().await.map_err(StartError::Store)? {
         core.remember_revocation(revoked.project, &revoked.user, revoked.until);

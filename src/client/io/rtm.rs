@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crvideo_proto::code;
 use crvideo_proto::frame::FrameReader;
 use crvideo_proto::out::OutQueue;
-use crvideo_proto::rtm::client::{Action, Call, Client, Config, Event, Outcome, Output, Place};
+use crvideo_proto::rtm::client::{Action, Call, Client, Config, Event, Outcome, Output, PUSH_OVERHEAD, Place};
 use crvideo_proto::rtm::code as rtm_code;
 use crvideo_proto::rtm::sign::FileHasher;
 use crvideo_proto::session::Now;
@@ -40,6 +40,8 @@ pub enum RtmOrder {
     },
     /// A piece of a file has been read, for a call and a generation of it.
     Read(u64, u32, Result<(Bytes, Option<String>), Code>),
+    /// Watch what is sent from now on by this name, or (`None`) do not.
+    Watch(Option<[u8; 16]>),
 }
 
 impl Machine for Client {
@@ -140,6 +142,7 @@ impl RtmEntry {
                 let cost = match &event {
                     Event::Push(push) => push.cost(),
                     Event::User(event) => event.cost(),
+                    Event::Receipt(_) => PUSH_OVERHEAD,
                     Event::Line(_) => 0,
                 };
                 self.shared.deliver(Delivery::Event { event, cost });
@@ -181,6 +184,7 @@ impl Entry for RtmEntry {
             RtmOrder::Read(call, generation, Ok((data, md5))) => {
                 self.proto.source_read(call, generation, data, md5.as_deref(), now);
             }
+            RtmOrder::Watch(watch) => self.proto.want_receipts(watch, now),
             RtmOrder::Read(call, generation, Err(err)) => self.proto.source_failed(call, generation, err, now),
         }
     }

@@ -4,7 +4,8 @@
 mod shared;
 
 pub use crvideo_proto::rtm::client::{
-    Action, Answer, Change, Event, Failure, Listen, MAX_IDS, Outcome, Push, PushKind, PushedFile, Target, UserEvent,
+    Action, Answer, Change, Event, Failure, Listen, MAX_IDS, Outcome, Push, PushKind, PushedFile, Receipt, Standing,
+    Target, TargetKind, UserEvent,
 };
 pub(super) use shared::Reply;
 pub use shared::{Delivery, Done, Handler, Shared};
@@ -68,7 +69,7 @@ pub type Callback = Box<dyn FnOnce(&Done) + Send>;
 pub fn create(config: Config, handler: Arc<dyn Handler>) -> Result<u64, Code> {
     let queue = queue_of(config.queue)?;
     io::start()?;
-    let seed = random()?;
+    let seed = u64::from_le_bytes(random()?);
     let handle = new_handle(Kind::Rtm);
     queue.attach();
     let shared = Arc::new(Shared::new(handle, config, queue, handler));
@@ -96,6 +97,13 @@ pub fn change_handler(client: u64, change: impl FnOnce(&dyn Any)) -> Result<(), 
     change(handler);
     shared.life().queue().wait_for_callback(client);
     Ok(())
+}
+
+/// Whether what is sent from now on is watched: a server that can tell what becomes of it at each recipient is asked to.
+pub fn watch_recipients(client: u64, wanted: bool) -> Result<(), Code> {
+    let shared = CLIENTS.get(client)?;
+    let watch = if wanted { Some(random()?) } else { None };
+    shared.life().give(Order::Rtm(client, RtmOrder::Watch(watch)))
 }
 
 /// Sends a message.
@@ -251,10 +259,10 @@ fn check_listen(change: Change, listen: &Listen) -> Result<(), Code> {
     if listen.is_sound(change) { Ok(()) } else { Err(code::PARAM_ERR) }
 }
 
-fn random() -> Result<u64, Code> {
-    let mut bytes = [0; 8];
+fn random<const LEN: usize>() -> Result<[u8; LEN], Code> {
+    let mut bytes = [0; LEN];
     getrandom::fill(&mut bytes).map_err(|_| code::INNER_ERR)?;
-    Ok(u64::from_le_bytes(bytes))
+    Ok(bytes)
 }
 
 /// A message id that this process never gives again.
@@ -263,7 +271,7 @@ fn new_mid() -> Result<i64, Code> {
     let mut mids = MIDS.lock().unwrap_or_else(PoisonError::into_inner);
     let mids = match &mut *mids {
         Some(mids) => mids,
-        none => none.insert(Mids::new(random()?)),
+        none => none.insert(Mids::new(u64::from_le_bytes(random()?))),
     };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Ok(mids.next(u64::try_from(now.as_millis()).unwrap_or_default()))

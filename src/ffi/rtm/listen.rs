@@ -13,6 +13,7 @@ use super::super::args::{self, Versioned, context_pointer};
 use super::super::callback::{CRVideo_NoticeCallback, Slot, c_text};
 use super::super::error::CRVideo_Err;
 use super::super::guard::guard;
+use super::recipient::{RTM_RecipientResultCallback, tell as tell_recipient};
 use super::run::{options as call_options, run};
 use super::types::{RTM_CallOptions, RTM_Callback, RTM_Client, RTM_Result};
 use crate::client::Code;
@@ -317,6 +318,7 @@ pub(super) struct Table {
     room_msg: Slot<RTM_PushCallback>,
     event: Slot<RTM_PushEventCallback>,
     line: Slot<RTM_LineCallback>,
+    pub(super) recipient: Slot<RTM_RecipientResultCallback>,
     pub(super) released: Slot<CRVideo_NoticeCallback>,
 }
 
@@ -351,6 +353,7 @@ impl Handler for Ears {
                 bring(slot, push);
             }
             Event::User(event) => tell(table.event, event),
+            Event::Receipt(receipt) => tell_recipient(table.recipient, receipt),
             Event::Line(failure) => line(table.line, failure),
         }
     }

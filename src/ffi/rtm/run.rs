@@ -99,8 +99,12 @@ impl Shown for RTM_Result {
 impl Shown for RTM_SendResult {
     fn show(done: &Done) -> Self {
         let (err, text) = err_and_text(done);
-        let mtime = if let Ok(Answer::Sent { mtime }) = done.outcome { mtime } else { 0 };
-        Self { struct_size: size_of::<Self>() as u32, err, mid: done.mid, mtime, text }
+        let (mtime, watched) = match done.outcome {
+            Ok(Answer::Sent { mtime, watched }) => (mtime, watched),
+            _ => (0, false),
+        };
+        let struct_size = size_of::<Self>() as u32;
+        Self { struct_size, err, mid: done.mid, mtime, text, recipient_results: watched.into(), reserved: 0 }
     }
 }
 
@@ -172,9 +176,10 @@ mod tests {
     fn every_result_shows_how_its_call_has_ended() {
         let shown = RTM_SendResult::show(&failed(200_041, "no member"));
         assert_eq!((shown.err, shown.mid, shown.mtime, text(&shown.text)), (200_041, 7, 0, "no member"));
-        let sent = Done { mid: 7, outcome: Ok(Answer::Sent { mtime: 9 }) };
+        let sent = Done { mid: 7, outcome: Ok(Answer::Sent { mtime: 9, watched: true }) };
         let shown = RTM_SendResult::show(&sent);
         assert_eq!((shown.err, shown.mid, shown.mtime, text(&shown.text)), (0, 7, 9, ""));
+        assert_eq!(shown.recipient_results, 1);
         let number = Done { mid: 0, outcome: Ok(Answer::Number(3)) };
         assert_eq!(RTM_Result::show(&number).number, 3);
         let long = ("t".repeat(RTM_TOKEN_SIZE - 1), "e".repeat(RTM_ENDPOINT_SIZE - 1));

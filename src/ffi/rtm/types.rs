@@ -101,6 +101,11 @@ pub struct RTM_SendResult {
     pub mtime: i64,
     /// The server's own words, or the library's; empty on success.
     pub text: [c_char; RTM_TEXT_SIZE],
+    /// 1: the function of `RTM_SetRecipientResultCallback` hears what becomes of it at each recipient; 0: it does not,
+    /// because none was set, because the server cannot tell, or because sending has failed.
+    pub recipient_results: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// How asking for a token has ended.
@@ -200,7 +205,8 @@ pub unsafe extern "C" fn RTM_SendResultInit(result: *mut RTM_SendResult) {
     // SAFETY: NULL, or writable for one result.
     if let Some(out) = unsafe { args::optional_out(result) } {
         let struct_size = size_of::<RTM_SendResult>() as u32;
-        out.put(RTM_SendResult { struct_size, err: 0, mid: 0, mtime: 0, text: [0; RTM_TEXT_SIZE] });
+        let text = [0; RTM_TEXT_SIZE];
+        out.put(RTM_SendResult { struct_size, err: 0, mid: 0, mtime: 0, text, recipient_results: 0, reserved: 0 });
     }
 }
 

@@ -75,16 +75,25 @@ fn fan_out(ground: &Ground, rows: &mut Rows, data: &Path) -> Outcome<()> {
     let users = ground.options.users;
     let line = ask(&mut server, &format!("users {users}"))?;
     rows.add(format!("{users} logins: failed"), "", number(&line, "failed")?).exactly(0.0);
-    for (word, how) in [("many", "a file of 1 MiB by name"), ("all", "a file of 1 MiB to everybody")] {
+    for (words, how) in [
+        ("many", "a file of 1 MiB by name"),
+        ("all", "a file of 1 MiB to everybody"),
+        ("many watched", "a watched file of 1 MiB by name"),
+        ("all watched", "a watched file of 1 MiB to everybody"),
+    ] {
         let before = stored(data);
         let idle = relay.settle()?;
-        let line = ask(&mut server, &format!("fan {FAN_SIZE} {word}"))?;
+        let line = ask(&mut server, &format!("fan {FAN_SIZE} {words}"))?;
         let peak = relay.memory()?.peak;
         let what = format!("{how} ({users} users)");
         rows.add(format!("{what}: failed"), "", number(&line, "failed")?).exactly(0.0);
         rows.add(format!("{what}: heard of it"), "", number(&line, "heard")?).exactly(users as f64);
         rows.add(format!("{what}: from the call to the answer"), "s", number(&line, "answer_ns")? / 1e9);
         rows.add(format!("{what}: from the answer to the last push"), "s", number(&line, "late_ns")? / 1e9);
+        if words.ends_with("watched") {
+            rows.add(format!("{what}: results ended"), "", number(&line, "ended")?).exactly(users as f64);
+            rows.add(format!("{what}: from the answer to the last result"), "s", number(&line, "end_ns")? / 1e9);
+        }
         rows.add(format!("{what}: relay's growth"), "MiB", (peak - idle.rss) / MIB).at_most(GROWTH_LIMIT);
         rows.add(format!("{what}: files stored"), "", stored(data) - before).exactly(1.0);
     }

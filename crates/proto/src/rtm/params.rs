@@ -217,6 +217,21 @@ impl Params {
         self.list(key, most, |reader| reader.str(key).map(str::to_owned))
     }
 
+    /// A list of at most `most` lists, of each the first `N` integers; what follows them is passed over.
+    pub fn rows<const N: usize>(&self, key: &'static str, most: usize) -> Result<Vec<[i64; N]>, ParamError> {
+        let row = |reader: &mut Reader<'_>| {
+            let len = reader.array(key)?;
+            let more = len.checked_sub(N).ok_or(PackError::Type(key))?;
+            let mut row = [0; N];
+            for value in &mut row {
+                *value = reader.int(key)?;
+            }
+            (0..more).try_for_each(|_| reader.skip(2))?;
+            Ok(row)
+        };
+        self.list(key, most, row)?.ok_or(ParamError::Missing(key))
+    }
+
     /// A map from text to integer with at most `most` pairs.
     pub fn int_by_text(&self, key: &'static str, most: usize) -> Result<Vec<(String, i64)>, ParamError> {
         let value = self.value(key).ok_or(ParamError::Missing(key))?;

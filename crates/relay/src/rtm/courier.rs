@@ -109,8 +109,10 @@ impl Mailbox {
 /// How a transfer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// It need not be tried again.
-    Settled,
+    /// It has arrived.
+    Delivered,
+    /// It will not be tried again, for this reason.
+    Failed(i32),
     /// The session has gone, does not answer, or cannot take it now.
     Later,
 }
@@ -301,7 +303,7 @@ impl Carrier {
                 if !load.has_file(task)
                     && let Some(message) = load.sent.remove(&task)
                 {
-                    self.settled(message, load).await;
+                    self.settled(message, None, load).await;
                 }
             }
             Letter::News(news) => {
@@ -364,9 +366,14 @@ impl Carrier {
         self.courier.shared.with(None, |core, now| core.post(self.project, &self.name, &message, now))
     }
 
-    async fn settled(&self, message: i64, load: &mut Load) {
-        let delivered = self.courier.messages.delivered(self.project, self.user, vec![message], CR);
-        if let Err(error) = delivered.await {
+    /// A message has been delivered, or has `failed` for good.
+    async fn settled(&self, message: i64, failed: Option<i32>, load: &mut Load) {
+        let messages = &self.courier.messages;
+        let noted = match failed {
+            None => messages.delivered(self.project, self.user, vec![message], CR).await,
+            Some(why) => messages.failed(self.project, self.user, message, CR, why).await,
+        };
+        if let Err(error) = noted {
             // It is delivered again later, and the session knows it by its id.
             warn!(user = self.user, %error, "a delivery cannot be noted");
             load.again = true;
@@ -392,7 +399,8 @@ impl Carrier {
         load.transfer_by_task.remove(&task);
         let Some(message) = load.sent.remove(&task) else { return };
         match outcome {
-            Outcome::Settled => self.settled(message, load).await,
+            Outcome::Delivered => self.settled(message, None, load).await,
+            Outcome::Failed(why) => self.settled(message, Some(why), load).await,
             Outcome::Later => load.again = true,
         }
     }
@@ -452,7 +460,7 @@ impl Transfer {
     async fn find(&self, blob: &str) -> Result<(Blob, [u8; 32]), Outcome> {
         let lost = || {
             warn!(user = self.to, "a file that was still to be delivered is not stored any more");
-            Outcome::Settled
+            Outcome::Failed(code::FILE_NOT_EXIST)
         };
         let id = BlobId::parse(blob).ok_or_else(lost)?;
         let found = self.courier.blobs.find(id).await.map_err(|error| {
@@ -520,14 +528,19 @@ impl Transfer {
 
     fn done(&self, code: i64) -> Outcome {
         match i32::try_from(code) {
-            Ok(code::NOERR) => debug!(user = self.to, task = %self.task, "a file is delivered"),
-            Ok(code::PEER_REFUSE) => info!(user = self.to, task = %self.task, "the user refused a file"),
+            Ok(code::NOERR) => {
+                debug!(user = self.to, task = %self.task, "a file is delivered");
+                Outcome::Delivered
+            }
+            Ok(code::PEER_REFUSE) => {
+                info!(user = self.to, task = %self.task, "the user refused a file");
+                Outcome::Failed(code::PEER_REFUSE)
+            }
             _ => {
                 warn!(user = self.to, task = %self.task, code, "a file could not be delivered; trying again later");
-                return Outcome::Later;
+                Outcome::Later
             }
         }
-        Outcome::Settled
     }
 
     /// Sends a piece; false when the session has gone or takes nothing.

@@ -19,6 +19,7 @@ use super::hub::LinkId;
 use super::methods;
 use super::online::User;
 use super::outbox::Outbox;
+use super::receipts::Receipts;
 
 /// Where a connection has come in, which says what is served on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub(super) struct Client {
     listens: AtomicBool,
     /// The user who has logged in.
     login: OnceLock<Login>,
+    /// What it hears of the messages that it watches.
+    receipts: OnceLock<Arc<Receipts>>,
     /// Its place among those of whom nothing is known yet.
     stranger: Mutex<Option<OwnedSemaphorePermit>>,
 }
@@ -61,7 +64,17 @@ impl Client {
         stranger: OwnedSemaphorePermit,
     ) -> Self {
         let (out, stranger) = (Arc::new(out), Mutex::new(Some(stranger)));
-        Self { id, from, local, door, out, listens: AtomicBool::new(false), login: OnceLock::new(), stranger }
+        Self {
+            id,
+            from,
+            local,
+            door,
+            out,
+            listens: AtomicBool::new(false),
+            login: OnceLock::new(),
+            receipts: OnceLock::new(),
+            stranger,
+        }
     }
 
     /// It has shown that it knows a secret.
@@ -83,6 +96,11 @@ impl Client {
         let _ = self.login.set(login);
     }
 
+    /// What it hears of the messages that it watches; begun when it asks for it first.
+    pub(super) fn receipts(&self, start: impl FnOnce() -> Arc<Receipts>) -> &Receipts {
+        self.receipts.get_or_init(start)
+    }
+
     /// The user who has logged in.
     pub(super) fn user(&self) -> Option<User> {
         self.login.get().map(|login| login.user)
@@ -101,6 +119,9 @@ impl Drop for Desk {
         self.gate.hub.forget(self.client.id);
         if let Some(user) = self.client.user() {
             self.gate.hub.log_out(user, self.client.id);
+        }
+        if let Some(receipts) = self.client.receipts.get() {
+            receipts.close();
         }
         self.client.out.finish();
     }
@@ -147,13 +168,16 @@ impl Desk {
             Ok(_) => {}
             Err(refusal) => self.refuse(quest, &refusal),
         }
-        if self.client.door == Door::Users {
-            self.after(quest.method());
-        }
+        self.after(quest.method());
     }
 
-    /// What follows the answer to a user's quest.
+    /// What follows the answer to a quest.
     fn after(&self, method: &str) {
+        if let Some(receipts) = self.client.receipts.get()
+            && method == "crreceipts"
+        {
+            receipts.open();
+        }
         let Some(login) = self.client.login.get() else { return };
         match method {
             "auth" => login.flight.open(),
@@ -189,7 +213,11 @@ impl Desk {
         if let Some(login) = self.client.login.get() {
             login.flight.answered(frame.seq);
         }
-        if let Err((code, text)) = read_answer(frame) {
+        let outcome = read_answer(frame);
+        if let Some(receipts) = self.client.receipts.get() {
+            receipts.answered(frame.seq, outcome.is_ok());
+        }
+        if let Err((code, text)) = outcome {
             debug!(link = self.client.id, seq = frame.seq, code, text, "a push was answered with an error");
         }
     }

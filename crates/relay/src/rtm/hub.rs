@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use crvideo_proto::rtm::params::Fields;
 use crvideo_proto::rtm::{code, number_of, one_way};
+use tokio::runtime::Handle;
+use tracing::warn;
 
 use super::carrier::{Carrier, Flight};
 use super::courier::Courier;
@@ -64,6 +66,8 @@ pub(crate) struct Hub {
     messages: Messages,
     courier: Arc<Courier>,
     online: Arc<Online>,
+    /// Presence is told on threads that may be none of the runtime's.
+    runtime: Handle,
 }
 
 impl Deliver for Hub {
@@ -79,7 +83,7 @@ impl Hub {
         courier: Arc<Courier>,
         online: Arc<Online>,
     ) -> Self {
-        Self { projects: Mutex::default(), directory, messages, courier, online }
+        Self { projects: Mutex::default(), directory, messages, courier, online, runtime: Handle::current() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<i64, Project>> {
@@ -147,10 +151,20 @@ impl Hub {
             users.retain(|user| seen.insert(*user));
         }
         let drafts = self.drafts(&message).await?;
-        let users: Vec<i64> = drafts.iter().flat_map(|(_, users)| users.iter().map(|(user, _)| *user)).collect();
         // Whoever hears of success may count on it: what is stored is delivered, also after a crash.
-        self.messages.put(drafts).await?;
+        let there: Vec<(i64, u8)> = drafts.iter().flat_map(|(_, users)| users).copied().collect();
+        self.messages.put(drafts, message.watch).await?;
         self.push_to_listeners(&message);
+        if message.watch.is_some() {
+            // Who has gone while it was stored was held for present.
+            for (id, _) in there.iter().filter(|(_, by)| *by != 0) {
+                let user = User { project: message.project, id: *id };
+                if self.online.dialects(user) == 0 {
+                    self.is_away(user);
+                }
+            }
+        }
+        let users: Vec<i64> = there.into_iter().map(|(user, _)| user).collect();
         for end_user in self.online.end_users(message.project, &users) {
             end_user.flight.look();
         }
@@ -238,10 +252,21 @@ impl Hub {
             }
         } else if let Some(endpoint) = self.online.cr_has_gone(user) {
             project.tell_event(user, "logout", &endpoint);
+            self.is_away(user);
         }
         if let Some(end_user) = self.online.end_user(user).filter(|_| !presence.online) {
             end_user.flight.look_again();
         }
+    }
+
+    /// A user is not there any more, in no dialect: what was on its way to him is kept.
+    fn is_away(&self, user: User) {
+        let messages = self.messages.clone();
+        self.runtime.spawn(async move {
+            if let Err(error) = messages.away(user.project, user.id).await {
+                warn!(user = user.id, %error, "senders cannot be told that messages wait for a user");
+            }
+        });
     }
 
     /// Who is online, in any dialect.
@@ -289,7 +314,9 @@ impl Hub {
         };
         if let Some((gone, last)) = gone {
             gone.flight.close();
-            if !last {
+            if last {
+                self.is_away(user);
+            } else {
                 self.courier.look_again(user.project, user.id);
             }
         }

@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::store::Watch;
+
 /// Whom a message or a file is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
@@ -38,6 +40,8 @@ pub struct Message {
     pub attrs: String,
     /// The stored file that it brings, if any.
     pub blob: Option<String>,
+    /// Who hears what becomes of it at its recipients.
+    pub watch: Option<Watch>,
 }
 
 /// Why a quest is refused: what the error answer says.

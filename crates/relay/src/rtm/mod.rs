@@ -16,6 +16,7 @@
 //! * `hub`: who listens, and who is reached by a message.
 //! * `listening`: what one connection listens to.
 //! * `rooms`: who is in which room.
+//! * `receipts`: tells servers what becomes of what they watch.
 //! * `push`: a message as it is pushed.
 //! * `message`: what travels, and why it may be refused.
 //! * `files`: files that servers send.
@@ -36,6 +37,7 @@ mod methods;
 mod online;
 mod outbox;
 mod push;
+mod receipts;
 mod rooms;
 mod web;
 

@@ -177,6 +177,22 @@ mod tests {
         assert_eq!(groups(&again).await, Ok(1));
     }
 
+    #[tokio::test]
+    async fn what_an_earlier_version_has_stored_is_carried_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let raw = Connection::open(directory.path().join(NAME)).unwrap();
+        for step in &STEPS[..2] {
+            raw.execute_batch(step).unwrap();
+        }
+        raw.pragma_update(None, "user_version", 2).unwrap();
+        let message = "INSERT INTO message VALUES (5, x'00', 1, 1, 8, 7, 1, 66, 1, x'00', '', NULL)";
+        raw.execute_batch(&format!("{message}; INSERT INTO pending VALUES (1, 8, 1, 7, 5, 0);")).unwrap();
+        drop(raw);
+        let database = Database::open(Some(directory.path())).unwrap();
+        let told = "SELECT told FROM pending JOIN message ON message = id WHERE watch IS NULL";
+        assert_eq!(database.run(move |db| db.query_row(told, [], |row| row.get::<_, i64>(0))).await, Ok(0));
+    }
+
     #[test]
     fn a_database_of_a_newer_program_is_refused() {
         let directory = tempfile::tempdir().unwrap();

@@ -1,12 +1,18 @@
 //! Messages that servers have sent, and to whom each of them is still to be delivered.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use crvideo_proto::id::TaskId;
+use crvideo_proto::rtm::code;
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use tracing::warn;
 
+use super::receipts::{self, Bells, Receipt, Standing, Touched, Watch, note, note_all};
 use super::{Database, StoreError};
+use crate::shared::unix_micros;
 
 /// What a message was sent to; the numbers are the wire's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,6 +136,18 @@ pub(crate) enum Conversation {
 pub(crate) struct Messages {
     database: Database,
     limits: MessageLimits,
+    /// Who is woken for new receipts.
+    bells: Arc<Bells>,
+    /// Something was sent in this run whose sender watches.
+    watched: Arc<AtomicBool>,
+}
+
+/// How a delivery has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Delivered,
+    /// It will not be tried again, for this reason.
+    Failed(i32),
 }
 
 const COLUMNS: &str =
@@ -164,16 +182,38 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 impl Messages {
     /// The messages of a database.
     pub(crate) fn new(database: Database, limits: MessageLimits) -> Self {
-        Self { database, limits }
+        Self { database, limits, bells: Arc::default(), watched: Arc::default() }
     }
 
     /// Stores messages with the users that each is to be delivered to, and by which dialects (bits; 0: by the one that
-    /// comes first). All or none.
-    pub(crate) async fn put(&self, drafts: Vec<(Draft, Vec<(i64, u8)>)>) -> Result<Vec<Stored>, StoreError> {
+    /// comes first). All or none. `watch` hears what becomes of them.
+    pub(crate) async fn put(
+        &self,
+        drafts: Vec<(Draft, Vec<(i64, u8)>)>,
+        watch: Option<Watch>,
+    ) -> Result<Vec<Stored>, StoreError> {
         let limit = self.limits.per_conversation;
-        self.database
-            .run(move |db| drafts.into_iter().map(|(draft, users)| put(db, draft, &users, limit)).collect())
-            .await
+        if watch.is_some() {
+            self.watched.store(true, Ordering::Relaxed);
+        }
+        self.noting(move |db, now, told| {
+            drafts.into_iter().map(|(draft, users)| put(db, draft, &users, (limit, watch), now, told)).collect()
+        })
+        .await
+    }
+
+    /// Runs `work`, which may note receipts, and wakes those whom they are for.
+    async fn noting<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, i64, &mut Touched) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let work = move |db: &Connection| {
+            let mut told = Touched::new();
+            work(db, now_ms(), &mut told).map(|outcome| (outcome, told))
+        };
+        let (outcome, told) = self.database.run(work).await?;
+        self.bells.ring(&told);
+        Ok(outcome)
     }
 
     /// What is to be delivered to a user by a dialect, the oldest first, behind `after`. `here` are the dialects in
@@ -209,22 +249,81 @@ impl Messages {
         messages: Vec<i64>,
         dialect: u8,
     ) -> Result<(), StoreError> {
-        self.database
-            .run(move |db| {
-                let by = "WHERE project = ?1 AND user = ?2 AND message = ?3";
-                let last = format!("(want & ~(?4 | {REACHED}) = 0 OR want & ?4 = 0)");
-                let mut delete = db.prepare_cached(&format!("DELETE FROM pending {by} AND {last}"))?;
-                let note = format!("UPDATE pending SET want = want & ~?4 | {REACHED} {by}");
-                let mut note = db.prepare_cached(&note)?;
-                for message in messages {
-                    let key = params![project, user, message, dialect];
-                    if delete.execute(key)? == 0 {
-                        note.execute(key)?;
-                    }
-                }
-                Ok(())
-            })
-            .await
+        self.settle(project, user, messages, dialect, End::Delivered).await
+    }
+
+    /// A message will not reach a user by a dialect; `why` is what its sender hears, if it does not reach him by another
+    /// one.
+    pub(crate) async fn failed(
+        &self,
+        project: i64,
+        user: i64,
+        message: i64,
+        dialect: u8,
+        why: i32,
+    ) -> Result<(), StoreError> {
+        self.settle(project, user, vec![message], dialect, End::Failed(why)).await
+    }
+
+    async fn settle(
+        &self,
+        project: i64,
+        user: i64,
+        messages: Vec<i64>,
+        dialect: u8,
+        end: End,
+    ) -> Result<(), StoreError> {
+        self.noting(move |db, now, told| {
+            messages.into_iter().try_for_each(|message| settle(db, (project, user, message), dialect, end, now, told))
+        })
+        .await
+    }
+
+    /// A user is not there any more: whoever has been told that something is being delivered to him hears that it is
+    /// kept.
+    pub(crate) async fn away(&self, project: i64, user: i64) -> Result<(), StoreError> {
+        if !self.watched.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let which = "p.told = 1 AND p.project = ?1 AND p.user = ?2";
+        self.noting(move |db, now, told| {
+            note_all(db, (Standing::Stored, 0), now, which, [project, user], told)?;
+            db.prepare_cached("UPDATE pending SET told = 2 WHERE told = 1 AND project = ?1 AND user = ?2")?
+                .execute([project, user])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The relay has started, so nobody is there: see [`Messages::away`].
+    pub(crate) async fn all_away(&self) -> Result<(), StoreError> {
+        self.noting(|db, now, told| {
+            note_all(db, (Standing::Stored, 0), now, "p.told = 1", [], told)?;
+            db.execute("UPDATE pending SET told = 2 WHERE told = 1", [])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Names the store for ever.
+    pub(crate) async fn store_id(&self) -> Result<Watch, StoreError> {
+        self.database.run(|db| db.query_row("SELECT id FROM store", [], |row| row.get(0))).await
+    }
+
+    /// Forgets a watch's receipts up to the number `told`, and reads the next ones.
+    pub(crate) async fn receipts(
+        &self,
+        project: i64,
+        watch: Watch,
+        told: i64,
+        most: u32,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        self.database.run(move |db| receipts::next(db, project, &watch, told, most)).await
+    }
+
+    /// Who is woken for new receipts.
+    pub(crate) fn bells(&self) -> &Bells {
+        &self.bells
     }
 
     /// A part of a conversation.
@@ -262,35 +361,58 @@ impl Messages {
         mid: i64,
     ) -> Result<bool, StoreError> {
         let sql = format!("DELETE FROM message AS m WHERE {BY_MID}");
-        self.database.run(move |db| Ok(db.execute(&sql, params![project, kind as u8, place, from, mid])? > 0)).await
+        self.noting(move |db, now, told| {
+            let key = params![project, kind as u8, place, from, mid];
+            note_all(db, (Standing::Failed, code::MESSAGE_NOT_FOUND), now, BY_MID, key, told)?;
+            Ok(db.execute(&sql, key)? > 0)
+        })
+        .await
     }
 
     /// Forgets what is too old or too much. `now` in milliseconds since 1970.
     pub(crate) async fn sweep(&self, now: i64) -> Result<(), StoreError> {
         let keep = i64::try_from(self.limits.keep.as_millis()).unwrap_or(i64::MAX);
         let (before, most) = (now.saturating_sub(keep), self.limits.per_project);
-        self.database
-            .run(move |db| {
-                db.execute("DELETE FROM message WHERE mtime < ?", [before])?;
-                let mut query = db.prepare("SELECT project, count(*) FROM message GROUP BY project")?;
-                let counts: Vec<(i64, i64)> =
-                    query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
-                for (project, count) in counts {
-                    let surplus = count.saturating_sub(most.into());
-                    if surplus > 0 {
-                        let oldest = "SELECT id FROM message WHERE project = ?1 ORDER BY id LIMIT ?2";
-                        db.execute(&format!("DELETE FROM message WHERE id IN ({oldest})"), [project, surplus])?;
-                    }
+        let surplus = self.noting(move |db, _, told| {
+            let expired = (Standing::Failed, code::TIMEOUT);
+            note_all(db, expired, now, "m.mtime < ?1", [before], told)?;
+            db.execute("DELETE FROM message WHERE mtime < ?", [before])?;
+            let mut query = db.prepare("SELECT project, count(*) FROM message GROUP BY project")?;
+            let counts: Vec<(i64, i64)> =
+                query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
+            for (project, count) in counts {
+                let surplus = count.saturating_sub(most.into());
+                if surplus > 0 {
+                    let oldest = "m.id IN (SELECT id FROM message WHERE project = ?1 ORDER BY id LIMIT ?2)";
+                    let crowded = (Standing::Failed, code::QUEUE_FULL);
+                    note_all(db, crowded, now, oldest, [project, surplus], told)?;
+                    db.execute(&format!("DELETE FROM message AS m WHERE {oldest}"), [project, surplus])?;
                 }
-                Ok(())
-            })
-            .await
+            }
+            receipts::sweep(db, before)
+        });
+        let surplus = surplus.await?;
+        if surplus > 0 {
+            warn!(surplus, "receipts were forgotten because too many wait for programs that do not come back for them");
+        }
+        Ok(())
     }
+}
+
+fn now_ms() -> i64 {
+    i64::try_from(unix_micros() / 1_000).unwrap_or(i64::MAX)
 }
 
 const BY_MID: &str = "m.project = ?1 AND m.kind = ?2 AND m.place = ?3 AND m.sender = ?4 AND m.mid = ?5";
 
-fn put(db: &Connection, draft: Draft, users: &[(i64, u8)], limit: u32) -> rusqlite::Result<Stored> {
+fn put(
+    db: &Connection,
+    draft: Draft,
+    users: &[(i64, u8)],
+    (limit, watch): (u32, Option<Watch>),
+    now: i64,
+    told: &mut Touched,
+) -> rusqlite::Result<Stored> {
     let mut unique = [0; 16];
     getrandom::fill(&mut unique).map_err(|error| {
         let error = std::io::Error::other(error.to_string());
@@ -298,26 +420,89 @@ fn put(db: &Connection, draft: Draft, users: &[(i64, u8)], limit: u32) -> rusqli
     })?;
     let Draft { project, kind, place, from, mid, mtype, mtime, body, attrs, blob } = &draft;
     db.prepare_cached(
-        "INSERT INTO message (unique_id, project, kind, place, sender, mid, mtype, mtime, body, attrs, blob)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO message (unique_id, project, kind, place, sender, mid, mtype, mtime, body, attrs, blob, watch)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?
-    .execute(params![unique, project, *kind as u8, place, from, mid, mtype, mtime, &body[..], attrs, blob])?;
+    .execute(params![
+        unique,
+        project,
+        *kind as u8,
+        place,
+        from,
+        mid,
+        mtype,
+        mtime,
+        &body[..],
+        attrs,
+        blob,
+        watch
+    ])?;
     let id = db.last_insert_rowid();
     // A user's conversation is with the other user, or with the group or room.
     let conversation = if *kind == Kind::User { *from } else { *place };
     let mut add = db.prepare_cached(
-        "INSERT OR IGNORE INTO pending (project, user, kind, conversation, message, want) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO pending (project, user, kind, conversation, message, want, told)
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     )?;
     let mut trim = db.prepare_cached(
         "DELETE FROM pending WHERE project = ?1 AND user = ?2 AND kind = ?3 AND conversation = ?4 AND message <=
              (SELECT message FROM pending WHERE project = ?1 AND user = ?2 AND kind = ?3 AND conversation = ?4
-              ORDER BY message DESC LIMIT 1 OFFSET ?5)",
+              ORDER BY message DESC LIMIT 1 OFFSET ?5) RETURNING message, told",
     )?;
     for (user, want) in users {
-        add.execute(params![project, user, *kind as u8, conversation, id, want])?;
-        trim.execute(params![project, user, *kind as u8, conversation, limit])?;
+        let first = if *want == 0 { Standing::Stored } else { Standing::Accepted };
+        let standing = if watch.is_some() { first as u8 } else { 0 };
+        add.execute(params![project, user, *kind as u8, conversation, id, want, standing])?;
+        if watch.is_some() {
+            note(db, (id, *user), (first, 0), now, told)?;
+        }
+        let pair = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        let trimmed = trim.query_map(params![project, user, *kind as u8, conversation, limit], pair)?;
+        for (message, standing) in trimmed.collect::<rusqlite::Result<Vec<(i64, u8)>>>()? {
+            if is_open(standing) {
+                note(db, (message, *user), (Standing::Failed, code::QUEUE_FULL), now, told)?;
+            }
+        }
     }
     Ok(Stored { id, unique, draft })
+}
+
+/// Whether somebody watches, and has not been told of an end.
+fn is_open(told: u8) -> bool {
+    told == Standing::Accepted as u8 || told == Standing::Stored as u8
+}
+
+/// A delivery of a message to a user by one dialect has ended; it may still be due by another one.
+fn settle(
+    db: &Connection,
+    (project, user, message): (i64, i64, i64),
+    dialect: u8,
+    end: End,
+    now: i64,
+    told: &mut Touched,
+) -> rusqlite::Result<()> {
+    let by = "WHERE project = ?1 AND user = ?2 AND message = ?3";
+    let mut find = db.prepare_cached(&format!("SELECT want, told FROM pending {by}"))?;
+    let pair = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    let Some((want, standing)) = find.query_row([project, user, message], pair).optional()? else { return Ok(()) };
+    let (want, mut standing): (u8, u8) = (want, standing);
+    let last = want & !(dialect | REACHED) == 0 || want & dialect == 0;
+    let news = match end {
+        End::Delivered => Some((Standing::Delivered, 0)),
+        End::Failed(why) => last.then_some((Standing::Failed, why)),
+    };
+    if let Some((now_is, why)) = news.filter(|_| is_open(standing)) {
+        note(db, (message, user), (now_is, why), now, told)?;
+        standing = now_is as u8;
+    }
+    if last {
+        db.prepare_cached(&format!("DELETE FROM pending {by}"))?.execute([project, user, message])?;
+    } else {
+        let want = want & !dialect | REACHED;
+        db.prepare_cached(&format!("UPDATE pending SET want = ?4, told = ?5 {by}"))?
+            .execute(params![project, user, message, want, standing])?;
+    }
+    Ok(())
 }
 
 fn history(db: &Connection, project: i64, of: Conversation, query: &Query) -> rusqlite::Result<Vec<Stored>> {
@@ -373,7 +558,7 @@ mod tests {
         let messages = messages(MessageLimits::default());
         let first = draft(Kind::User, 7, 8, 1);
         let both = draft(Kind::User, 7, 8, 2);
-        let stored = messages.put(vec![(first, vec![(8, 0)]), (both, vec![(8, 3)])]).await.unwrap();
+        let stored = messages.put(vec![(first, vec![(8, 0)]), (both, vec![(8, 3)])], None).await.unwrap();
         assert_eq!(waiting(&messages, 8, CR).await, [1, 2]);
         for message in &stored {
             messages.delivered(1, 8, vec![message.id], CR).await.unwrap();
@@ -390,7 +575,7 @@ mod tests {
     async fn what_waits_for_a_dialect_that_has_gone_goes_by_the_other_one_but_not_twice() {
         let messages = messages(MessageLimits::default());
         let drafts = [(1, CR), (2, CR | RTM)].map(|(mid, want)| (draft(Kind::User, 7, 8, mid), vec![(8, want)]));
-        let stored = messages.put(drafts.into()).await.unwrap();
+        let stored = messages.put(drafts.into(), None).await.unwrap();
         assert_eq!(waiting_beside(&messages, 8, RTM, CR | RTM).await, [2]);
         assert_eq!(waiting_beside(&messages, 8, RTM, RTM).await, [1, 2]);
         for message in &stored {
@@ -406,9 +591,9 @@ mod tests {
     async fn the_oldest_of_a_conversation_give_way() {
         let messages = messages(MessageLimits { per_conversation: 3, ..MessageLimits::default() });
         for mid in 1..=5 {
-            messages.put(vec![(draft(Kind::User, 7, 8, mid), vec![(8, 0)])]).await.unwrap();
+            messages.put(vec![(draft(Kind::User, 7, 8, mid), vec![(8, 0)])], None).await.unwrap();
         }
-        messages.put(vec![(draft(Kind::Group, 7, 70, 6), vec![(8, 0), (9, 0)])]).await.unwrap();
+        messages.put(vec![(draft(Kind::Group, 7, 70, 6), vec![(8, 0), (9, 0)])], None).await.unwrap();
         assert_eq!(waiting(&messages, 8, RTM).await, [3, 4, 5, 6]);
         assert_eq!(waiting(&messages, 9, RTM).await, [6]);
     }
@@ -417,9 +602,9 @@ mod tests {
     async fn conversations_are_read_in_both_directions_and_parts() {
         let messages = messages(MessageLimits::default());
         for (from, to, mid) in [(7, 8, 1), (8, 7, 2), (7, 9, 3), (7, 8, 4)] {
-            messages.put(vec![(draft(Kind::User, from, to, mid), Vec::new())]).await.unwrap();
+            messages.put(vec![(draft(Kind::User, from, to, mid), Vec::new())], None).await.unwrap();
         }
-        messages.put(vec![(draft(Kind::Everyone, 7, 0, 5), Vec::new())]).await.unwrap();
+        messages.put(vec![(draft(Kind::Everyone, 7, 0, 5), Vec::new())], None).await.unwrap();
         let ask = async |of, query| {
             let found = messages.history(1, of, query).await.unwrap();
             found.into_iter().map(|it| it.draft.mid).collect::<Vec<_>>()
@@ -440,7 +625,7 @@ mod tests {
     #[tokio::test]
     async fn a_message_is_found_and_forgotten_by_its_number() {
         let messages = messages(MessageLimits::default());
-        messages.put(vec![(draft(Kind::User, 7, 8, 1), vec![(8, 0)])]).await.unwrap();
+        messages.put(vec![(draft(Kind::User, 7, 8, 1), vec![(8, 0)])], None).await.unwrap();
         assert!(messages.find(1, Kind::User, 7, 8, 1).await.unwrap().is_some());
         assert!(messages.find(2, Kind::User, 7, 8, 1).await.unwrap().is_none());
         assert!(messages.forget(1, Kind::User, 7, 8, 1).await.unwrap());
@@ -453,9 +638,69 @@ mod tests {
         let limits = MessageLimits { keep: Duration::from_millis(10), per_project: 2, ..MessageLimits::default() };
         let messages = messages(limits);
         for mid in 1..=5 {
-            messages.put(vec![(draft(Kind::User, 7, 8, mid), vec![(8, 0)])]).await.unwrap();
+            messages.put(vec![(draft(Kind::User, 7, 8, mid), vec![(8, 0)])], None).await.unwrap();
         }
         messages.sweep(13).await.unwrap();
         assert_eq!(waiting(&messages, 8, CR).await, [4, 5]);
+    }
+
+    const WATCH: Watch = [7; 16];
+
+    /// The receipts behind a number: user, message, standing, code.
+    async fn receipts(messages: &Messages, told: i64) -> Vec<(i64, i64, i64, i64)> {
+        let receipts = messages.receipts(1, WATCH, told, 1_000).await.unwrap();
+        receipts.iter().map(|it| (it.user, it.mid, it.standing, it.code)).collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_swept_away_before_it_is_delivered_has_failed() {
+        let limits = MessageLimits { keep: Duration::from_millis(10), per_project: 2, ..MessageLimits::default() };
+        let messages = messages(limits);
+        for mid in 1..=5 {
+            let stored = messages.put(vec![(draft(Kind::User, 7, 8, mid), vec![(8, RTM)])], Some(WATCH)).await.unwrap();
+            if mid == 1 {
+                messages.delivered(1, 8, vec![stored[0].id], RTM).await.unwrap();
+            }
+        }
+        let last = messages.receipts(1, WATCH, 0, 1_000).await.unwrap().last().unwrap().number;
+        messages.sweep(13).await.unwrap();
+        // The first has been delivered, the second is too old, and of the other three one is too many.
+        let (expired, crowded) = ((8, 2, 4, code::TIMEOUT.into()), (8, 3, 4, code::QUEUE_FULL.into()));
+        assert_eq!(receipts(&messages, last).await, [expired, crowded]);
+        // Receipts that nobody has fetched go when they are as old.
+        messages.sweep(24).await.unwrap();
+        let left: Vec<i64> = receipts(&messages, last).await.iter().map(|(_, mid, ..)| *mid).collect();
+        assert_eq!(left, [4, 5]);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_any_more_has_it_stored_once() {
+        let messages = messages(MessageLimits::default());
+        let to = |user, by| (draft(Kind::User, 7, user, user), vec![(user, by)]);
+        messages.put(vec![to(8, CR), to(9, RTM), to(10, 0)], Some(WATCH)).await.unwrap();
+        assert_eq!(receipts(&messages, 0).await, [(8, 8, 1, 0), (9, 9, 1, 0), (10, 10, 2, 0)]);
+        messages.away(1, 8).await.unwrap();
+        messages.away(1, 8).await.unwrap();
+        messages.away(2, 9).await.unwrap();
+        assert_eq!(receipts(&messages, 3).await, [(8, 8, 2, 0)]);
+        messages.all_away().await.unwrap();
+        messages.all_away().await.unwrap();
+        assert_eq!(receipts(&messages, 4).await, [(9, 9, 2, 0)]);
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_fails_is_final_when_no_other_dialect_is_left() {
+        let messages = messages(MessageLimits::default());
+        let drafts = [(1, CR), (2, CR | RTM), (3, CR | RTM)];
+        let drafts = drafts.map(|(mid, want)| (draft(Kind::User, 7, 8, mid), vec![(8, want)]));
+        let ids: Vec<i64> =
+            messages.put(drafts.into(), Some(WATCH)).await.unwrap().iter().map(|stored| stored.id).collect();
+        let started = messages.receipts(1, WATCH, 0, 1_000).await.unwrap().last().unwrap().number;
+        for id in &ids {
+            messages.failed(1, 8, *id, CR, 606).await.unwrap();
+        }
+        messages.failed(1, 8, ids[2], RTM, 1_400).await.unwrap();
+        messages.delivered(1, 8, ids, RTM).await.unwrap();
+        assert_eq!(receipts(&messages, started).await, [(8, 1, 4, 606), (8, 3, 4, 1_400), (8, 2, 3, 0)]);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! * `database`: SQLite on a thread of its own.
 //! * `messages`: what servers have sent, and to whom it is still to be delivered.
+//! * `receipts`: what has become of them, for those who watch.
 //! * `directory`: groups and revoked tokens.
 //! * `schema`: its tables.
 //! * `blobs`: stored files, as whoever uses them sees them.
@@ -17,6 +18,7 @@ mod disk;
 mod local_blobs;
 mod messages;
 mod private_dir;
+mod receipts;
 mod schema;
 mod spool;
 
@@ -29,6 +31,7 @@ pub use database::{Database, StoreError};
 pub(crate) use directory::{Added, Bounds, Directory, Group, Revoked};
 pub(crate) use local_blobs::{Limits, LocalBlobs};
 pub(crate) use messages::{CR, Conversation, Draft, Kind, MessageLimits, Messages, Query, RTM, Stored};
+pub(crate) use receipts::{Receipt, Watch};
 pub(crate) use spool::{Spool, Spooled};
 
 /// All that is stored.

@@ -46,4 +46,22 @@ CREATE TABLE blob (
 ) WITHOUT ROWID;
 CREATE INDEX blob_by_expiry ON blob (expires);
 ",
+    "
+-- Whoever watches what becomes of it at its recipients; NULL for nobody.
+ALTER TABLE message ADD COLUMN watch BLOB;
+-- How it stands there, as its sender was told last; 0 where nobody watches.
+ALTER TABLE pending ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE receipt (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, project INTEGER NOT NULL, watch BLOB NOT NULL,
+    kind INTEGER NOT NULL, place INTEGER NOT NULL, sender INTEGER NOT NULL, mid INTEGER NOT NULL,
+    user INTEGER NOT NULL, standing INTEGER NOT NULL, code INTEGER NOT NULL,
+    -- Milliseconds since 1970.
+    time INTEGER NOT NULL
+);
+CREATE INDEX receipt_by_watch ON receipt (project, watch, number);
+CREATE INDEX receipt_by_time ON receipt (time);
+-- Names this file for ever, and with it the numbers of receipts.
+CREATE TABLE store (id BLOB NOT NULL);
+INSERT INTO store VALUES (randomblob(16));
+",
 ];

@@ -70,7 +70,7 @@ impl Action {
     pub(super) fn answer(&self, params: &Params) -> Result<Answer, ParamError> {
         Ok(match self {
             // An old document calls this answer empty, so its one parameter may be missing.
-            Action::Message(_) => Answer::Sent { mtime: params.opt_int("mtime")?.unwrap_or_default() },
+            Action::Message(_) => Answer::Sent { mtime: params.opt_int("mtime")?.unwrap_or_default(), watched: false },
             Action::File(_) | Action::FileToken { .. } => Answer::FileToken {
                 token: short_text(params, "token", MAX_TOKEN)?,
                 endpoint: short_text(params, "endpoint", MAX_ENDPOINT)?,

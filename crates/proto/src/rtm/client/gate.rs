@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::listen::Wanted;
+use super::receipts::Offer;
 use super::types::*;
 use super::{Client, Step, What, Wire};
 use crate::rtm::code;
@@ -56,11 +57,21 @@ pub(super) struct Gate {
     next_server: usize,
     /// The application has been told that the connection which listens is lost.
     told_off: bool,
+    /// What its server can tell of messages.
+    pub offer: Offer,
 }
 
 impl Gate {
     pub fn new() -> Self {
-        Self { state: State::Down, wire: Wire::new(), generation: 0, failures: 0, next_server: 0, told_off: false }
+        Self {
+            state: State::Down,
+            wire: Wire::new(),
+            generation: 0,
+            failures: 0,
+            next_server: 0,
+            told_off: false,
+            offer: Offer::Unasked,
+        }
     }
 
     /// Whether there is a connection, or one is being made.
@@ -68,9 +79,20 @@ impl Gate {
         matches!(self.state, State::Connecting { .. } | State::Up { .. })
     }
 
+    /// Whether there is a connection.
+    pub fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
+    /// The connection does what it is needed for.
+    pub fn works(&mut self) {
+        self.failures = 0;
+    }
+
     /// What an earlier connection had queued and asked; the next one begins anew.
     fn take_wire(&mut self) -> Wire {
         self.generation = self.generation.wrapping_add(1);
+        self.offer = Offer::Unasked;
         std::mem::replace(&mut self.wire, Wire::new())
     }
 
@@ -105,7 +127,7 @@ impl Client {
             State::Down => None,
             State::Connecting { until, .. } | State::Waiting { until } => Some(until),
             State::Up { idle_at: Some(at), .. } => Some(at),
-            State::Up { ping_at, .. } if !self.wanted.is_empty() => Some(ping_at),
+            State::Up { ping_at, .. } if self.needs_connection() => Some(ping_at),
             State::Up { .. } => None,
         }
     }
@@ -139,7 +161,10 @@ impl Client {
         }
         match self.gate.state {
             State::Up { .. } => {
-                while let Some(id) = self.waiting.pop_front() {
+                // Whether sends are watched must be known first, and calls keep their order.
+                while !matches!(self.gate.offer, Offer::Asked { .. })
+                    && let Some(id) = self.waiting.pop_front()
+                {
                     self.send(id, now);
                 }
             }
@@ -154,6 +179,7 @@ impl Client {
         let method = running.action.method();
         let fields = running.action.fields(self.config.signed(method, salt, now.unix));
         running.step = Step::Asked;
+        let fields = self.watch(id, fields);
         self.gate.wire.ask(method, fields, What::Call(id));
     }
 
@@ -181,6 +207,7 @@ impl Client {
             let fields = fields(self.config.signed(method, salt, now.unix));
             self.gate.wire.ask(method, fields, What::Listen { last: at + 1 == count });
         }
+        self.ask_for_receipts(now);
     }
 
     /// The server has answered a quest by which listening was said again.
@@ -243,12 +270,13 @@ impl Client {
         self.line_is_off(was_up, reason, now);
     }
 
-    /// Goes on listening, if something is listened to.
+    /// Goes on listening, if something is listened to, and waiting for receipts.
     fn line_is_off(&mut self, was_up: bool, reason: &str, now: Now) {
-        if self.wanted.is_empty() {
+        if !self.needs_connection() {
             return;
         }
-        if was_up && !std::mem::replace(&mut self.gate.told_off, true) {
+        // Receipts that come meanwhile are kept, so only those who listen miss something.
+        if was_up && !self.wanted.is_empty() && !std::mem::replace(&mut self.gate.told_off, true) {
             log::warn!("the connection that listens at the RTM gate is lost ({reason}); connecting again");
             let failure = Failure::new(code::CONNECTION_CLOSED, format!("the connection is lost: {reason}"));
             self.outputs.push_back(Output::Event(Event::Line(failure)));
@@ -266,8 +294,16 @@ impl Client {
     }
 }
 
-impl Wanted {
+impl Client {
     /// Whether a connection is needed although no call is.
+    pub(super) fn needs_connection(&self) -> bool {
+        let cannot_tell = self.gate.offer == Offer::Refused { again: None };
+        !self.wanted.is_empty() || (self.receipts.need_connection() && !cannot_tell)
+    }
+}
+
+impl Wanted {
+    /// Whether nothing is listened to.
     pub(super) fn is_empty(&self) -> bool {
         *self == Wanted::default()
     }

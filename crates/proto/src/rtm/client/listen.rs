@@ -127,6 +127,7 @@ impl Client {
             "pushmsg" => self.pushed(frame, PushKind::User),
             "pushgroupmsg" => self.pushed(frame, PushKind::Group),
             "pushroommsg" => self.pushed(frame, PushKind::Room),
+            "crreceipt" => self.receipts_came(frame),
             "pushevent" => self.user_event(frame),
             method => Err((code::UNKNOWN_METHOD, format!("Unknow method: {method}"))),
         };
@@ -164,7 +165,7 @@ impl Client {
 
     /// What comes while the application has not handled what came before is refused above a limit, with an error
     /// answer that tells the server so.
-    fn take_room(&mut self, cost: u64) -> Result<(), (i32, String)> {
+    pub(super) fn take_room(&mut self, cost: u64) -> Result<(), (i32, String)> {
         let waiting = self.delivered - self.handled;
         if waiting > 0 && waiting + cost > PUSH_LIMIT {
             if !std::mem::replace(&mut self.refusing, true) {

@@ -9,12 +9,15 @@
 //! * `gate`: the connection to the server gate: made on demand, kept, made again while something is listened to.
 //! * `listen`: what is listened to, and what is pushed.
 //! * `upload`: files, each by a token and a connection to the file gate that the answer names.
-//! * `chunks`: large files in chunks, where the server offers that; the only thing here that is not the published wire.
+//! * `chunks`: large files in chunks, where the server offers that.
+//! * `receipts`: what becomes of messages at each recipient, where the server offers that. These two are all that is not
+//!   the published wire.
 
 mod calls;
 mod chunks;
 mod gate;
 mod listen;
+mod receipts;
 mod types;
 mod upload;
 
@@ -30,6 +33,7 @@ use crate::rtm::{code, mid::Mids, quest};
 use crate::session::Now;
 use gate::Gate;
 use listen::Wanted;
+use receipts::Receipts;
 use upload::{FileLink, Upload};
 
 /// Largest answer or push that is taken: the limit of the stock server, whose package includes the header.
@@ -46,6 +50,8 @@ enum What {
         last: bool,
     },
     Ping,
+    /// Whether the server tells what becomes of messages.
+    Receipts,
 }
 
 /// A quest that has no answer yet.
@@ -114,6 +120,8 @@ struct Running {
     deadline: Duration,
     step: Step,
     tries: u8,
+    /// What becomes of it at its recipients is told.
+    watched: bool,
 }
 
 /// The state machine. Maps that it walks through are ordered, so that equal inputs have equal outputs.
@@ -126,6 +134,7 @@ pub struct Client {
     /// Calls that wait for the gate, in their order.
     waiting: VecDeque<u64>,
     wanted: Wanted,
+    receipts: Receipts,
     file_links: BTreeMap<Link, FileLink>,
     next_link: Link,
     /// Files with a token that wait for a connection, in their order.
@@ -153,6 +162,7 @@ impl Client {
             deadlines: BTreeSet::new(),
             waiting: VecDeque::new(),
             wanted: Wanted::default(),
+            receipts: Receipts::default(),
             file_links: BTreeMap::new(),
             next_link: GATE + 1,
             waiting_files: VecDeque::new(),
@@ -173,7 +183,7 @@ impl Client {
         let Call { id, action, timeout } = call;
         let deadline = now.mono + timeout;
         let refused = matches!(&action, Action::Listen { change, listen } if !self.wanted.has_room(*change, listen));
-        self.running_by_call.insert(id, Running { action, deadline, step: Step::Waiting, tries: 0 });
+        self.running_by_call.insert(id, Running { action, deadline, step: Step::Waiting, tries: 0, watched: false });
         self.deadlines.insert((deadline, id));
         if refused {
             return self.failed(id, code::TOO_MANY, "more is listened to than one client may");
@@ -185,6 +195,7 @@ impl Client {
     /// Ends everything with `code`: each call gets its end, nothing is listened to, and every connection is closed.
     pub fn end(&mut self, code: i32, text: &str) {
         self.wanted = Wanted::default();
+        self.receipts.stop();
         self.drop_gate();
         for link in self.file_links.keys().copied().collect::<Vec<_>>() {
             self.drop_link(link);
@@ -293,7 +304,7 @@ impl Client {
         let call = self.deadlines.first().map(|(at, _)| *at);
         let links = self.file_links.values().filter_map(FileLink::deadline).min();
         let resume = self.resumes.first().map(|(at, _)| *at);
-        [call, links, resume, self.gate_deadline()].into_iter().flatten().min()
+        [call, links, resume, self.gate_deadline(), self.receipts_deadline()].into_iter().flatten().min()
     }
 
     /// A deadline has passed.
@@ -304,6 +315,7 @@ impl Client {
             self.call_timed_out(id);
         }
         self.gate_timeout(now);
+        self.receipts_timeout(now);
         self.links_timeout(now);
         self.resume_uploads(now);
         self.drive(now);
@@ -315,7 +327,7 @@ impl Client {
     fn drive(&mut self, now: Now) {
         self.drive_gate(now);
         self.drive_files(now);
-        self.gate.rest(self.wanted.is_empty(), now);
+        self.gate.rest(!self.needs_connection(), now);
     }
 
     fn frame(&mut self, link: Link, frame: &Frame, now: Now) {
@@ -343,6 +355,7 @@ impl Client {
         let outcome = crate::rtm::read_answer(frame);
         match (what, outcome) {
             (What::Ping, _) => {}
+            (What::Receipts, outcome) => self.receipts_answered(outcome, now),
             (What::Listen { last }, outcome) => self.listens_again(last, outcome.map(drop), now),
             (What::Call(id), Err((code, text))) => {
                 // Success is told by the answer's status alone: a failure with the number 0 must not look like it.
@@ -369,7 +382,7 @@ impl Client {
     /// The file gate has taken a file.
     fn sent(&mut self, id: u64, params: &Params) {
         match params.opt_int("mtime") {
-            Ok(mtime) => self.finish(id, Ok(Answer::Sent { mtime: mtime.unwrap_or_default() })),
+            Ok(mtime) => self.finish(id, Ok(Answer::Sent { mtime: mtime.unwrap_or_default(), watched: false })),
             Err(error) => self.failed(id, code::DECODE, format!("the server's answer is wrong: {error}")),
         }
     }
@@ -395,8 +408,12 @@ impl Client {
     }
 
     /// A call is over.
-    fn finish(&mut self, id: u64, outcome: Outcome) {
+    fn finish(&mut self, id: u64, mut outcome: Outcome) {
         let Some(running) = self.running_by_call.remove(&id) else { return };
+        if let Ok(Answer::Sent { watched, .. }) = &mut outcome {
+            *watched = running.watched;
+        }
+        let sent = running.sends();
         self.deadlines.remove(&(running.deadline, id));
         match running.step {
             Step::Waiting => self.waiting.retain(|other| *other != id),
@@ -404,6 +421,7 @@ impl Client {
             Step::Upload(upload) => self.upload_over(id, &upload),
         }
         self.outputs.push_back(Output::Ended { call: id, outcome });
+        self.release_receipts(sent);
     }
 
     fn failed(&mut self, id: u64, code: i32, text: impl Into<String>) {

@@ -189,8 +189,15 @@ pub struct Call {
 #[allow(missing_docs)]
 pub enum Answer {
     Done,
-    Sent { mtime: i64 },
-    FileToken { token: String, endpoint: String },
+    /// `watched`: receipts follow.
+    Sent {
+        mtime: i64,
+        watched: bool,
+    },
+    FileToken {
+        token: String,
+        endpoint: String,
+    },
     Token(String),
     Ids(Vec<i64>),
     Number(i64),
@@ -267,6 +274,47 @@ pub struct UserEvent {
     pub data: String,
 }
 
+/// What a message went to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+#[allow(missing_docs)]
+pub enum TargetKind {
+    User = 1,
+    Group = 2,
+    Room = 3,
+    All = 4,
+}
+
+/// How a message stands at a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Standing {
+    /// He is there, and it is being delivered.
+    Accepted = 1,
+    /// He is not there, and it is kept for him.
+    Stored = 2,
+    /// His program has confirmed it.
+    Delivered = 3,
+    /// It will never be delivered.
+    Failed = 4,
+}
+
+/// What has become of a message at one recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Receipt {
+    pub kind: TargetKind,
+    pub from: i64,
+    /// The user, group or room that it went to, else 0.
+    pub place: i64,
+    pub mid: i64,
+    /// The recipient.
+    pub user: i64,
+    pub state: Standing,
+    /// Why it has failed, else 0.
+    pub code: i32,
+}
+
 /// What the application must be told, beside the ends of its calls.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -274,6 +322,8 @@ pub enum Event {
     Push(Push),
     /// Something that a user has done.
     User(UserEvent),
+    /// What has become of a message at one recipient.
+    Receipt(Receipt),
     /// The connection that listens is lost (and is made again), or (0) there again.
     Line(Failure),
 }

@@ -33,7 +33,7 @@ use self::chunked::Uploads;
 use self::tokens::Tokens;
 use super::{Message, Refusal, Target};
 use crate::http;
-use crate::store::{Blob, Blobs, Later};
+use crate::store::{Blob, Blobs, Later, Watch};
 
 pub use self::settings::FileSettings;
 pub(crate) use self::settings::Section;
@@ -127,10 +127,16 @@ impl Files {
         Reader::new(self.max_size)
     }
 
-    /// A token for one file from `from` to `target`.
-    pub(crate) fn issue_token(&self, project: i64, from: i64, target: &Target) -> Result<String, Refusal> {
+    /// A token for one file from `from` to `target`. `watch` hears what becomes of it.
+    pub(crate) fn issue_token(
+        &self,
+        project: i64,
+        from: i64,
+        target: &Target,
+        watch: Option<Watch>,
+    ) -> Result<String, Refusal> {
         self.check_enabled()?;
-        self.tokens.issue(project, from, target)
+        self.tokens.issue(project, from, target, watch)
     }
 
     /// A quest with a file begins; `quest` is its frame without the payload.

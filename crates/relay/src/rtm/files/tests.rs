@@ -75,7 +75,7 @@ impl Ground {
     }
 
     fn token(&self, target: &Target) -> String {
-        self.files.issue_token(PID, 100, target).unwrap()
+        self.files.issue_token(PID, 100, target, None).unwrap()
     }
 
     /// What a connection gets for its bytes, that are fed in pieces of `step` bytes.
@@ -421,7 +421,7 @@ async fn a_file_of_a_wrong_type_too_large_or_missing_is_refused() {
     assert_eq!(ground.refused("sendfile", base().bool("file", false)).await.0, code::WRONG_TYPE);
     assert_eq!(ground.refused("sendfile", base()).await.0, code::MISSING);
     assert_eq!(ground.refused("sendfile", base().bytes("file", &[0; 1001])).await.0, code::TOO_LARGE);
-    let own = ground.files.issue_token(7, 100, &Target::User(200)).unwrap();
+    let own = ground.files.issue_token(7, 100, &Target::User(200), None).unwrap();
     let fields = Fields::new().int("pid", 7).text("token", &own).int("from", 100).int("to", 200);
     let refused = ground.refused("sendfile", fields.bytes("file", &[0; 101])).await;
     assert!(refused.0 == code::TOO_LARGE && refused.1.contains("100 bytes"), "{refused:?}");
@@ -489,7 +489,7 @@ async fn without_http_no_token_is_issued_and_no_file_taken() {
         blobs: ground.blobs.clone(),
         deliver: ground.receivers.clone(),
     });
-    let refusal = files.issue_token(PID, 1, &Target::Everyone).unwrap_err();
+    let refusal = files.issue_token(PID, 1, &Target::Everyone, None).unwrap_err();
     assert!(refusal.code == code::NOT_ENABLED && refusal.text.contains("HTTP"));
     let upload = files.begin(quest(1, "sendfile", Fields::new()));
     let answer = upload.end(Err(ParamError::Missing("file"))).await.unwrap();

@@ -9,7 +9,7 @@ use crvideo_proto::rtm::code;
 use tokio::sync::Notify;
 
 use crate::rtm::{Refusal, Target};
-use crate::store::random_hex;
+use crate::store::{Watch, random_hex};
 
 /// Tokens that are remembered, used ones too until they expire.
 const MAX_TOKENS: usize = 200_000;
@@ -72,6 +72,8 @@ struct Token {
     project: i64,
     from: i64,
     scope: Scope,
+    /// Who hears what becomes of the file.
+    watch: Option<Watch>,
     expires: Instant,
     state: State,
 }
@@ -108,7 +110,13 @@ impl Tokens {
     }
 
     /// A new token: 32 hexadecimal digits that nobody can guess.
-    pub(super) fn issue(&self, project: i64, from: i64, target: &Target) -> Result<String, Refusal> {
+    pub(super) fn issue(
+        &self,
+        project: i64,
+        from: i64,
+        target: &Target,
+        watch: Option<Watch>,
+    ) -> Result<String, Refusal> {
         let text = random_hex().map_err(|error: io::Error| {
             tracing::error!(%error, "no random numbers for a file token");
             Refusal::new(code::UNKNOWN, "the relay has no random numbers just now; try again later")
@@ -124,7 +132,7 @@ impl Tokens {
             return Err(Refusal::new(code::QUEUE_FULL, "too many file tokens wait to be used; try again later"));
         }
         let expires = now + self.life;
-        let token = Token { project, from, scope: Scope::of(target), expires, state: State::Free };
+        let token = Token { project, from, scope: Scope::of(target), watch, expires, state: State::Free };
         table.by_text.insert(text.clone(), token);
         table.order.push_back((expires + LONGEST_UPLOAD, text.clone()));
         Ok(text)
@@ -134,7 +142,7 @@ impl Tokens {
     #[cfg(test)]
     pub(super) fn plant(&self, text: &str, project: i64, from: i64, target: &Target) {
         let expires = Instant::now() + self.life;
-        let token = Token { project, from, scope: Scope::of(target), expires, state: State::Free };
+        let token = Token { project, from, scope: Scope::of(target), watch: None, expires, state: State::Free };
         self.table().by_text.insert(text.to_owned(), token);
     }
 
@@ -200,7 +208,8 @@ impl Tokens {
         if free {
             token.state = State::Claimed;
         }
-        Ok(free.then(|| Claim { tokens: self.clone(), text: text.to_owned() }))
+        let watch = token.watch;
+        Ok(free.then(|| Claim { tokens: self.clone(), text: text.to_owned(), watch }))
     }
 }
 
@@ -229,9 +238,15 @@ impl Table {
 pub(super) struct Claim {
     tokens: Tokens,
     text: String,
+    watch: Option<Watch>,
 }
 
 impl Claim {
+    /// Who hears what becomes of the file.
+    pub(super) fn watch(&self) -> Option<Watch> {
+        self.watch
+    }
+
     /// The attempt has succeeded: the token is void.
     pub(super) fn used(self) {
         self.set(State::Used);
@@ -271,7 +286,7 @@ mod tests {
     async fn a_token_serves_its_sender_its_kind_and_its_target() {
         let tokens = Tokens::new(LIFE);
         let target = Target::Users(vec![3, 1, 2]);
-        let text = tokens.issue(1, 2, &target).unwrap();
+        let text = tokens.issue(1, 2, &target, None).unwrap();
         assert!(text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let refused = async |project, from, target: &Target| {
             tokens.claim(&text, project, from, target, Instant::now()).await.unwrap_err().text
@@ -291,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn a_token_is_free_again_until_an_attempt_succeeds() {
         let tokens = Tokens::new(LIFE);
-        let text = tokens.issue(1, 2, &Target::Everyone).unwrap();
+        let text = tokens.issue(1, 2, &Target::Everyone, None).unwrap();
         drop(claim(&tokens, &text, &Target::Everyone).await.unwrap());
         let first = claim(&tokens, &text, &Target::Everyone).await.unwrap();
         let (others, shared) = (tokens.clone(), text.clone());
@@ -311,7 +326,7 @@ mod tests {
     #[tokio::test]
     async fn a_token_expires_for_uploads_that_begin_later() {
         let tokens = Tokens::new(LIFE);
-        let text = tokens.issue(1, 2, &Target::Room(5)).unwrap();
+        let text = tokens.issue(1, 2, &Target::Room(5), None).unwrap();
         let late = Instant::now() + LIFE;
         let refusal = tokens.claim(&text, 1, 2, &Target::Room(5), late).await.unwrap_err();
         assert!(refusal.text.contains("expired"));
@@ -321,12 +336,14 @@ mod tests {
     #[test]
     fn tokens_are_bounded_in_number() {
         let tokens = Tokens { most: 2, ..Tokens::new(LIFE) };
-        assert!(tokens.issue(1, 2, &Target::User(3)).is_ok() && tokens.issue(1, 2, &Target::User(3)).is_ok());
-        assert_eq!(tokens.issue(1, 2, &Target::User(3)).unwrap_err().code, code::QUEUE_FULL);
+        assert!(
+            tokens.issue(1, 2, &Target::User(3), None).is_ok() && tokens.issue(1, 2, &Target::User(3), None).is_ok()
+        );
+        assert_eq!(tokens.issue(1, 2, &Target::User(3), None).unwrap_err().code, code::QUEUE_FULL);
         let forgetful = Tokens { most: 2, ..Tokens::new(Duration::ZERO) };
-        let texts: Vec<_> = (0..2).map(|_| forgetful.issue(1, 2, &Target::User(3)).unwrap()).collect();
+        let texts: Vec<_> = (0..2).map(|_| forgetful.issue(1, 2, &Target::User(3), None).unwrap()).collect();
         forgetful.table().order.iter_mut().for_each(|(gone, _)| *gone = Instant::now());
-        assert!(forgetful.issue(1, 2, &Target::User(3)).is_ok());
+        assert!(forgetful.issue(1, 2, &Target::User(3), None).is_ok());
         assert!(!forgetful.table().by_text.contains_key(&texts[0]));
     }
 }

@@ -166,7 +166,7 @@ impl Files {
         let picture = if request.mtype == IMAGE { self.thumbnail(&blob).await } else { None };
         let ids = [Some(blob.id.clone()), picture.as_ref().map(|picture| picture.id.clone())];
         let mtime = super::unix_millis();
-        let message = message_of(self, blob, picture, sender, request, mtime);
+        let message = Message { watch: claim.watch(), ..message_of(self, blob, picture, sender, request, mtime) };
         if let Err(refusal) = self.deliver.deliver(message).await {
             // Nobody has heard of the file, so nobody could ask for it.
             for id in ids.into_iter().flatten() {
@@ -216,6 +216,7 @@ fn message_of(
         body,
         attrs: request.attrs.to_push(),
         blob: Some(blob.id.as_str().to_owned()),
+        watch: None,
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) async fn issue(call: &Call<'_>) -> Outcome {
         }
     }
     let endpoint = call.gate.file_endpoint(call.client.local)?;
-    let token = call.gate.files.issue_token(call.project, from, &target)?;
+    let token = call.gate.files.issue_token(call.project, from, &target, call.watch()?)?;
     let fields = Fields::new().text("token", &token).text("endpoint", &endpoint);
     // What libcrvideo can do beyond the SDKs, which pass over keys that they do not know.
     let most = i64::try_from(call.gate.files.max_chunked()).unwrap_or(i64::MAX);

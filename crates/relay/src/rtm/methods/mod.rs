@@ -5,6 +5,7 @@
 //! * `users`: tokens, who is online, kicking out.
 //! * `groups`, `rooms`: who is a member.
 //! * `history`: what was sent before.
+//! * `receipts`: what becomes of messages.
 //! * `file_token`: leave to send a file.
 //! * `end_users`: logging in, and which of these users can ask for.
 
@@ -13,6 +14,7 @@ mod file_token;
 mod groups;
 mod history;
 mod listen;
+mod receipts;
 mod rooms;
 mod send;
 mod users;
@@ -40,7 +42,7 @@ struct Call<'a> {
 type Outcome = Result<Fields, Refusal>;
 
 /// Methods that a project's secret must sign.
-const SIGNED: [&str; 32] = [
+const SIGNED: [&str; 33] = [
     "addlisten",
     "removelisten",
     "setlisten",
@@ -73,6 +75,7 @@ const SIGNED: [&str; 32] = [
     "getbroadcastmsg",
     "getmsg",
     "delmsg",
+    "crreceipts",
 ];
 
 /// Does what a quest asks for.
@@ -113,6 +116,7 @@ pub(super) async fn serve(gate: &Gate, client: &Client, frame: &Frame) -> Outcom
         "getp2pmsg" | "getgroupmsg" | "getroommsg" | "getbroadcastmsg" => history::read(&call, method).await,
         "getmsg" => history::get(&call).await,
         "delmsg" => history::delete(&call).await,
+        "crreceipts" => receipts::begin(&call).await,
         "filetoken" => file_token::issue(&call).await,
         method => Err(unknown(method)),
     }

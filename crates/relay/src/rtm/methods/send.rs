@@ -33,6 +33,7 @@ pub(super) async fn send(call: &Call<'_>, method: &str) -> Outcome {
         body: body(params)?,
         attrs: attrs(params)?,
         blob: None,
+        watch: call.watch()?,
     };
     call.gate.hub.send(message).await?;
     Ok(Fields::new().int("mtime", mtime))
