@@ -790,7 +790,7 @@ fn quests_of_real_sdks_are_answered_as_the_sdks_expect() {
 
 /// PHP programs that go by the comments of their SDK pass 1 and 0 for `desc`, which go out as integers.
 #[test]
-fn regression_flags_may_come_as_1_and_0() {
+fn regression_the_order_of_history_may_come_as_1_and_0() {
     let relay = dev();
     let mut link = Link::open(&relay);
     for mid in [11, 12] {

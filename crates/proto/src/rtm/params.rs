@@ -173,9 +173,14 @@ impl Params {
         self.get(key, |reader| reader.bytes(key))?.ok_or(ParamError::Missing(key))
     }
 
-    /// True or false, if it is there. PHP programs write 1 and 0 for it, as comments in their SDK tell them to.
+    /// True or false, if it is there.
     pub fn opt_bool(&self, key: &'static str) -> Result<Option<bool>, ParamError> {
-        match self.get(key, |reader| reader.bool(key)) {
+        self.get(key, |reader| reader.bool(key))
+    }
+
+    /// True or false, if it is there; PHP programs may write 1 and 0, as comments in their SDK tell them to.
+    pub fn lenient_bool(&self, key: &'static str) -> Result<Option<bool>, ParamError> {
+        match self.opt_bool(key) {
             Err(ParamError::Type(_)) => match self.int::<i64>(key)? {
                 0 => Ok(Some(false)),
                 1 => Ok(Some(true)),

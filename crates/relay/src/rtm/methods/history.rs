@@ -48,7 +48,7 @@ fn query(params: &Params) -> Result<Query, Refusal> {
     // Some SDKs write 0 for what they do not mean.
     let given = |key| params.opt_int::<i64>(key).map(|value| value.filter(|value| *value != 0));
     Ok(Query {
-        newest_first: params.opt_bool("desc")?.unwrap_or_default(),
+        newest_first: params.lenient_bool("desc")?.unwrap_or_default(),
         count: count as u32,
         begin: given("begin")?,
         end: given("end")?,
