@@ -3,16 +3,19 @@
 use std::cell::RefCell;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crvideo_proto::frame::{Frame, FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
 use crvideo_proto::out::OutQueue;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tracing::{debug, trace};
+use tokio::time::sleep_until;
+use tracing::{debug, error, info, trace};
 
 use crate::core::{ConnectionId, Output};
+use crate::guard::{Pace, Place};
+use crate::seldom::Seldom;
 use crate::shared::Shared;
 
 /// Bytes of one read, for all connections that a thread serves.
@@ -38,11 +41,21 @@ struct Link {
     reader: FrameReader,
     logged_in: bool,
     out: OutQueue,
+    /// Among the connections of its address.
+    place: Place,
+    pace: Pace,
+    /// Frames and bytes that were read and not charged yet.
+    read: (usize, usize),
+    /// Nothing is read before.
+    paused_until: Option<Instant>,
 }
 
 /// Whatever ends a task, a panic too, the core hears of it.
 impl Drop for Link {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!(connection = self.id, "a fault of the relay has ended a connection; please report it with the log");
+        }
         self.shared.close(self.id);
     }
 }
@@ -60,9 +73,17 @@ enum Next {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, id: ConnectionId, notify: Arc<Notify>) {
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    id: ConnectionId,
+    notify: Arc<Notify>,
+    place: Place,
+    pace: Pace,
+) {
     let reader = FrameReader::new(PRE_LOGIN_LIMIT);
-    let mut link = Link { shared, id, stream, reader, logged_in: false, out: OutQueue::default() };
+    let (out, read, paused_until) = (OutQueue::default(), (0, 0), None);
+    let mut link = Link { shared, id, stream, reader, logged_in: false, out, place, pace, read, paused_until };
     loop {
         match link.write() {
             Next::Wait => {}
@@ -70,13 +91,26 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, id: Connection
             Next::HearOut => return link.hear_out().await,
             Next::Drop => return,
         }
-        let interest = if link.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
-        let readable = tokio::select! {
-            ready = link.stream.ready(interest) => ready.map_or(true, |ready| ready.is_readable() || ready.is_error()),
-            () = notify.notified() => false,
+        let paused =
+            link.paused_until.take_if(|until| *until <= Instant::now()).is_none() && link.paused_until.is_some();
+        let interest = match (paused, link.out.is_empty()) {
+            (true, _) => Interest::WRITABLE,
+            (false, true) => Interest::READABLE,
+            (false, false) => Interest::READABLE | Interest::WRITABLE,
         };
-        if readable && !link.read() {
-            return;
+        let pause = sleep_until(link.paused_until.unwrap_or_else(Instant::now).into());
+        let readable = tokio::select! {
+            ready = link.stream.ready(interest), if !paused || !link.out.is_empty() => {
+                ready.map_or(true, |ready| ready.is_readable() || ready.is_error())
+            }
+            () = notify.notified() => false,
+            () = pause, if paused => false,
+        };
+        if readable && !paused {
+            if !link.read() {
+                return;
+            }
+            link.slow_down();
         }
     }
 }
@@ -87,7 +121,7 @@ impl Link {
         for _ in 0..READS_IN_A_ROW {
             match self.read_once() {
                 Ok(0) => return false,
-                Ok(_) => {}
+                Ok(count) => self.read.1 += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -100,6 +134,19 @@ impl Link {
             }
         }
         true
+    }
+
+    /// Reads nothing more for a while when more has come than may.
+    fn slow_down(&mut self) {
+        static FAST: Seldom = Seldom::new();
+        let (frames, bytes) = std::mem::take(&mut self.read);
+        let pause = self.pace.charge(frames, bytes);
+        if !pause.is_zero() {
+            self.paused_until = Some(Instant::now() + pause);
+            if FAST.now() {
+                info!(connection = self.id, "a client sends more than it may and is read more slowly; see [guard]");
+            }
+        }
     }
 
     fn read_once(&mut self) -> std::io::Result<usize> {
@@ -150,15 +197,18 @@ impl Link {
             return;
         }
         let id = self.id;
-        let logged_in = self.shared.with(Some(id), |core, now| {
+        self.read.0 += frames.len();
+        let project = self.shared.with(Some(id), |core, now| {
             for frame in frames.iter() {
                 core.frame(id, frame, now);
             }
-            core.logged_in(id)
+            core.project_of(id)
         });
         frames.clear();
-        if logged_in && !self.logged_in {
+        if let (Some(project), false) = (project, self.logged_in) {
             self.logged_in = true;
+            self.place.trust();
+            self.pace.joins(project);
             self.reader.set_limit(SESSION_LIMIT);
         }
     }

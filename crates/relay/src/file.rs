@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::{Config, ConfigError, Project, parse_address, parse_seconds, push_secret};
+use crate::guard::Section as GuardSection;
 use crate::rtm::{FilesSection, RtmConfig};
 
 #[derive(Deserialize)]
@@ -18,10 +19,13 @@ struct File {
     listen: Option<Vec<Spanned<String>>>,
     http: Option<Spanned<String>>,
     data: Option<PathBuf>,
+    admin: Option<PathBuf>,
     allow_plain: Option<bool>,
     log: Option<String>,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    guard: GuardSection,
     #[serde(default)]
     rtm: Rtm,
     #[serde(default)]
@@ -123,10 +127,12 @@ fn apply(source: &Source<'_>, config: &mut Config) -> Result<Option<String>, Con
         config.http = Some(address(http, "http")?);
     }
     config.data = file.data.or(config.data.take());
+    config.admin = file.admin.or(config.admin.take());
     config.allow_plain = file.allow_plain.unwrap_or(config.allow_plain);
     apply_limits(source, &file.limits, config)?;
     apply_rtm(source, file.rtm, &mut config.rtm)?;
     file.files.apply(&mut config.files);
+    file.guard.apply(&mut config.guard);
     if !file.project.is_empty() {
         config.projects = projects(source, file.project)?;
     }

@@ -78,6 +78,7 @@ impl Plan {
             stall_timeout: Duration::from_secs(30),
             command_queue: if narrow { rng.pick(&[64, 128]) * 1_024 } else { 1_024 * 1_024 },
             bulk_queue: if narrow { rng.pick(&[512, 1_024]) * 1_024 } else { 4 * 1_024 * 1_024 },
+            guard: crvideo_relay::GuardSettings::default(),
         };
         let short = rng.percent(50) && !calm;
         let config = Config {

@@ -7,7 +7,9 @@ mod courier;
 mod epochs;
 mod find;
 mod flow;
+mod guesses;
 mod login;
+mod operator;
 mod route;
 mod servers;
 mod session;
@@ -28,10 +30,13 @@ use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::{PackError, validate};
 use tracing::debug;
 
+use crate::guard::{Block, GuardSettings};
+
 use connection::{Connection, Role};
 pub use courier::{Mail, News};
 pub use epochs::Epochs;
 use epochs::{Ended, Last};
+pub use operator::{Counters, SESSIONS_PAGE, SessionInfo};
 pub use servers::Presence;
 use session::{Class, Session};
 use timers::{Subject, Timers};
@@ -93,6 +98,8 @@ pub struct Settings {
     pub command_queue: usize,
     /// Soft limit of the bytes queued towards a session on its bulk connection.
     pub bulk_queue: usize,
+    /// Limits for each address, session and project.
+    pub guard: GuardSettings,
 }
 
 /// A tenant.
@@ -179,6 +186,8 @@ pub struct Core {
     beat: beat::Beat,
     courier: courier::Courier,
     servers: servers::Servers,
+    guesses: guesses::Guesses,
+    counters: Counters,
     last_id: u64,
     /// When the operator was told of a refused login.
     refusal_said: Option<Duration>,
@@ -208,6 +217,8 @@ impl Core {
             beat: beat::Beat::default(),
             courier: courier::Courier::default(),
             servers: servers::Servers::default(),
+            guesses: guesses::Guesses::new(&settings.guard),
+            counters: Counters::default(),
             last_id: 0,
             refusal_said: None,
             woken: Vec::new(),
@@ -220,8 +231,13 @@ impl Core {
         core
     }
 
-    /// A connection has been accepted.
+    /// A connection has been accepted from an address that is not counted.
     pub fn opened(&mut self, now: Now) -> Result<ConnectionId, Refused> {
+        self.opened_from(None, now)
+    }
+
+    /// A connection has been accepted.
+    pub fn opened_from(&mut self, from: Option<Block>, now: Now) -> Result<ConnectionId, Refused> {
         self.now = now;
         if self.stopping {
             return Err(Refused::Stopping);
@@ -233,7 +249,7 @@ impl Core {
             return Err(Refused::TooManyStrangers);
         }
         let id = self.next_id();
-        self.connections.insert(id, Connection::new(now.at));
+        self.connections.insert(id, Connection::new(now.at, from));
         self.before_login += 1;
         self.close_by(id, now.at + self.settings.login_deadline);
         Ok(id)
@@ -242,6 +258,12 @@ impl Core {
     /// Whether a connection belongs to a session, and may therefore send large frames.
     pub fn logged_in(&self, id: ConnectionId) -> bool {
         self.connections.get(&id).is_some_and(|connection| !connection.before_login())
+    }
+
+    /// The project of the session that a connection belongs to.
+    pub fn project_of(&self, id: ConnectionId) -> Option<i64> {
+        let (Role::Command(session) | Role::Bulk(session)) = self.connections.get(&id)?.role else { return None };
+        Some(self.sessions.get(&session)?.project)
     }
 
     /// Bytes have come that are no whole frame yet.
@@ -256,6 +278,7 @@ impl Core {
         self.now = now;
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.heard_at = now.at;
+        self.counters.frames += 1;
         if connection.closing {
             return;
         }

@@ -46,4 +46,12 @@ CREATE TABLE blob (
 ) WITHOUT ROWID;
 CREATE INDEX blob_by_expiry ON blob (expires);
 ",
+    "
+CREATE TABLE revoked_token_id (
+    project INTEGER NOT NULL, id TEXT NOT NULL,
+    -- When the token expires by itself, in seconds since 1970.
+    expires INTEGER NOT NULL,
+    PRIMARY KEY (project, id)
+) WITHOUT ROWID;
+",
 ];

@@ -46,6 +46,7 @@ fn settings() -> Settings {
         stall_timeout: secs(30),
         command_queue: 2_000,
         bulk_queue: 10_000,
+        guard: GuardSettings::default(),
     }
 }
 
