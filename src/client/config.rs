@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crvideo_proto::id::TaskId;
+use zeroize::Zeroize;
 
 /// Largest command in bytes, inclusive.
 pub const MAX_COMMAND: usize = 65_536;
@@ -94,6 +95,14 @@ pub enum Credential {
     Token(String),
     /// The project's secret, from which the library mints tokens.
     Secret(String),
+}
+
+/// Nobody finds a secret in memory that is used again.
+impl Drop for Credential {
+    fn drop(&mut self) {
+        let (Credential::Token(text) | Credential::Secret(text)) = self;
+        text.zeroize();
+    }
 }
 
 impl std::fmt::Debug for Credential {

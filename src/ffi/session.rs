@@ -381,9 +381,9 @@ mod tests {
     fn login_information_arrives_whole() {
         let login = read_login(&info()).unwrap();
         assert_eq!((login.project, login.user.as_str(), login.servers.len()), (7, "alice", 2));
-        assert!(matches!(login.credential, Credential::Token(token) if token == "a.b.c"));
+        assert!(matches!(&login.credential, Credential::Token(token) if token == "a.b.c"));
         let by_secret = CRVideo_LoginInfo { token: std::ptr::null(), secret: c"s".as_ptr(), ..info() };
-        assert!(matches!(read_login(&by_secret).unwrap().credential, Credential::Secret(secret) if secret == "s"));
+        assert!(matches!(&read_login(&by_secret).unwrap().credential, Credential::Secret(secret) if secret == "s"));
     }
 
     #[test]

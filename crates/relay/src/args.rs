@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::builder::FalseyValueParser;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
+use zeroize::Zeroizing;
 
 use crate::config::{Config, ConfigError, Project, parse_address, parse_seconds, push_secret};
 use crate::file;
@@ -50,7 +51,7 @@ When it is ready it prints one line: crvideo-relay ready listen=ADDR:PORT projec
 SIGTERM and SIGINT stop it: clients hear good-bye, and it exits with 0. A configuration error exits with 2.";
 
 /// The server that crvideo clients talk to: it knows who is online and passes on what they send each other.
-#[derive(Debug, Default, Parser)]
+#[derive(Default, Parser)]
 #[command(name = "crvideo-relay", version, after_help = EXAMPLES)]
 pub struct Args {
     #[allow(missing_docs)]
@@ -140,6 +141,13 @@ pub struct Args {
     pub log: Option<String>,
 }
 
+/// Secrets may stand among them.
+impl std::fmt::Debug for Args {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Args(…)")
+    }
+}
+
 impl Args {
     /// What the flags, the environment and the file add up to.
     pub fn resolve(self) -> Result<(Config, LevelFilter), ConfigError> {
@@ -173,8 +181,9 @@ impl Args {
         config.data = self.data.or(config.data);
         config.admin = self.admin.or(config.admin);
         config.allow_plain |= self.allow_plain;
-        let from_env = || self.projects.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
-        let given: Vec<String> = if self.project.is_empty() { from_env() } else { self.project };
+        let listed = self.projects.map(Zeroizing::new);
+        let from_env = || listed.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
+        let given = Zeroizing::new(if self.project.is_empty() { from_env() } else { self.project });
         if !given.is_empty() {
             config.projects = projects(&given)?;
         }

@@ -5,6 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use zeroize::Zeroize;
+
 use crate::core::{Settings, Tenant};
 use crate::guard::GuardSettings;
 use crate::rtm::{FileSettings, RtmConfig};
@@ -30,6 +32,13 @@ pub struct Project {
     pub secrets: Vec<String>,
     /// Largest file in bytes, 0 for no limit.
     pub max_file_size: u64,
+}
+
+/// Nobody finds secrets in memory that is used again.
+impl Drop for Project {
+    fn drop(&mut self) {
+        self.secrets.zeroize();
+    }
 }
 
 /// Secrets never reach a log.

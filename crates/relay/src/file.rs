@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
+use zeroize::Zeroizing;
 
 use crate::config::{Config, ConfigError, Project, parse_address, parse_seconds, push_secret};
 use crate::guard::Section as GuardSection;
@@ -108,7 +109,7 @@ impl Source<'_> {
 
 /// Reads `path` into `config`; returns the log level if the file sets one.
 pub(crate) fn read(path: &Path, config: &mut Config) -> Result<Option<String>, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|error| {
+    let text = fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
         ConfigError(format!("the configuration file {} cannot be read ({error}); check --config", path.display()))
     })?;
     apply(&Source { path, text: &text }, config)

@@ -12,6 +12,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info, warn};
+use zeroize::Zeroizing;
 
 use crate::admin::{self, Office};
 use crate::config::{Config, ConfigError, STOP_DEADLINE};
@@ -239,6 +240,7 @@ impl Relay {
 /// The keys for FPNN's own encryption.
 fn read_keys(path: &Path) -> Result<Keys, ConfigError> {
     let text = std::fs::read_to_string(path)
+        .map(Zeroizing::new)
         .map_err(|error| ConfigError(format!("the file {path:?} of rtm.insecure_keys cannot be read: {error}")))?;
     let keys =
         Keys::parse(&text).map_err(|why| ConfigError(format!("the file {path:?} of rtm.insecure_keys {why}")))?;

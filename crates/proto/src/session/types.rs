@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use zeroize::Zeroize;
 
 use crate::id::TaskId;
 use crate::message::Rtm;
@@ -73,6 +74,14 @@ pub enum Credential {
     Token(String),
     /// The project's secret.
     Secret(String),
+}
+
+/// Nobody finds a secret in memory that is used again.
+impl Drop for Credential {
+    fn drop(&mut self) {
+        let (Credential::Token(text) | Credential::Secret(text)) = self;
+        text.zeroize();
+    }
 }
 
 /// The two connections of a session.

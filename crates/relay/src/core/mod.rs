@@ -19,6 +19,7 @@ mod tests;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ use crvideo_proto::message::{self as msg, Body, Message};
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::{PackError, validate};
 use tracing::debug;
+use zeroize::Zeroize;
 
 use crate::guard::{Block, GuardSettings};
 
@@ -103,7 +105,7 @@ pub struct Settings {
 }
 
 /// A tenant.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Tenant {
     /// Project id.
     pub id: i64,
@@ -111,6 +113,20 @@ pub struct Tenant {
     pub secrets: Vec<String>,
     /// Largest file in bytes, 0 for no limit.
     pub max_file: u64,
+}
+
+/// Nobody finds secrets in memory that is used again.
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        self.secrets.zeroize();
+    }
+}
+
+/// Secrets never reach a log.
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tenant {{ id: {}, secrets: {} hidden, max_file: {} }}", self.id, self.secrets.len(), self.max_file)
+    }
 }
 
 /// One tenant and who is there of it.
