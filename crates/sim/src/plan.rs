@@ -83,6 +83,7 @@ impl Plan {
         let short = rng.percent(50) && !calm;
         let config = Config {
             command_timeout: if short { seconds(rng, 1, 10) } else { Duration::from_secs(30) },
+            max_send_bytes_per_s: 0,
             transfer_timeout: if short { seconds(rng, 2, 20) } else { Duration::from_secs(60) },
             offer_timeout: if short { seconds(rng, 1, 5) } else { Duration::from_secs(20) },
             buffer_limit: 1_280 * 1_024,

@@ -44,6 +44,8 @@ pub struct Config {
     pub buffer_limit: u64,
     /// Bytes that may wait for the application.
     pub inbound_limit: u64,
+    /// Bytes of buffers and files that are sent in a second; 0 is no limit.
+    pub max_send_bytes_per_s: u64,
     /// Program and version, told to the relay.
     pub agent: &'static str,
 }
