@@ -274,3 +274,110 @@ impl Link {
         })
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+
+    use crvideo_proto::frame::{FLAG_MSGPACK, Kind, VERSION};
+    use crvideo_proto::message::Hello;
+
+    use super::*;
+    use crate::core::FAILPOINT;
+    use crate::{BlockingRelay, Config, GuardSettings};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn connect(address: SocketAddr) -> TcpStream {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    fn greet(stream: &mut TcpStream) {
+        let mut out = OutQueue::default();
+        out.quest(1, &Hello { lowest: 1, highest: 1, features: 0, agent: "test".into() });
+        stream.write_all(&out.take()).unwrap();
+        let mut magic = [0; 4];
+        stream.read_exact(&mut magic).unwrap();
+        assert_eq!(&magic, b"FPNN");
+    }
+
+    #[test]
+    fn a_panic_ends_the_one_connection_that_it_is_about() {
+        let relay = BlockingRelay::start_dev().unwrap();
+        let mut bystanders: Vec<_> = (0..100).map(|_| connect(relay.address())).collect();
+        for _ in 0..3 {
+            let mut victim = connect(relay.address());
+            let (method, payload) = (FAILPOINT.as_bytes().into(), vec![0x80].into());
+            let frame =
+                Frame { kind: Kind::Quest, version: VERSION, flags: FLAG_MSGPACK, status: 0, seq: 1, method, payload };
+            let mut bytes = Vec::new();
+            frame.encode(&mut bytes);
+            victim.write_all(&bytes).unwrap();
+            let mut rest = Vec::new();
+            // A reset is an end, too.
+            let _ = victim.read_to_end(&mut rest);
+            assert!(rest.is_empty());
+        }
+        bystanders.iter_mut().for_each(greet);
+        assert_eq!(relay.connections(), bystanders.len());
+    }
+
+    #[test]
+    fn whoever_does_not_speak_fpnn_is_closed_without_a_word() {
+        let relay = BlockingRelay::start_dev().unwrap();
+        let websocket = "GET /service/websocket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        let strangers: [&[u8]; 6] = [
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"POST /x HTTP/1.1\r\n\r\n",
+            websocket.as_bytes(),
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0xa5],
+            &[0x9c, 0x11, 0xfe, 0x42, 0x07, 0xd3, 0x88, 0x5a, 0x31, 0xee, 0x90, 0x0b],
+        ];
+        for first in strangers {
+            let mut stream = connect(relay.address());
+            stream.write_all(first).unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            assert!(answer.is_empty(), "{answer:?} to {first:?}");
+        }
+    }
+
+    #[test]
+    fn one_address_has_so_many_connections_and_so_many_strangers() {
+        let guard = GuardSettings {
+            count_loopback: true,
+            address_connections: 5,
+            address_before_login: 3,
+            ..GuardSettings::default()
+        };
+        let relay = BlockingRelay::start(Config { guard, ..Config::dev().unwrap() }).unwrap();
+        let mut strangers: Vec<_> = (0..3).map(|_| connect(relay.address())).collect();
+        strangers.iter_mut().for_each(greet);
+        let refused = |mut stream: TcpStream| stream.read(&mut [0]).map_or(true, |count| count == 0);
+        assert!(refused(connect(relay.address())));
+        // The limit is one of the address, whatever it connects to.
+        assert!(refused(connect(relay.http_address().unwrap())));
+        strangers.pop();
+        let start = Instant::now();
+        while relay.connections() > 2 {
+            assert!(start.elapsed() < PATIENCE);
+            std::thread::yield_now();
+        }
+        // Its place is free a moment after its connection has gone.
+        while refused_hello(relay.address()) {
+            assert!(start.elapsed() < PATIENCE);
+        }
+    }
+
+    fn refused_hello(address: SocketAddr) -> bool {
+        let mut stream = connect(address);
+        let mut out = OutQueue::default();
+        out.quest(1, &Hello { lowest: 1, highest: 1, features: 0, agent: "test".into() });
+        stream.write_all(&out.take()).is_err() || stream.read_exact(&mut [0; 4]).is_err()
+    }
+}

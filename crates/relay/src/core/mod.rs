@@ -67,6 +67,9 @@ pub const MAX_ASKED: usize = 65_536;
 
 /// FPNN's code for a method that nobody knows.
 const UNKNOWN_METHOD: i32 = 20_004;
+/// In tests, this method makes the core panic in the middle of its work.
+#[cfg(test)]
+pub(crate) const FAILPOINT: &str = "crpanic";
 /// What the relay says about itself in the hello.
 const AGENT: &str = concat!("crvideo-relay/", env!("CARGO_PKG_VERSION"));
 
@@ -295,6 +298,8 @@ impl Core {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.heard_at = now.at;
         self.counters.frames += 1;
+        #[cfg(test)]
+        assert_ne!(frame.method(), FAILPOINT, "a test has asked for it");
         if connection.closing {
             return;
         }

@@ -4,6 +4,7 @@ mod bulk;
 mod courier;
 mod find;
 mod flow;
+mod guard;
 mod login;
 mod route;
 mod servers;
