@@ -234,9 +234,13 @@ mod tests {
     #[test]
     fn everything_can_be_set() {
         let config = applied(
-            "listen = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\ndata = '/tmp/x'\nallow_plain = true\n\
+            "listen = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\ndata = '/tmp/x'\nadmin = '/a'\nallow_plain = true\n\
              [limits]\nmax_connections = 5\nmax_before_login = 4\ncommand_queue = 65536\nbulk_queue = 70000\n\
              login_deadline = 1.5\nheartbeat = 2\nresume_window = 3\nstartup_grace = 0\nstall_timeout = 4\n\
+             [guard]\ncount_loopback = true\naddress_connections = 1\naddress_before_login = 2\naddress_uploads = 3\n\
+             address_logins_per_s = 4\naddress_login_burst = 5\naddress_failures = 6\nuser_failures = 7\n\
+             address_bytes_per_s = 8\nconnection_frames_per_s = 9\nconnection_bytes_per_s = 10\nproject_bytes_per_s = 11\n\
+             session_transfers = 12\nproject_sessions = 13\n\
              [rtm]\nlisten = '127.0.0.1:4'\nusers = '127.0.0.1:8'\nfiles = '127.0.0.1:5'\nfile_endpoint = 'h:6'\nmax_targets = 7\n\
              insecure_keys = '/k'\n\
              max_group_members = 8\nmax_connections = 9\nmax_strangers = 10\npush_queue = 3000000\nclock_window = 11\n\
@@ -251,6 +255,24 @@ mod tests {
         assert_eq!(config.http, Some("127.0.0.1:3".parse().unwrap()));
         assert_eq!(config.data, Some("/tmp/x".into()));
         assert!(config.allow_plain);
+        assert_eq!(config.admin_socket(), Some("/a".into()));
+        let guard = crate::guard::GuardSettings {
+            count_loopback: true,
+            address_connections: 1,
+            address_before_login: 2,
+            address_uploads: 3,
+            address_logins_per_s: 4,
+            address_login_burst: 5,
+            address_failures: 6,
+            user_failures: 7,
+            address_bytes_per_s: 8,
+            connection_frames_per_s: 9,
+            connection_bytes_per_s: 10,
+            project_bytes_per_s: 11,
+            session_transfers: 12,
+            project_sessions: 13,
+        };
+        assert_eq!(config.guard, guard);
         let rtm = RtmConfig {
             listen: Some("127.0.0.1:4".parse().unwrap()),
             users: Some("127.0.0.1:8".parse().unwrap()),

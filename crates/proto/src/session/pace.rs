@@ -63,3 +63,44 @@ impl Pace {
         self.waits.then_some(self.free_at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that are sent within `time`, looking again whenever that is due.
+    fn sent_in(pace: &mut Pace, time: Duration) -> u64 {
+        let (mut now, mut sent) = (Duration::from_secs(100), 0);
+        let end = now + time;
+        while now < end {
+            pace.look_again();
+            while pace.is_open(now) {
+                pace.sent(pace.piece() as usize, now);
+                sent += pace.piece();
+            }
+            now = pace.deadline().unwrap_or(end);
+        }
+        sent
+    }
+
+    #[test]
+    fn a_limit_is_kept_and_used() {
+        for per_s in [20_000, 1_000_000, 500_000_000] {
+            let mut pace = Pace::new(per_s);
+            let sent = sent_in(&mut pace, Duration::from_secs(10));
+            assert!((per_s * 10..=per_s * 10 + per_s / 5 + pace.piece()).contains(&sent), "{sent} at {per_s}");
+        }
+    }
+
+    #[test]
+    fn without_a_limit_nothing_waits_and_a_tiny_one_is_raised() {
+        let mut pace = Pace::new(0);
+        for _ in 0..1_000 {
+            assert!(pace.is_open(Duration::ZERO));
+            pace.sent(CHUNK, Duration::ZERO);
+        }
+        assert_eq!(pace.deadline(), None);
+        let sent = sent_in(&mut Pace::new(1), Duration::from_secs(10));
+        assert!(sent >= MIN_SEND_RATE * 10);
+    }
+}
