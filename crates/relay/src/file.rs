@@ -240,7 +240,7 @@ mod tests {
              [guard]\ncount_loopback = true\naddress_connections = 1\naddress_before_login = 2\naddress_uploads = 3\n\
              address_logins_per_s = 4\naddress_login_burst = 5\naddress_failures = 6\nuser_failures = 7\n\
              address_bytes_per_s = 8\nconnection_frames_per_s = 9\nconnection_bytes_per_s = 10\nproject_bytes_per_s = 11\n\
-             session_transfers = 12\nproject_sessions = 13\n\
+             session_transfers = 12\nproject_sessions = 13\nmax_queued = 14\n\
              [rtm]\nlisten = '127.0.0.1:4'\nusers = '127.0.0.1:8'\nfiles = '127.0.0.1:5'\nfile_endpoint = 'h:6'\nmax_targets = 7\n\
              insecure_keys = '/k'\n\
              max_group_members = 8\nmax_connections = 9\nmax_strangers = 10\npush_queue = 3000000\nclock_window = 11\n\
@@ -271,6 +271,7 @@ mod tests {
             project_bytes_per_s: 11,
             session_transfers: 12,
             project_sessions: 13,
+            max_queued: 14,
         };
         assert_eq!(config.guard, guard);
         let rtm = RtmConfig {

@@ -206,6 +206,7 @@ pub struct Core {
     courier: courier::Courier,
     servers: servers::Servers,
     guesses: guesses::Guesses,
+    pressure: flow::Pressure,
     counters: Counters,
     last_id: u64,
     /// When the operator was told of a refused login.
@@ -237,6 +238,7 @@ impl Core {
             courier: courier::Courier::default(),
             servers: servers::Servers::default(),
             guesses: guesses::Guesses::new(&settings.guard),
+            pressure: flow::Pressure::default(),
             counters: Counters::default(),
             last_id: 0,
             refusal_said: None,

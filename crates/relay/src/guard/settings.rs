@@ -33,6 +33,8 @@ pub struct GuardSettings {
     pub session_transfers: usize,
     /// Sessions of one project.
     pub project_sessions: usize,
+    /// Bytes that may wait for all sessions together before the queue of each is cut short.
+    pub max_queued: usize,
 }
 
 impl Default for GuardSettings {
@@ -53,6 +55,7 @@ impl Default for GuardSettings {
             project_bytes_per_s: 0,
             session_transfers: 65_536,
             project_sessions: 0,
+            max_queued: 1024 * 1024 * 1024,
         }
     }
 }
@@ -75,6 +78,7 @@ pub(crate) struct Section {
     project_bytes_per_s: Option<u64>,
     session_transfers: Option<usize>,
     project_sessions: Option<usize>,
+    max_queued: Option<usize>,
 }
 
 impl Section {
@@ -99,5 +103,6 @@ impl Section {
         set(&mut to.project_bytes_per_s, self.project_bytes_per_s);
         set(&mut to.session_transfers, self.session_transfers);
         set(&mut to.project_sessions, self.project_sessions);
+        set(&mut to.max_queued, self.max_queued);
     }
 }
