@@ -325,9 +325,10 @@ typedef struct CRVideo_Config {
      */
     uint32_t file_ttl_s;
     /**
-     * Must be 0.
+     * How many bytes of buffers and files the session sends in a second, all transfers together; what is below 16,384
+     * counts as that. Choose time-outs that fit. Default: no limit.
      */
-    uint32_t reserved;
+    uint32_t max_send_bytes_per_s;
 } CRVideo_Config;
 
 /**

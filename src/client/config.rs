@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crvideo_proto::id::TaskId;
+use zeroize::Zeroize;
 
 /// Largest command in bytes, inclusive.
 pub const MAX_COMMAND: usize = 65_536;
@@ -39,6 +40,8 @@ pub struct SessionConfig {
     pub transfer_timeout: Duration,
     /// How long the application may take to answer an offer.
     pub offer_timeout: Duration,
+    /// Bytes of buffers and files that are sent in a second; 0 is no limit.
+    pub max_send_bytes_per_s: u32,
     /// How long a received file stays when the application does not move it away.
     pub file_ttl: Duration,
 }
@@ -56,6 +59,7 @@ impl Default for SessionConfig {
             cmd_timeout: Duration::from_secs(30),
             transfer_timeout: Duration::from_secs(60),
             offer_timeout: Duration::from_secs(30),
+            max_send_bytes_per_s: 0,
             file_ttl: Duration::from_secs(24 * 3600),
         }
     }
@@ -94,6 +98,14 @@ pub enum Credential {
     Token(String),
     /// The project's secret, from which the library mints tokens.
     Secret(String),
+}
+
+/// Nobody finds a secret in memory that is used again.
+impl Drop for Credential {
+    fn drop(&mut self) {
+        let (Credential::Token(text) | Credential::Secret(text)) = self;
+        text.zeroize();
+    }
 }
 
 impl std::fmt::Debug for Credential {

@@ -156,9 +156,10 @@ pub fn login(session: u64, info: LoginInfo, cookie: usize) -> Result<(), Code> {
         return Err(code::PARAM_ERR);
     }
     shared.enter(&[Stage::Out], Stage::Entering, code::LOGINSTATE_ERROR)?;
-    let credential = match info.credential {
-        Credential::Token(token) => proto::Credential::Token(token),
-        Credential::Secret(secret) => proto::Credential::Secret(secret),
+    let mut credential = info.credential;
+    let credential = match &mut credential {
+        Credential::Token(token) => proto::Credential::Token(std::mem::take(token)),
+        Credential::Secret(secret) => proto::Credential::Secret(std::mem::take(secret)),
     };
     let identity = Identity { servers: info.servers.len(), project: info.project, user: info.user, credential };
     shared.give(Order::Login(session, identity, info.servers, cookie))

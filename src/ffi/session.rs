@@ -59,13 +59,14 @@ pub struct CRVideo_Config {
     /// After how many seconds a received file that is still where the library put it is deleted. Default: 86,400 (a
     /// day).
     pub file_ttl_s: u32,
-    /// Must be 0.
-    pub reserved: u32,
+    /// How many bytes of buffers and files the session sends in a second, all transfers together; what is below 16,384
+    /// counts as that. Choose time-outs that fit. Default: no limit.
+    pub max_send_bytes_per_s: u32,
 }
 
 // SAFETY: repr(C), begins with its size, and any bytes are valid integers and pointers.
 unsafe impl Versioned for CRVideo_Config {
-    const FIRST_SIZE: usize = std::mem::offset_of!(Self, reserved) + size_of::<u32>();
+    const FIRST_SIZE: usize = std::mem::offset_of!(Self, max_send_bytes_per_s) + size_of::<u32>();
 }
 
 /// Who logs in, and where. Fill it by `CRVideo_LoginInfoInit`, then set everything, but of `token` and `secret` exactly
@@ -116,7 +117,7 @@ pub unsafe extern "C" fn CRVideo_ConfigInit(config: *mut CRVideo_Config) {
             transfer_timeout_ms: defaults.transfer_timeout.as_millis() as u32,
             offer_timeout_ms: defaults.offer_timeout.as_millis() as u32,
             file_ttl_s: defaults.file_ttl.as_secs() as u32,
-            reserved: 0,
+            max_send_bytes_per_s: 0,
         });
     }
 }
@@ -227,7 +228,7 @@ unsafe fn session_config(config: *const CRVideo_Config) -> Result<SessionConfig,
         let config = args::versioned(config)?;
         (config, args::optional_path(config.download_dir)?)
     };
-    if config.flags & !CRVIDEO_CONFIG_DURABLE != 0 || config.reserved != 0 {
+    if config.flags & !CRVIDEO_CONFIG_DURABLE != 0 {
         return Err(code::PARAM_ERR);
     }
     let or = |value, default| if value == 0 { default } else { value };
@@ -246,6 +247,7 @@ unsafe fn session_config(config: *const CRVideo_Config) -> Result<SessionConfig,
             0 => defaults.file_ttl,
             seconds => Duration::from_secs(seconds.into()),
         },
+        max_send_bytes_per_s: config.max_send_bytes_per_s,
     })
 }
 
@@ -323,10 +325,11 @@ mod tests {
             transfer_timeout_ms: 7,
             offer_timeout_ms: 8,
             file_ttl_s: 9,
+            max_send_bytes_per_s: 10,
             ..init()
         };
         let config = read(&config).unwrap();
-        assert_eq!((config.queue, config.durable), (1, true));
+        assert_eq!((config.queue, config.durable, config.max_send_bytes_per_s), (1, true, 10));
         assert_eq!(config.download_dir.unwrap().to_str(), Some("/tmp/x"));
         assert_eq!((config.buffer_limit, config.inbound_limit, config.outbound_limit, config.task_limit), (2, 3, 4, 5));
         assert_eq!(
@@ -345,7 +348,6 @@ mod tests {
             CRVideo_Config { struct_size: size - 1, ..init() },
             CRVideo_Config { flags: 2, ..init() },
             CRVideo_Config { flags: u32::MAX, ..init() },
-            CRVideo_Config { reserved: 1, ..init() },
             CRVideo_Config { download_dir: c"".as_ptr(), ..init() },
             CRVideo_Config { download_dir: long.as_ptr(), ..init() },
         ] {
@@ -381,9 +383,9 @@ mod tests {
     fn login_information_arrives_whole() {
         let login = read_login(&info()).unwrap();
         assert_eq!((login.project, login.user.as_str(), login.servers.len()), (7, "alice", 2));
-        assert!(matches!(login.credential, Credential::Token(token) if token == "a.b.c"));
+        assert!(matches!(&login.credential, Credential::Token(token) if token == "a.b.c"));
         let by_secret = CRVideo_LoginInfo { token: std::ptr::null(), secret: c"s".as_ptr(), ..info() };
-        assert!(matches!(read_login(&by_secret).unwrap().credential, Credential::Secret(secret) if secret == "s"));
+        assert!(matches!(&read_login(&by_secret).unwrap().credential, Credential::Secret(secret) if secret == "s"));
     }
 
     #[test]

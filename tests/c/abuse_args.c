@@ -193,9 +193,6 @@ static void creation(void)
     config.flags = 0x80000000u;
     EXPECT(CRVideo_Create(&config, &session), CRVideo_PARAM_ERR);
     CRVideo_ConfigInit(&config);
-    config.reserved = 1;
-    EXPECT(CRVideo_Create(&config, &session), CRVideo_PARAM_ERR);
-    CRVideo_ConfigInit(&config);
     config.download_dir = "";
     EXPECT(CRVideo_Create(&config, &session), CRVideo_PARAM_ERR);
     config.download_dir = long_path;

@@ -146,7 +146,7 @@ AT(CRVideo_Config, cmd_timeout_ms, 52, 4);
 AT(CRVideo_Config, transfer_timeout_ms, 56, 4);
 AT(CRVideo_Config, offer_timeout_ms, 60, 4);
 AT(CRVideo_Config, file_ttl_s, 64, 4);
-AT(CRVideo_Config, reserved, 68, 4);
+AT(CRVideo_Config, max_send_bytes_per_s, 68, 4);
 ASSERT64(sizeof(CRVideo_LoginInfo) == 40);
 AT(CRVideo_LoginInfo, struct_size, 0, 4);
 AT(CRVideo_LoginInfo, project, 4, 4);
@@ -443,7 +443,7 @@ static int same_config(const CRVideo_Config *config)
            config->download_dir == NULL && config->buffer_limit == 104857600 && config->inbound_limit == 268435456 &&
            config->outbound_limit == 268435456 && config->task_limit == 65536 && config->cmd_timeout_ms == 30000 &&
            config->transfer_timeout_ms == 60000 && config->offer_timeout_ms == 30000 && config->file_ttl_s == 86400 &&
-           config->reserved == 0;
+           config->max_send_bytes_per_s == 0;
 }
 
 /* What is prepared is its size and zeros. */

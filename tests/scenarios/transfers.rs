@@ -425,3 +425,18 @@ fn a_sender_that_died_in_the_middle_may_send_the_same_id_again() {
     assert_eq!(second.result(id), code::NOERR);
     assert!(bob.buffer().2 == content(1_000_000));
 }
+
+#[test]
+fn a_session_that_caps_its_bandwidth_sends_no_faster() {
+    let world = World::new();
+    let alice = world.user_with("alice", |config| config.max_send_bytes_per_s = 200_000);
+    let bob = world.user("bob");
+    let began = std::time::Instant::now();
+    let tasks = [alice.send_buffer("bob", &content(150_000)), alice.send_buffer("bob", &content(150_000))];
+    for task in tasks {
+        assert_eq!(alice.result(task), code::NOERR);
+    }
+    // Both share the limit, and the last piece and a tenth of a second may come for nothing.
+    assert!(began.elapsed() >= Duration::from_millis(1_200), "{:?}", began.elapsed());
+    drop(bob);
+}

@@ -1,6 +1,9 @@
 //! The messages of `docs/wire.md` as structs, and how each of them becomes a msgpack map.
 
+use std::fmt;
+
 use bytes::Bytes;
+use zeroize::Zeroize;
 
 use crate::frame::Frame;
 use crate::id::TaskId;
@@ -175,13 +178,40 @@ pub trait Message: Body {
     const METHOD: &'static str;
 }
 
+/// What is shown of a field: nothing of what lets its holder in.
+fn shown<'a>(field: &str, value: &'a dyn fmt::Debug) -> &'a dyn fmt::Debug {
+    if matches!(field, "token" | "ticket") { &"…" } else { value }
+}
+
+/// Nobody finds a token in memory that is used again.
+impl Drop for Login {
+    fn drop(&mut self) {
+        self.token.zeroize();
+    }
+}
+
+/// Nobody finds a token in memory that is used again.
+impl Drop for UpdateToken {
+    fn drop(&mut self) {
+        self.token.zeroize();
+    }
+}
+
 macro_rules! bodies {
     ($( $(#[$meta:meta])* $name:ident $(= $method:literal)? {
         $( $(#[$field_meta:meta])* $field:ident: $ty:ty = $key:literal ),* $(,)?
     } )*) => {$(
         $(#[$meta])*
-        #[derive(Debug, Clone, PartialEq, Eq)]
+        #[derive(Clone, PartialEq, Eq)]
         pub struct $name { $( $(#[$field_meta])* pub $field: $ty ),* }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name))
+                    $( .field(stringify!($field), shown(stringify!($field), &self.$field)) )*
+                    .finish()
+            }
+        }
 
         impl Body for $name {
             fn pairs(&self) -> usize {

@@ -37,6 +37,7 @@ impl Alice {
         let config = Config {
             command_timeout: TIMEOUT,
             transfer_timeout: TIMEOUT,
+            max_send_bytes_per_s: 0,
             offer_timeout: TIMEOUT,
             buffer_limit: 1 << 20,
             inbound_limit: 1 << 23,

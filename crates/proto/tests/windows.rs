@@ -33,6 +33,7 @@ impl Bob {
         let config = Config {
             command_timeout: Duration::from_secs(30),
             transfer_timeout: Duration::from_secs(60),
+            max_send_bytes_per_s: 0,
             offer_timeout: Duration::from_secs(30),
             buffer_limit: 1 << 30,
             inbound_limit: 1 << 30,

@@ -4,12 +4,24 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Parser;
 use clap::builder::FalseyValueParser;
+use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
+use zeroize::Zeroizing;
 
 use crate::config::{Config, ConfigError, Project, parse_address, parse_seconds, push_secret};
 use crate::file;
+use crate::tokens::TokenArgs;
+
+/// What else the program does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Mint a token for a user, as your backend does it: a JWT (HS256) on stdout, for tests.
+    Token(TokenArgs),
+    /// Ask a running relay who is there, end sessions, revoke tokens, show counters.
+    #[cfg(unix)]
+    Admin(crate::admin::commands::AdminArgs),
+}
 
 /// More development than production? Both are shown by example.
 const EXAMPLES: &str = "\
@@ -26,6 +38,12 @@ EXAMPLES
   The same from the environment, as containers like it.
       CRVIDEO_RELAY_LISTEN=127.0.0.1:13400 CRVIDEO_RELAY_PROJECTS=1:my-secret crvideo-relay
 
+  Who is there? (docs/relay.md tells what else the operator can do.)
+      crvideo-relay admin users --data /var/lib/crvideo-relay
+
+  A token for a test.
+      crvideo-relay token --project 1 --user alice --expires 1h --secret-file secret.txt
+
   Is it alive?
       crvideo-relay --dev --http 127.0.0.1:13480 &    curl http://127.0.0.1:13480/healthz
 
@@ -33,9 +51,13 @@ When it is ready it prints one line: crvideo-relay ready listen=ADDR:PORT projec
 SIGTERM and SIGINT stop it: clients hear good-bye, and it exits with 0. A configuration error exits with 2.";
 
 /// The server that crvideo clients talk to: it knows who is online and passes on what they send each other.
-#[derive(Debug, Default, Parser)]
+#[derive(Default, Parser)]
 #[command(name = "crvideo-relay", version, after_help = EXAMPLES)]
 pub struct Args {
+    #[allow(missing_docs)]
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
     /// Configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "CRVIDEO_RELAY_CONFIG")]
     pub config: Option<PathBuf>,
@@ -81,6 +103,10 @@ pub struct Args {
     #[arg(long, value_name = "DIR", env = "CRVIDEO_RELAY_DATA")]
     pub data: Option<PathBuf>,
 
+    /// The operator's socket, for `crvideo-relay admin` [default: admin.sock in the data directory]
+    #[arg(long, value_name = "FILE", env = "CRVIDEO_RELAY_ADMIN")]
+    pub admin: Option<PathBuf>,
+
     /// A project and its secret; repeat it for more projects, or for a second secret of the same project.
     /// Other users of this machine can see it in the process list; a file or the environment hides it
     #[arg(long, value_name = "PID:SECRET")]
@@ -115,6 +141,13 @@ pub struct Args {
     pub log: Option<String>,
 }
 
+/// Secrets may stand among them.
+impl std::fmt::Debug for Args {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Args(…)")
+    }
+}
+
 impl Args {
     /// What the flags, the environment and the file add up to.
     pub fn resolve(self) -> Result<(Config, LevelFilter), ConfigError> {
@@ -146,9 +179,11 @@ impl Args {
         config.rtm.file_endpoint = self.rtm_file_endpoint.or(config.rtm.file_endpoint);
         config.files.public_url = self.public_url.or(config.files.public_url);
         config.data = self.data.or(config.data);
+        config.admin = self.admin.or(config.admin);
         config.allow_plain |= self.allow_plain;
-        let from_env = || self.projects.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
-        let given: Vec<String> = if self.project.is_empty() { from_env() } else { self.project };
+        let listed = self.projects.map(Zeroizing::new);
+        let from_env = || listed.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
+        let given = Zeroizing::new(if self.project.is_empty() { from_env() } else { self.project });
         if !given.is_empty() {
             config.projects = projects(&given)?;
         }

@@ -5,7 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use zeroize::Zeroize;
+
 use crate::core::{Settings, Tenant};
+use crate::guard::GuardSettings;
 use crate::rtm::{FileSettings, RtmConfig};
 
 /// Where clients are expected when nothing is said about it.
@@ -31,6 +34,13 @@ pub struct Project {
     pub max_file_size: u64,
 }
 
+/// Nobody finds secrets in memory that is used again.
+impl Drop for Project {
+    fn drop(&mut self) {
+        self.secrets.zeroize();
+    }
+}
+
 /// Secrets never reach a log.
 impl fmt::Debug for Project {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -48,6 +58,8 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// Directory for what must outlive the process, if any.
     pub data: Option<PathBuf>,
+    /// The operator's socket; without it that of the data directory, if there is one.
+    pub admin: Option<PathBuf>,
     /// Who may log in.
     pub projects: Vec<Project>,
     /// Listen without encryption on other addresses than loopback.
@@ -71,6 +83,8 @@ pub struct Config {
     pub command_queue: usize,
     /// Soft limit of the bytes queued towards a session on its bulk connection.
     pub bulk_queue: usize,
+    /// Limits for each address, connection, session and project.
+    pub guard: GuardSettings,
     /// The RTM dialect.
     pub rtm: RtmConfig,
     /// Files that servers send through it.
@@ -83,10 +97,11 @@ impl Default for Config {
             listen: vec![DEFAULT_LISTEN],
             http: None,
             data: None,
+            admin: None,
             projects: Vec::new(),
             allow_plain: false,
             max_connections: 65_536,
-            max_before_login: 8_192,
+            max_before_login: 32_768,
             login_deadline: Duration::from_secs(10),
             heartbeat: Duration::from_secs(20),
             resume_window: Duration::from_secs(60),
@@ -94,6 +109,7 @@ impl Default for Config {
             stall_timeout: Duration::from_secs(30),
             command_queue: 1024 * 1024,
             bulk_queue: 4 * 1024 * 1024,
+            guard: GuardSettings::default(),
             rtm: RtmConfig::default(),
             files: FileSettings::default(),
         }
@@ -167,6 +183,11 @@ impl Config {
         Ok(())
     }
 
+    /// Where the operator's socket is, if there is one.
+    pub fn admin_socket(&self) -> Option<PathBuf> {
+        self.admin.clone().or_else(|| Some(self.data.as_ref()?.join(crate::admin::SOCKET_NAME)))
+    }
+
     pub(crate) fn settings(&self) -> Settings {
         let grace = self.startup_grace.unwrap_or(MAX_STARTUP_GRACE);
         Settings {
@@ -179,6 +200,7 @@ impl Config {
             stall_timeout: self.stall_timeout,
             command_queue: self.command_queue,
             bulk_queue: self.bulk_queue,
+            guard: self.guard.clone(),
         }
     }
 

@@ -3,16 +3,19 @@
 use std::cell::RefCell;
 use std::io::{ErrorKind, IoSlice};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crvideo_proto::frame::{Frame, FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
 use crvideo_proto::out::OutQueue;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tracing::{debug, trace};
+use tokio::time::sleep_until;
+use tracing::{debug, error, info, trace};
 
 use crate::core::{ConnectionId, Output};
+use crate::guard::{Pace, Place};
+use crate::seldom::Seldom;
 use crate::shared::Shared;
 
 /// Bytes of one read, for all connections that a thread serves.
@@ -38,11 +41,21 @@ struct Link {
     reader: FrameReader,
     logged_in: bool,
     out: OutQueue,
+    /// Among the connections of its address.
+    place: Place,
+    pace: Pace,
+    /// Frames and bytes that were read and not charged yet.
+    read: (usize, usize),
+    /// Nothing is read before.
+    paused_until: Option<Instant>,
 }
 
 /// Whatever ends a task, a panic too, the core hears of it.
 impl Drop for Link {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!(connection = self.id, "a fault of the relay has ended a connection; please report it with the log");
+        }
         self.shared.close(self.id);
     }
 }
@@ -60,9 +73,17 @@ enum Next {
 }
 
 /// Serves a connection to its end.
-pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, id: ConnectionId, notify: Arc<Notify>) {
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    id: ConnectionId,
+    notify: Arc<Notify>,
+    place: Place,
+    pace: Pace,
+) {
     let reader = FrameReader::new(PRE_LOGIN_LIMIT);
-    let mut link = Link { shared, id, stream, reader, logged_in: false, out: OutQueue::default() };
+    let (out, read, paused_until) = (OutQueue::default(), (0, 0), None);
+    let mut link = Link { shared, id, stream, reader, logged_in: false, out, place, pace, read, paused_until };
     loop {
         match link.write() {
             Next::Wait => {}
@@ -70,13 +91,26 @@ pub(crate) async fn serve(shared: Arc<Shared>, stream: TcpStream, id: Connection
             Next::HearOut => return link.hear_out().await,
             Next::Drop => return,
         }
-        let interest = if link.out.is_empty() { Interest::READABLE } else { Interest::READABLE | Interest::WRITABLE };
-        let readable = tokio::select! {
-            ready = link.stream.ready(interest) => ready.map_or(true, |ready| ready.is_readable() || ready.is_error()),
-            () = notify.notified() => false,
+        let paused =
+            link.paused_until.take_if(|until| *until <= Instant::now()).is_none() && link.paused_until.is_some();
+        let interest = match (paused, link.out.is_empty()) {
+            (true, _) => Interest::WRITABLE,
+            (false, true) => Interest::READABLE,
+            (false, false) => Interest::READABLE | Interest::WRITABLE,
         };
-        if readable && !link.read() {
-            return;
+        let pause = sleep_until(link.paused_until.unwrap_or_else(Instant::now).into());
+        let readable = tokio::select! {
+            ready = link.stream.ready(interest), if !paused || !link.out.is_empty() => {
+                ready.map_or(true, |ready| ready.is_readable() || ready.is_error())
+            }
+            () = notify.notified() => false,
+            () = pause, if paused => false,
+        };
+        if readable && !paused {
+            if !link.read() {
+                return;
+            }
+            link.slow_down();
         }
     }
 }
@@ -87,7 +121,7 @@ impl Link {
         for _ in 0..READS_IN_A_ROW {
             match self.read_once() {
                 Ok(0) => return false,
-                Ok(_) => {}
+                Ok(count) => self.read.1 += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -100,6 +134,19 @@ impl Link {
             }
         }
         true
+    }
+
+    /// Reads nothing more for a while when more has come than may.
+    fn slow_down(&mut self) {
+        static FAST: Seldom = Seldom::new();
+        let (frames, bytes) = std::mem::take(&mut self.read);
+        let pause = self.pace.charge(frames, bytes);
+        if !pause.is_zero() {
+            self.paused_until = Some(Instant::now() + pause);
+            if FAST.now() {
+                info!(connection = self.id, "a client sends more than it may and is read more slowly; see [guard]");
+            }
+        }
     }
 
     fn read_once(&mut self) -> std::io::Result<usize> {
@@ -150,15 +197,18 @@ impl Link {
             return;
         }
         let id = self.id;
-        let logged_in = self.shared.with(Some(id), |core, now| {
+        self.read.0 += frames.len();
+        let project = self.shared.with(Some(id), |core, now| {
             for frame in frames.iter() {
                 core.frame(id, frame, now);
             }
-            core.logged_in(id)
+            core.project_of(id)
         });
         frames.clear();
-        if logged_in && !self.logged_in {
+        if let (Some(project), false) = (project, self.logged_in) {
             self.logged_in = true;
+            self.place.trust();
+            self.pace.joins(project);
             self.reader.set_limit(SESSION_LIMIT);
         }
     }
@@ -222,5 +272,112 @@ impl Link {
             Ok(count) => count > 0,
             Err(error) => error.kind() == ErrorKind::WouldBlock,
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpStream};
+
+    use crvideo_proto::frame::{FLAG_MSGPACK, Kind, VERSION};
+    use crvideo_proto::message::Hello;
+
+    use super::*;
+    use crate::core::FAILPOINT;
+    use crate::{BlockingRelay, Config, GuardSettings};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn connect(address: SocketAddr) -> TcpStream {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    fn greet(stream: &mut TcpStream) {
+        let mut out = OutQueue::default();
+        out.quest(1, &Hello { lowest: 1, highest: 1, features: 0, agent: "test".into() });
+        stream.write_all(&out.take()).unwrap();
+        let mut magic = [0; 4];
+        stream.read_exact(&mut magic).unwrap();
+        assert_eq!(&magic, b"FPNN");
+    }
+
+    #[test]
+    fn a_panic_ends_the_one_connection_that_it_is_about() {
+        let relay = BlockingRelay::start_dev().unwrap();
+        let mut bystanders: Vec<_> = (0..100).map(|_| connect(relay.address())).collect();
+        for _ in 0..3 {
+            let mut victim = connect(relay.address());
+            let (method, payload) = (FAILPOINT.as_bytes().into(), vec![0x80].into());
+            let frame =
+                Frame { kind: Kind::Quest, version: VERSION, flags: FLAG_MSGPACK, status: 0, seq: 1, method, payload };
+            let mut bytes = Vec::new();
+            frame.encode(&mut bytes);
+            victim.write_all(&bytes).unwrap();
+            let mut rest = Vec::new();
+            // A reset is an end, too.
+            let _ = victim.read_to_end(&mut rest);
+            assert!(rest.is_empty());
+        }
+        bystanders.iter_mut().for_each(greet);
+        assert_eq!(relay.connections(), bystanders.len());
+    }
+
+    #[test]
+    fn whoever_does_not_speak_fpnn_is_closed_without_a_word() {
+        let relay = BlockingRelay::start_dev().unwrap();
+        let websocket = "GET /service/websocket HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        let strangers: [&[u8]; 6] = [
+            b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"POST /x HTTP/1.1\r\n\r\n",
+            websocket.as_bytes(),
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            &[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3, 0xa5],
+            &[0x9c, 0x11, 0xfe, 0x42, 0x07, 0xd3, 0x88, 0x5a, 0x31, 0xee, 0x90, 0x0b],
+        ];
+        for first in strangers {
+            let mut stream = connect(relay.address());
+            stream.write_all(first).unwrap();
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            assert!(answer.is_empty(), "{answer:?} to {first:?}");
+        }
+    }
+
+    #[test]
+    fn one_address_has_so_many_connections_and_so_many_strangers() {
+        let guard = GuardSettings {
+            count_loopback: true,
+            address_connections: 5,
+            address_before_login: 3,
+            ..GuardSettings::default()
+        };
+        let relay = BlockingRelay::start(Config { guard, ..Config::dev().unwrap() }).unwrap();
+        let mut strangers: Vec<_> = (0..3).map(|_| connect(relay.address())).collect();
+        strangers.iter_mut().for_each(greet);
+        let refused = |mut stream: TcpStream| stream.read(&mut [0]).map_or(true, |count| count == 0);
+        assert!(refused(connect(relay.address())));
+        // The limit is one of the address, whatever it connects to.
+        assert!(refused(connect(relay.http_address().unwrap())));
+        strangers.pop();
+        let start = Instant::now();
+        while relay.connections() > 2 {
+            assert!(start.elapsed() < PATIENCE);
+            std::thread::yield_now();
+        }
+        // Its place is free a moment after its connection has gone.
+        while refused_hello(relay.address()) {
+            assert!(start.elapsed() < PATIENCE);
+        }
+    }
+
+    fn refused_hello(address: SocketAddr) -> bool {
+        let mut stream = connect(address);
+        let mut out = OutQueue::default();
+        out.quest(1, &Hello { lowest: 1, highest: 1, features: 0, agent: "test".into() });
+        stream.write_all(&out.take()).is_err() || stream.read_exact(&mut [0; 4]).is_err()
     }
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use toml::Spanned;
+use zeroize::Zeroizing;
 
 use crate::config::{Config, ConfigError, Project, parse_address, parse_seconds, push_secret};
+use crate::guard::Section as GuardSection;
 use crate::rtm::{FilesSection, RtmConfig};
 
 #[derive(Deserialize)]
@@ -18,10 +20,13 @@ struct File {
     listen: Option<Vec<Spanned<String>>>,
     http: Option<Spanned<String>>,
     data: Option<PathBuf>,
+    admin: Option<PathBuf>,
     allow_plain: Option<bool>,
     log: Option<String>,
     #[serde(default)]
     limits: Limits,
+    #[serde(default)]
+    guard: GuardSection,
     #[serde(default)]
     rtm: Rtm,
     #[serde(default)]
@@ -104,7 +109,7 @@ impl Source<'_> {
 
 /// Reads `path` into `config`; returns the log level if the file sets one.
 pub(crate) fn read(path: &Path, config: &mut Config) -> Result<Option<String>, ConfigError> {
-    let text = fs::read_to_string(path).map_err(|error| {
+    let text = fs::read_to_string(path).map(Zeroizing::new).map_err(|error| {
         ConfigError(format!("the configuration file {} cannot be read ({error}); check --config", path.display()))
     })?;
     apply(&Source { path, text: &text }, config)
@@ -123,10 +128,12 @@ fn apply(source: &Source<'_>, config: &mut Config) -> Result<Option<String>, Con
         config.http = Some(address(http, "http")?);
     }
     config.data = file.data.or(config.data.take());
+    config.admin = file.admin.or(config.admin.take());
     config.allow_plain = file.allow_plain.unwrap_or(config.allow_plain);
     apply_limits(source, &file.limits, config)?;
     apply_rtm(source, file.rtm, &mut config.rtm)?;
     file.files.apply(&mut config.files);
+    file.guard.apply(&mut config.guard);
     if !file.project.is_empty() {
         config.projects = projects(source, file.project)?;
     }
@@ -227,9 +234,13 @@ mod tests {
     #[test]
     fn everything_can_be_set() {
         let config = applied(
-            "listen = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\ndata = '/tmp/x'\nallow_plain = true\n\
+            "listen = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\ndata = '/tmp/x'\nadmin = '/a'\nallow_plain = true\n\
              [limits]\nmax_connections = 5\nmax_before_login = 4\ncommand_queue = 65536\nbulk_queue = 70000\n\
              login_deadline = 1.5\nheartbeat = 2\nresume_window = 3\nstartup_grace = 0\nstall_timeout = 4\n\
+             [guard]\ncount_loopback = true\naddress_connections = 1\naddress_before_login = 2\naddress_uploads = 3\n\
+             address_logins_per_s = 4\naddress_login_burst = 5\naddress_failures = 6\nuser_failures = 7\n\
+             address_bytes_per_s = 8\nconnection_frames_per_s = 9\nconnection_bytes_per_s = 10\nproject_bytes_per_s = 11\n\
+             session_transfers = 12\nproject_sessions = 13\nmax_queued = 14\n\
              [rtm]\nlisten = '127.0.0.1:4'\nusers = '127.0.0.1:8'\nfiles = '127.0.0.1:5'\nfile_endpoint = 'h:6'\nmax_targets = 7\n\
              insecure_keys = '/k'\n\
              max_group_members = 8\nmax_connections = 9\nmax_strangers = 10\npush_queue = 3000000\nclock_window = 11\n\
@@ -244,6 +255,25 @@ mod tests {
         assert_eq!(config.http, Some("127.0.0.1:3".parse().unwrap()));
         assert_eq!(config.data, Some("/tmp/x".into()));
         assert!(config.allow_plain);
+        assert_eq!(config.admin_socket(), Some("/a".into()));
+        let guard = crate::guard::GuardSettings {
+            count_loopback: true,
+            address_connections: 1,
+            address_before_login: 2,
+            address_uploads: 3,
+            address_logins_per_s: 4,
+            address_login_burst: 5,
+            address_failures: 6,
+            user_failures: 7,
+            address_bytes_per_s: 8,
+            connection_frames_per_s: 9,
+            connection_bytes_per_s: 10,
+            project_bytes_per_s: 11,
+            session_transfers: 12,
+            project_sessions: 13,
+            max_queued: 14,
+        };
+        assert_eq!(config.guard, guard);
         let rtm = RtmConfig {
             listen: Some("127.0.0.1:4".parse().unwrap()),
             users: Some("127.0.0.1:8".parse().unwrap()),

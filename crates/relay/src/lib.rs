@@ -6,6 +6,7 @@
 //! Tests embed a relay as [`BlockingRelay`], programs with a tokio runtime as [`Relay`].
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod args;
 mod blocking;
 pub mod config;
@@ -13,14 +14,17 @@ mod connection;
 pub mod core;
 mod epoch_file;
 mod file;
+mod guard;
 mod http;
 mod rtm;
 mod seldom;
 mod server;
 mod shared;
 mod store;
+pub mod tokens;
 
 pub use blocking::BlockingRelay;
 pub use config::{Config, ConfigError, Project};
+pub use guard::GuardSettings;
 pub use rtm::{FileSettings, RtmConfig};
 pub use server::{Relay, StartError};

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use crvideo_relay::args::Args;
+use crvideo_relay::args::{Args, Command};
 use crvideo_relay::{Config, Relay, StartError};
 use log::Log;
 use tracing::info;
@@ -17,7 +17,10 @@ use tracing_subscriber::filter::LevelFilter;
 const BAD_CONFIGURATION: u8 = 2;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let mut args = Args::parse();
+    if let Some(command) = args.command.take() {
+        return finish(run_command(command));
+    }
     let dev = args.dev;
     match args.resolve().map_err(StartError::Config).and_then(|(config, level)| run(config, level, dev)) {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,6 +31,28 @@ fn main() -> ExitCode {
                 StartError::Config(_) => ExitCode::from(BAD_CONFIGURATION),
                 _ => ExitCode::FAILURE,
             }
+        }
+    }
+}
+
+fn run_command(command: Command) -> Result<String, String> {
+    match command {
+        Command::Token(args) => args.run(),
+        #[cfg(unix)]
+        Command::Admin(args) => args.run(),
+    }
+}
+
+/// Says what a command has to say, and how it went.
+fn finish(outcome: Result<String, String>) -> ExitCode {
+    match outcome {
+        Ok(text) => {
+            say_ready(text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            let _ = writeln!(io::stderr(), "crvideo-relay: {why}");
+            ExitCode::FAILURE
         }
     }
 }

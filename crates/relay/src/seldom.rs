@@ -11,6 +11,11 @@ const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 pub(crate) struct Seldom(Mutex<Option<Instant>>);
 
 impl Seldom {
+    /// Has said nothing yet.
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
     /// Whether it is time to say it again.
     pub(crate) fn now(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,15 +7,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crvideo_proto::token::CLOCK_TOLERANCE_S;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info, warn};
+use zeroize::Zeroizing;
 
+use crate::admin::{self, Office};
 use crate::config::{Config, ConfigError, STOP_DEADLINE};
 use crate::connection;
 use crate::core::{Core, Epochs, Refused};
 use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
+use crate::guard::{Crowd, Pace, Paces, Place, Spare};
 use crate::http;
 use crate::rtm::{Door, Gate, Keys, web_routes};
 use crate::seldom::Seldom;
@@ -25,7 +29,7 @@ use crate::store::{
 };
 
 /// Connections that the kernel holds for us until we accept them.
-const BACKLOG: i32 = 1024;
+const BACKLOG: i32 = 4096;
 /// After an accept that failed for want of descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// While it goes on failing, it is said once in this time.
@@ -46,6 +50,8 @@ pub enum StartError {
     Data(std::path::PathBuf, io::Error),
     /// What is stored in the data directory cannot be used.
     Store(StoreError),
+    /// The operator's socket cannot be made.
+    Admin(std::path::PathBuf, io::Error),
     /// The system gives no threads or random numbers.
     System(io::Error),
 }
@@ -68,6 +74,9 @@ impl fmt::Display for StartError {
                     f,
                     "the data directory {path:?} cannot be used ({error}); make it writable or give another --data"
                 )
+            }
+            StartError::Admin(path, error) => {
+                write!(f, "the operator's socket {path:?} cannot be made ({error}); give a short path with --admin")
             }
             StartError::Store(error) => write!(f, "{error}; see to the data directory or give another --data"),
             StartError::System(error) => write!(f, "the system does not let the relay start ({error}); free resources"),
@@ -117,18 +126,27 @@ impl Relay {
         let mut core = Core::new(config.settings(), config.tenants(), epochs, Box::new(random));
         let stores = open_stores(&config, &mut core).await?;
         let shared = Arc::new(Shared::new(core));
+        let guard = &config.guard;
+        let crowd = Crowd::new(guard.address_connections, guard.address_before_login, guard.count_loopback);
+        let paces = Paces::new(guard);
         let (stop, stopped) = watch::channel(false);
         let (alive, tasks) = mpsc::channel(1);
         for (listener, address) in listeners {
             info!(%address, "listening");
-            let (shared, alive, crowded) = (shared.clone(), alive.clone(), Seldom::default());
-            let take = move |stream, from| take_in(&shared, stream, from, &alive, &crowded);
+            let (shared, alive, crowd, paces) = (shared.clone(), alive.clone(), crowd.clone(), paces.clone());
+            let crowded = Seldom::default();
+            let take = move |stream, from| {
+                if let Some(place) = enter(&crowd, from) {
+                    let pace = Pace::new(&paces, place.block());
+                    take_in(&shared, stream, from, place, pace, &alive, &crowded);
+                }
+            };
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
         let http_address = http.as_ref().map(|(_, address)| *address);
-        let mut web = None;
+        let (mut web, mut rtm_gate) = (None, None);
         if let (Some(files), Some(stores)) = (rtm.files.or(rtm.servers).or(rtm.users), stores.clone()) {
-            let gate = Gate::new(&config, shared.clone(), stores, files, http_address, keys);
+            let gate = Gate::new(&config, shared.clone(), stores, files, http_address, keys, crowd.clone());
             for (listener, door) in rtm_listeners {
                 let (gate, stopping, alive) = (gate.clone(), stopped.clone(), alive.clone());
                 let take = move |stream, from| gate.take_in(stream, from, door, &stopping, &alive);
@@ -137,19 +155,29 @@ impl Relay {
             if rtm.users.is_some() {
                 web = Some(web_routes(gate.clone(), stopped.clone(), alive.clone()));
             }
-            tokio::spawn(gate.keep_pinging(stopped.clone()));
+            tokio::spawn(gate.clone().keep_pinging(stopped.clone()));
+            rtm_gate = Some(gate);
         }
         let messages = stores.as_ref().map(|stores| stores.messages.clone());
+        let directory = stores.as_ref().map(|stores| stores.directory.clone());
         let blobs = stores.map(|stores| stores.blobs);
         if let Some((listener, address)) = http {
             info!(%address, "HTTP");
             let router = http::router(blobs.clone()).merge(web.unwrap_or_default());
-            let take = http_taker(router, stopped.clone(), alive);
+            let take = http_taker(router, crowd.clone(), stopped.clone(), alive);
             tokio::spawn(accept(listener, stopped.clone(), take));
+        }
+        #[cfg(unix)]
+        if let Some(path) = config.admin_socket() {
+            let socket = admin::listen(&path).map_err(|error| StartError::Admin(path.clone(), error))?;
+            info!(?path, "the operator's socket");
+            let office = Office { shared: shared.clone(), gate: rtm_gate, directory: directory.clone() };
+            tokio::spawn(admin::serve(socket, admin::router(office), stopped.clone()));
         }
         if let (Some(blobs), Some(messages)) = (blobs, messages) {
             tokio::spawn(keep_sweeping(blobs, messages, stopped.clone()));
         }
+        tokio::spawn(keep_forgetting(shared.clone(), directory, stopped.clone()));
         tokio::spawn(keep_time(shared.clone(), stopped.clone()));
         if let Some(file) = file.clone() {
             tokio::spawn(keep_reserving(shared.clone(), file, stopped));
@@ -212,6 +240,7 @@ impl Relay {
 /// The keys for FPNN's own encryption.
 fn read_keys(path: &Path) -> Result<Keys, ConfigError> {
     let text = std::fs::read_to_string(path)
+        .map(Zeroizing::new)
         .map_err(|error| ConfigError(format!("the file {path:?} of rtm.insecure_keys cannot be read: {error}")))?;
     let keys =
         Keys::parse(&text).map_err(|why| ConfigError(format!("the file {path:?} of rtm.insecure_keys {why}")))?;
@@ -254,6 +283,9 @@ async fn open_stores(config: &Config, core: &mut Core) -> Result<Option<Stores>,
     let directory: Arc<dyn Directory> = Arc::new(database);
     for revoked in directory.revoked().await.map_err(StartError::Store)? {
         core.remember_revocation(revoked.project, &revoked.user, revoked.until);
+    }
+    for revoked in directory.revoked_ids().await.map_err(StartError::Store)? {
+        core.remember_revoked_id(revoked.project, &revoked.id, revoked.expires);
     }
     Ok(Some(Stores { directory, blobs, messages }))
 }
@@ -331,6 +363,7 @@ fn listen(address: SocketAddr, config: &Config) -> Result<(TcpListener, SocketAd
 /// Accepts until the relay stops. No error ends it: whatever the kernel lacks now, it may have again later.
 async fn accept(listener: TcpListener, mut stopped: watch::Receiver<bool>, take: impl Fn(TcpStream, SocketAddr)) {
     let mut warned: Option<Instant> = None;
+    let spare = Spare::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -347,6 +380,8 @@ async fn accept(listener: TcpListener, mut stopped: watch::Receiver<bool>, take:
                     warn!(%error, "cannot accept connections for now; going on trying");
                     warned = Some(Instant::now());
                 }
+                // Who waits is told no; waiting for ever for a relay that is full helps nobody.
+                spare.shed(&listener);
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -369,13 +404,38 @@ fn prepare(stream: &TcpStream, from: SocketAddr) {
     }
 }
 
-fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mpsc::Sender<()>, crowded: &Seldom) {
-    match shared.open(from) {
+/// A place for a connection among those of its address.
+fn enter(crowd: &Crowd, from: SocketAddr) -> Option<Place> {
+    static CROWDED: Seldom = Seldom::new();
+    let place = crowd.enter(from.ip());
+    if place.is_none() {
+        debug!(%from, "refused: too many connections from its address");
+        if CROWDED.now() {
+            warn!(
+                %from,
+                "connections are refused because there are too many from one address; see guard.address_connections \
+                 and guard.address_before_login"
+            );
+        }
+    }
+    place
+}
+
+fn take_in(
+    shared: &Arc<Shared>,
+    stream: TcpStream,
+    from: SocketAddr,
+    place: Place,
+    pace: Pace,
+    alive: &mpsc::Sender<()>,
+    crowded: &Seldom,
+) {
+    match shared.open(from, place.block()) {
         Ok((id, notify)) => {
             debug!(connection = id, %from, "accepted");
             let (shared, alive) = (shared.clone(), alive.clone());
             tokio::spawn(async move {
-                connection::serve(shared, stream, id, notify).await;
+                connection::serve(shared, stream, id, notify, place, pace).await;
                 drop(alive);
             });
         }
@@ -396,11 +456,13 @@ fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mp
 /// What takes HTTP connections in, as long as there is room for one more.
 fn http_taker(
     router: axum::Router,
+    crowd: Crowd,
     stopped: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
 ) -> impl Fn(TcpStream, SocketAddr) {
     let (places, crowded) = (Arc::new(Semaphore::new(http::MAX_CONNECTIONS)), Seldom::default());
-    move |stream, _| {
+    move |stream, from| {
+        let Some(mut of_address) = enter(&crowd, from) else { return };
         let Ok(place) = places.clone().try_acquire_owned() else {
             if crowded.now() {
                 warn!("HTTP connections are refused because there are {} already", http::MAX_CONNECTIONS);
@@ -409,8 +471,10 @@ fn http_taker(
         };
         let (router, stopped, alive) = (router.clone(), stopped.clone(), alive.clone());
         tokio::spawn(async move {
+            // A request that is served needs no login.
+            of_address.trust();
             http::serve(stream, router, stopped).await;
-            drop((place, alive));
+            drop((place, of_address, alive));
         });
     }
 }
@@ -452,6 +516,26 @@ async fn keep_sweeping(blobs: Arc<dyn Blobs>, messages: Messages, mut stopped: w
     tokio::select! {
         () = work => {}
         _ = stopped.changed() => {}
+    }
+}
+
+/// Forgets the revocations of tokens that have expired, again and again.
+async fn keep_forgetting(
+    shared: Arc<Shared>,
+    directory: Option<Arc<dyn Directory>>,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+            _ = stopped.changed() => return,
+        }
+        shared.with(None, |core, now| core.sweep_revocations(now));
+        let Some(directory) = &directory else { continue };
+        let before = (unix_micros() / 1_000_000).saturating_sub(2 * CLOCK_TOLERANCE_S);
+        if let Err(error) = directory.sweep_revoked_ids(before).await {
+            warn!(%error, "revocations of tokens that have expired stay a little longer");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc};
 
 use crate::core::{ConnectionId, Core, Mail, Now, Presence, Refused};
+use crate::guard::Block;
 
 /// A connection's task.
 struct Task {
@@ -128,11 +129,16 @@ impl Shared {
     }
 
     /// Takes a connection in.
-    pub(crate) fn open(&self, from: SocketAddr) -> Result<(ConnectionId, Arc<Notify>), Refused> {
+    pub(crate) fn open(&self, from: SocketAddr, block: Option<Block>) -> Result<(ConnectionId, Arc<Notify>), Refused> {
         let notify = Arc::new(Notify::new());
-        let id = self.with(None, |core, now| core.opened(now))?;
+        let id = self.with(None, |core, now| core.opened_from(block, now))?;
         self.lock().task_by_connection.insert(id, Task { notify: notify.clone(), from });
         Ok((id, notify))
+    }
+
+    /// Where the client of a connection is.
+    pub(crate) fn address_of(&self, id: ConnectionId) -> Option<SocketAddr> {
+        self.lock().task_by_connection.get(&id).map(|task| task.from)
     }
 
     /// A connection's task has ended.

@@ -224,3 +224,133 @@ fn regression_a_relay_that_keeps_nothing_leaves_nothing_behind() {
     let (code, log) = running.end();
     assert_eq!((code, left()), (Some(0), 0), "{log}");
 }
+
+/// The parts of a token, and what another implementation says is its signature.
+fn signed_by_openssl(token: &str, secret: &str) -> bool {
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let script = "printf %s \"$1\" | openssl dgst -sha256 -hmac \"$2\" -binary | base64 | tr '+/' '-_' | tr -d '=\\n'";
+    let output = Command::new("sh").args(["-c", script, "sh", signed, secret]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap() == signature
+}
+
+#[test]
+fn a_token_of_the_command_is_a_jwt_that_another_implementation_would_have_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let (secret, config) = (directory.path().join("secret"), directory.path().join("relay.toml"));
+    std::fs::write(&secret, "hush-hush\n").unwrap();
+    std::fs::write(&config, "[[project]]\nid = 7\nsecrets = ['hush-hush']\n").unwrap();
+    let user = ["--project", "7", "--user", "alice", "--expires", "10m", "--id", "one"];
+    for source in [["--secret-file", secret.to_str().unwrap()], ["--config", config.to_str().unwrap()]] {
+        let output = relay(&[&["token"], &user[..], &source].concat()).output().unwrap();
+        let token = String::from_utf8(output.stdout).unwrap();
+        let token = token.strip_suffix('\n').unwrap();
+        assert!(output.status.success() && signed_by_openssl(token, "hush-hush"), "{token}");
+        assert!(!signed_by_openssl(token, "hush-husH"));
+        let claims = crvideo_proto::token::peek(token).unwrap();
+        assert_eq!((claims.project, claims.user.as_str(), claims.id.as_deref()), (7, "alice", Some("one")));
+        assert_eq!(claims.expires - claims.issued.unwrap(), 600);
+    }
+    for (words, expected) in [
+        (&["--expires", "soon", "--project", "7", "--user", "a"][..], "\"soon\" is not a time"),
+        (&["--project", "7", "--user", ""], "is not a user id"),
+        (&["--project", "7", "--user", "a"], "there is no secret to sign with"),
+        (&["--project", "8", "--user", "a", "--config", config.to_str().unwrap()], "has no project 8"),
+        (&["--project", "8", "--user", "a", "--secret-file", "/nowhere"], "/nowhere cannot be read"),
+    ] {
+        let error = failed(&relay(&[&["token"], words].concat()).output().unwrap(), 1);
+        assert!(error.contains(expected) && !error.contains("hush"), "{error}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn the_operator_asks_by_command_and_revocations_outlive_the_relay() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let serve = ["--listen", "127.0.0.1:0", "--project", "1:hush", "--data", data, "--log", "trace"];
+    let admin = |words: &[&str]| {
+        let output = relay(&[&["admin", "--data", data], words].concat()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let token = crvideo_proto::token::issue_with_id(1, "alice", 1_000, 4_000_000_000, Some("one"), "hush");
+    let login = |line: &str| {
+        let mut stream = TcpStream::connect(value(line, "listen")).unwrap();
+        let mut out = OutQueue::default();
+        out.quest(1, &Hello { lowest: 1, highest: 1, features: 0, agent: "test".into() });
+        let (project, user) = (1, "alice".to_owned());
+        out.quest(
+            2,
+            &crvideo_proto::message::Login { project, user, token: token.clone(), session: [1; 16], epoch: 0 },
+        );
+        stream.write_all(&out.take()).unwrap();
+        stream
+    };
+    let mut logs = String::new();
+    let (running, line) = Running::start(relay(&serve));
+    let mut stream = login(&line);
+    let start = std::time::Instant::now();
+    let users = loop {
+        let users = admin(&["users", "--project", "1"]);
+        if users.lines().count() > 1 {
+            break users;
+        }
+        assert!(start.elapsed().as_secs() < 20, "{users}");
+    };
+    let row: Vec<_> = users.lines().nth(1).unwrap().split('\t').collect();
+    assert_eq!((row[0], row[1], row[2], row[6]), ("1", "alice", "cr", "0"), "{users}");
+    assert_eq!(row[3], stream.local_addr().unwrap().to_string());
+    let revoked = admin(&["revoke", "--project", "1", "--token-id", "one", "--expires", "1d"]);
+    assert_eq!(revoked, "revoked; a session has ended\n");
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said);
+    assert!(said.windows(5).any(|part| part == b"crbye"));
+    let counters = admin(&["counters", "--json"]);
+    assert!(counters.contains("\"logins\":1"), "{counters}");
+    running.signal("TERM");
+    logs.push_str(&running.end().1);
+    let (running, line) = Running::start(relay(&serve));
+    let mut said = Vec::new();
+    let _ = login(&line).read_to_end(&mut said);
+    assert!(said.windows(7).any(|part| part == b"expired"), "{said:?}");
+    running.signal("TERM");
+    logs.push_str(&running.end().1);
+    assert!(!logs.contains("hush") && !logs.contains(&token), "a secret in the log");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_relay_without_descriptors_refuses_and_goes_on_when_there_are_some() {
+    let mut command = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_crvideo-relay");
+    command.env_clear().args(["-c", "ulimit -n 256; exec \"$0\" \"$@\"", program, "--dev"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (running, line) = Running::start(command);
+    let greeted = || {
+        let mut stream = TcpStream::connect(value(&line, "listen")).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let mut out = OutQueue::default();
+        out.quest(1, &Hello { lowest: 1, highest: 1, features: 0, agent: "test".into() });
+        stream.write_all(&out.take()).is_ok() && stream.read_exact(&mut [0; 4]).is_ok()
+    };
+    let cycles = std::env::var("CRVIDEO_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(3);
+    for _ in 0..cycles {
+        let crowd: Vec<_> = (0..400).map(|_| TcpStream::connect(value(&line, "listen")).unwrap()).collect();
+        // The last of them is told no at once; it does not wait for ever.
+        let last = crowd.last().unwrap();
+        last.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        match (&*last).read(&mut [0]) {
+            Ok(count) => assert_eq!(count, 0),
+            Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+        }
+        drop(crowd);
+        let start = std::time::Instant::now();
+        while !greeted() {
+            assert!(start.elapsed().as_secs() < 20, "it accepts nobody any more");
+        }
+    }
+    running.signal("TERM");
+    let (code, log) = running.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("cannot accept connections for now"), "{log}");
+}

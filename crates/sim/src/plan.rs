@@ -78,10 +78,12 @@ impl Plan {
             stall_timeout: Duration::from_secs(30),
             command_queue: if narrow { rng.pick(&[64, 128]) * 1_024 } else { 1_024 * 1_024 },
             bulk_queue: if narrow { rng.pick(&[512, 1_024]) * 1_024 } else { 4 * 1_024 * 1_024 },
+            guard: crvideo_relay::GuardSettings::default(),
         };
         let short = rng.percent(50) && !calm;
         let config = Config {
             command_timeout: if short { seconds(rng, 1, 10) } else { Duration::from_secs(30) },
+            max_send_bytes_per_s: 0,
             transfer_timeout: if short { seconds(rng, 2, 20) } else { Duration::from_secs(60) },
             offer_timeout: if short { seconds(rng, 1, 5) } else { Duration::from_secs(20) },
             buffer_limit: 1_280 * 1_024,

@@ -112,6 +112,7 @@ impl SessionEntry {
         let config = Config {
             command_timeout: config.cmd_timeout,
             transfer_timeout: config.transfer_timeout,
+            max_send_bytes_per_s: config.max_send_bytes_per_s.into(),
             offer_timeout: config.offer_timeout,
             buffer_limit: config.buffer_limit,
             inbound_limit: config.inbound_limit,

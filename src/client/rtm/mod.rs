@@ -21,6 +21,7 @@ use crvideo_proto::rtm::client::{File, Message};
 use crvideo_proto::rtm::mid::Mids;
 use crvideo_proto::rtm::sign::FileHasher;
 use crvideo_proto::rtm::{FILE_MTYPES, MAX_ATTRS, MAX_MESSAGE, MTYPES, code as rtm_code};
+use zeroize::Zeroize;
 
 use super::io::{self, Order, RtmOrder};
 use super::queue;
@@ -43,6 +44,13 @@ pub struct Config {
     pub servers: Vec<ServerAddress>,
     /// How long a call may take.
     pub timeout: Duration,
+}
+
+/// Nobody finds the secret in memory that is used again.
+impl Drop for Config {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
 }
 
 /// What can be set for one call.

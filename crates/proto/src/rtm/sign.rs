@@ -2,6 +2,7 @@
 
 use constant_time_eq::constant_time_eq;
 use md5::{Digest, Md5};
+use zeroize::Zeroizing;
 
 fn hex(digest: &[u8], digits: &[u8; 16]) -> String {
     let digit = |value: u8| char::from(digits[usize::from(value)]);
@@ -10,8 +11,8 @@ fn hex(digest: &[u8], digits: &[u8; 16]) -> String {
 
 /// The signature of a request: 32 upper-case hexadecimal digits. `ts` is in seconds since 1970.
 pub fn request_sign(project: i64, secret: &str, salt: i64, method: &str, ts: i64) -> String {
-    let digest = Md5::digest(format!("{project}:{secret}:{salt}:{method}:{ts}"));
-    hex(&digest, b"0123456789ABCDEF")
+    let signed = Zeroizing::new(format!("{project}:{secret}:{salt}:{method}:{ts}"));
+    hex(&Md5::digest(signed.as_bytes()), b"0123456789ABCDEF")
 }
 
 /// Whether `sign` is the signature of a request by one of a project's secrets. Takes equally long whatever is wrong.

@@ -11,6 +11,7 @@
 
 mod commands;
 mod link;
+mod pace;
 mod peers;
 mod receiving;
 mod rtm;
@@ -134,6 +135,7 @@ pub struct Session {
     watching: bool,
     /// When the tasks' own deadlines must be looked at, at the latest.
     scan_at: Option<Duration>,
+    pace: pace::Pace,
     outputs: VecDeque<Output>,
     random: u64,
 }
@@ -141,6 +143,7 @@ pub struct Session {
 impl Session {
     /// A session that is not logged in. `seed` drives the jitter of reconnecting; `session_id` must be unguessable.
     pub fn new(config: Config, session_id: [u8; 16], seed: u64) -> Self {
+        let pace = pace::Pace::new(config.max_send_bytes_per_s);
         Self {
             config,
             identity: None,
@@ -177,6 +180,7 @@ impl Session {
             wants_receive_progress: false,
             watching: false,
             scan_at: None,
+            pace,
             outputs: VecDeque::new(),
             random: seed | 1,
         }
@@ -212,7 +216,7 @@ impl Session {
 
     /// When [`timeout`](Self::timeout) must be called, as time since the shell's start.
     pub fn deadline(&self) -> Option<Duration> {
-        [self.line_deadline(), self.bulk_deadline(), self.scan_at].into_iter().flatten().min()
+        [self.line_deadline(), self.bulk_deadline(), self.scan_at, self.pace.deadline()].into_iter().flatten().min()
     }
 
     /// A deadline has passed.

@@ -296,6 +296,7 @@ impl Session {
 
     /// Puts offers and pieces on the bulk connection, each transfer in turn.
     pub(super) fn pump_bulk(&mut self, now: Now) {
+        self.pace.look_again();
         if !matches!(self.bulk, Bulk::Up { .. }) || !matches!(self.line, Line::Up { .. }) {
             return;
         }
@@ -340,11 +341,13 @@ impl Session {
         }
         if let Some(front) = sending.ready.front()
             && sending.next + front.len() as u64 <= sending.limit
+            && self.pace.is_open(now.mono)
             && let Some(data) = sending.ready.pop_front()
         {
             let offset = sending.next;
             sending.next += data.len() as u64;
             self.read_ahead = self.read_ahead.saturating_sub(data.len());
+            self.pace.sent(data.len(), now.mono);
             out.routed(&target, epoch, &Data { task, offset, data });
             return true;
         }
@@ -367,7 +370,7 @@ impl Session {
             return;
         }
         let room = sending.limit.min(sending.size) - sending.read;
-        let len = room.min(CHUNK as u64) as usize;
+        let len = room.min(self.pace.piece()) as usize;
         sending.reading = len;
         sending.asked = true;
         self.read_ahead += len;

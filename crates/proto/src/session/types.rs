@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use zeroize::Zeroize;
 
 use crate::id::TaskId;
 use crate::message::Rtm;
@@ -43,6 +44,8 @@ pub struct Config {
     pub buffer_limit: u64,
     /// Bytes that may wait for the application.
     pub inbound_limit: u64,
+    /// Bytes of buffers and files that are sent in a second; 0 is no limit.
+    pub max_send_bytes_per_s: u64,
     /// Program and version, told to the relay.
     pub agent: &'static str,
 }
@@ -73,6 +76,14 @@ pub enum Credential {
     Token(String),
     /// The project's secret.
     Secret(String),
+}
+
+/// Nobody finds a secret in memory that is used again.
+impl Drop for Credential {
+    fn drop(&mut self) {
+        let (Credential::Token(text) | Credential::Secret(text)) = self;
+        text.zeroize();
+    }
 }
 
 /// The two connections of a session.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crvideo_proto::out::OutQueue;
 
 use super::SessionId;
+use crate::guard::Block;
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(super) enum Role {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) role: Role,
+    /// Which address it counts for, if any.
+    pub(super) from: Option<Block>,
     /// Goes out before `out`.
     pub(super) head: Option<Box<OutQueue>>,
     /// Frames that wait here. It always begins with a whole frame.
@@ -48,9 +51,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(now: Duration) -> Self {
+    pub(super) fn new(now: Duration, from: Option<Block>) -> Self {
         Self {
             role: Role::Fresh,
+            from,
             head: None,
             out: OutQueue::default(),
             taken: 0,

@@ -1,16 +1,46 @@
 //! How much may wait for a session, and who must wait when that is too much.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use crvideo_proto::message::{self as msg, CLASS_BULK, CLASS_COMMANDS, Message, PeerState, Routed};
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::connection::Role;
 use super::session::Class;
 use super::{ConnectionId, Core, News, SessionId, WAKE_DEADLINE};
 
+/// How often it is looked at how much waits for all sessions together.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// While that is too much, a queue takes this part of what it takes else. It is still emptied to let senders go on.
+const PRESSED: usize = 16;
+
+/// Whether too much waits for all sessions together.
+#[derive(Debug, Default)]
+pub(super) struct Pressure {
+    looked_at: Option<Duration>,
+    high: bool,
+}
+
 impl Core {
+    /// Whether too much waits for all sessions together, as of a moment ago.
+    fn is_pressed(&mut self) -> bool {
+        let most = self.settings.guard.max_queued;
+        if most == 0 {
+            return false;
+        }
+        if self.pressure.looked_at.is_none_or(|at| self.now.at >= at + LOOK_EVERY) {
+            let high = self.queued_bytes() >= most;
+            if high && !self.pressure.high {
+                warn!(most, "more waits for slow clients than guard.max_queued allows; queues are cut short");
+            }
+            self.pressure = Pressure { looked_at: Some(self.now.at), high };
+        }
+        self.pressure.high
+    }
+
     fn soft_limit(&self, class: Class) -> usize {
         match class {
             Class::Commands => self.settings.command_queue,
@@ -24,6 +54,7 @@ impl Core {
     /// has always something before it whose leaving unblocks it.
     pub(super) fn room(&mut self, target: SessionId, class: Class, from: SessionId) -> Option<&mut OutQueue> {
         let limit = self.soft_limit(class);
+        let limit = if self.is_pressed() { limit / PRESSED } else { limit };
         let session = self.sessions.get_mut(&target)?;
         if session.blocked(class).contains(&from) {
             return None;

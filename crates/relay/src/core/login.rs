@@ -12,6 +12,8 @@ use tracing::{debug, warn};
 use super::connection::Role;
 use super::session::{Class, Session};
 use super::timers::Subject;
+use crate::guard::Block;
+
 use super::{AGENT, ConnectionId, Core, Last, News, Now, SessionId};
 
 /// The only version of the protocol that is spoken.
@@ -19,6 +21,8 @@ const VERSION: u32 = 1;
 /// Timers are set no further ahead than this, whatever a token says.
 const FAR_AHEAD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
+/// Tokens for projects that do not exist are checked with it, so that they take as long as others.
+const NOBODYS_SECRET: &str = "????????????????????????????????";
 /// Refused logins are logged once in this time.
 const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
@@ -48,10 +52,12 @@ impl Core {
     }
 
     pub(super) fn login(&mut self, id: ConnectionId, seq: u32, login: &msg::Login) {
-        let admitted = self.admit(login.project, &login.user, &login.token);
+        let from = self.connections.get(&id).and_then(|connection| connection.from);
+        let admitted = self.look_at_token(login.project, &login.user, &login.token, from);
         let done = admitted.and_then(|claims| self.log_in(id, seq, login, &claims));
         if let Err(code) = done {
             debug!(connection = id, project = login.project, user = ?login.user, code, "login refused");
+            self.counters.logins_refused += 1;
             self.say_refused(login, code);
             self.refuse_login(id, seq, code);
         }
@@ -67,28 +73,59 @@ impl Core {
     }
 
     fn refuse_login(&mut self, id: ConnectionId, seq: u32, code: i32) {
-        self.refuse(id, seq, code, &code::text(code).to_string_lossy());
+        let text = code::text(code).to_string_lossy();
+        let text = if code == code::SEND_QUEUE_FULL { "too many logins; try again later" } else { &text };
+        self.refuse(id, seq, code, text);
         self.close_after_flush(id);
     }
 
     /// Whether a user may log in with a token, for those who let users in by other ways than a session.
-    pub fn check_token(&mut self, project: i64, user: &str, token: &str, now: Now) -> Result<(), i32> {
+    /// Returns the id of the token, if it has one.
+    pub fn check_token(
+        &mut self,
+        project: i64,
+        user: &str,
+        token: &str,
+        from: Option<Block>,
+        now: Now,
+    ) -> Result<Option<String>, i32> {
         self.now = now;
-        self.admit(project, user, token).map(drop)
+        self.look_at_token(project, user, token, from).map(|mut claims| claims.id.take())
+    }
+
+    /// Judges a token, unless this user or address has failed or come too often of late.
+    fn look_at_token(&mut self, project: i64, user: &str, token: &str, from: Option<Block>) -> Result<Claims, i32> {
+        if !self.guesses.may_try(project, user, from, self.now.at) {
+            return Err(code::SEND_QUEUE_FULL);
+        }
+        let admitted = self.admit(project, user, token);
+        match &admitted {
+            Ok(_) => self.guesses.succeeded(project, user, from),
+            // Real tokens that are over, and projects that were mistyped, are nobody's guesses at a token.
+            Err(code) => {
+                let guess = matches!(*code, code::TOKEN_AUTH_FAILED | code::TOKEN_NOTTOKENTYPE);
+                self.guesses.failed(project, user, guess, from, self.now.at);
+            }
+        }
+        admitted
     }
 
     fn admit(&self, project: i64, user: &str, token: &str) -> Result<Claims, i32> {
         if !is_user_id(user) {
             return Err(code::PARAM_ERR);
         }
-        let project = self.projects.get(&project).ok_or(code::TOKEN_APPIDNOTEXIST)?;
-        let secrets = project.tenant.secrets.iter().map(String::as_str);
         let seconds = self.now.unix_micros / 1_000_000;
+        let Some(project) = self.projects.get(&project) else {
+            // It takes as long as with a project that is there.
+            let _ = token::verify(token, [NOBODYS_SECRET], seconds);
+            return Err(code::TOKEN_APPIDNOTEXIST);
+        };
+        let secrets = project.tenant.secrets.iter().map(String::as_str);
         let claims = token::verify(token, secrets, seconds).map_err(|error| error.code())?;
         if claims.project != project.tenant.id || claims.user != user {
             return Err(code::TOKEN_AUTHINFOERR);
         }
-        if self.servers.is_void(claims.project, user, claims.issued) {
+        if self.servers.is_void(&claims) {
             // For its holder a revoked token is one whose time is over.
             return Err(code::TOKEN_TIMEOUT);
         }
@@ -99,6 +136,9 @@ impl Core {
         let user: Arc<str> = login.user.as_str().into();
         let ticket = (self.random)().ok_or(code::SERVER_EXCEPTION)?;
         let way = self.way(login, &user);
+        if !matches!(way, Way::Superseded | Way::Resume(_)) {
+            self.check_project_room(login.project, &user)?;
+        }
         let resumed = matches!(way, Way::Resume(_) | Way::Adopt);
         let session = match way {
             Way::Superseded => return Err(code::KICKOUT_BY_RELOGIN),
@@ -117,6 +157,14 @@ impl Core {
         };
         self.attach(id, seq, session, ticket, claims, resumed);
         Ok(())
+    }
+
+    /// Whether a project may have one more session. A user who is there already takes no more room.
+    fn check_project_room(&self, project: i64, user: &Arc<str>) -> Result<(), i32> {
+        let most = self.settings.guard.project_sessions;
+        let sessions = self.projects.get(&project).map(|project| &project.session_by_user);
+        let full = sessions.is_some_and(|sessions| sessions.len() >= most && !sessions.contains_key(user));
+        if most > 0 && full { Err(code::SEND_QUEUE_FULL) } else { Ok(()) }
     }
 
     fn way(&mut self, login: &msg::Login, user: &Arc<str>) -> Way {
@@ -148,7 +196,10 @@ impl Core {
         let Some(project) = self.projects.get_mut(&login.project) else { return id };
         // The new session takes the name over first, so that the user does not seem to go offline in between.
         let earlier = project.session_by_user.insert(user.clone(), id);
-        self.sessions.insert(id, Session::new(login.project, user.clone(), login.session, epoch));
+        let since = self.now.unix_micros;
+        let session = Session { since, ..Session::new(login.project, user.clone(), login.session, epoch) };
+        self.sessions.insert(id, session);
+        self.counters.logins += 1;
         if let Some(earlier) = earlier {
             let bye = (code::KICKOUT_BY_RELOGIN, "the same user has logged in elsewhere");
             self.end(earlier, PeerState::Gone, Some(bye));
@@ -171,6 +222,7 @@ impl Core {
         session.command = Some(id);
         session.away_since = None;
         session.expires_at = expires_at;
+        session.token_id = claims.id.as_deref().map(Into::into);
         session.ticket = Some(ticket);
         self.session_by_ticket.insert(ticket, session_id);
         let (project_id, user, epoch) = (session.project, session.user.clone(), session.epoch);
@@ -206,6 +258,7 @@ impl Core {
                 let (expires_ms, expires_at) = self.expiry(&claims);
                 if let Some(session) = self.sessions.get_mut(&session) {
                     session.expires_at = expires_at;
+                    session.token_id = claims.id.as_deref().map(Into::into);
                 }
                 self.watch_over(session);
                 self.answer(id, seq, &msg::TokenAnswer { expires_ms });

@@ -7,7 +7,9 @@ mod courier;
 mod epochs;
 mod find;
 mod flow;
+mod guesses;
 mod login;
+mod operator;
 mod route;
 mod servers;
 mod session;
@@ -17,6 +19,7 @@ mod tests;
 mod timers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +30,15 @@ use crvideo_proto::message::{self as msg, Body, Message};
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::{PackError, validate};
 use tracing::debug;
+use zeroize::Zeroize;
+
+use crate::guard::{Block, GuardSettings};
 
 use connection::{Connection, Role};
 pub use courier::{Mail, News};
 pub use epochs::Epochs;
 use epochs::{Ended, Last};
+pub use operator::{Counters, SESSIONS_PAGE, SessionInfo};
 pub use servers::Presence;
 use session::{Class, Session};
 use timers::{Subject, Timers};
@@ -60,6 +67,9 @@ pub const MAX_ASKED: usize = 65_536;
 
 /// FPNN's code for a method that nobody knows.
 const UNKNOWN_METHOD: i32 = 20_004;
+/// In tests, this method makes the core panic in the middle of its work.
+#[cfg(test)]
+pub(crate) const FAILPOINT: &str = "crpanic";
 /// What the relay says about itself in the hello.
 const AGENT: &str = concat!("crvideo-relay/", env!("CARGO_PKG_VERSION"));
 
@@ -93,10 +103,12 @@ pub struct Settings {
     pub command_queue: usize,
     /// Soft limit of the bytes queued towards a session on its bulk connection.
     pub bulk_queue: usize,
+    /// Limits for each address, session and project.
+    pub guard: GuardSettings,
 }
 
 /// A tenant.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Tenant {
     /// Project id.
     pub id: i64,
@@ -104,6 +116,20 @@ pub struct Tenant {
     pub secrets: Vec<String>,
     /// Largest file in bytes, 0 for no limit.
     pub max_file: u64,
+}
+
+/// Nobody finds secrets in memory that is used again.
+impl Drop for Tenant {
+    fn drop(&mut self) {
+        self.secrets.zeroize();
+    }
+}
+
+/// Secrets never reach a log.
+impl fmt::Debug for Tenant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tenant {{ id: {}, secrets: {} hidden, max_file: {} }}", self.id, self.secrets.len(), self.max_file)
+    }
 }
 
 /// One tenant and who is there of it.
@@ -179,6 +205,9 @@ pub struct Core {
     beat: beat::Beat,
     courier: courier::Courier,
     servers: servers::Servers,
+    guesses: guesses::Guesses,
+    pressure: flow::Pressure,
+    counters: Counters,
     last_id: u64,
     /// When the operator was told of a refused login.
     refusal_said: Option<Duration>,
@@ -208,6 +237,9 @@ impl Core {
             beat: beat::Beat::default(),
             courier: courier::Courier::default(),
             servers: servers::Servers::default(),
+            guesses: guesses::Guesses::new(&settings.guard),
+            pressure: flow::Pressure::default(),
+            counters: Counters::default(),
             last_id: 0,
             refusal_said: None,
             woken: Vec::new(),
@@ -220,8 +252,13 @@ impl Core {
         core
     }
 
-    /// A connection has been accepted.
+    /// A connection has been accepted from an address that is not counted.
     pub fn opened(&mut self, now: Now) -> Result<ConnectionId, Refused> {
+        self.opened_from(None, now)
+    }
+
+    /// A connection has been accepted.
+    pub fn opened_from(&mut self, from: Option<Block>, now: Now) -> Result<ConnectionId, Refused> {
         self.now = now;
         if self.stopping {
             return Err(Refused::Stopping);
@@ -233,7 +270,7 @@ impl Core {
             return Err(Refused::TooManyStrangers);
         }
         let id = self.next_id();
-        self.connections.insert(id, Connection::new(now.at));
+        self.connections.insert(id, Connection::new(now.at, from));
         self.before_login += 1;
         self.close_by(id, now.at + self.settings.login_deadline);
         Ok(id)
@@ -242,6 +279,12 @@ impl Core {
     /// Whether a connection belongs to a session, and may therefore send large frames.
     pub fn logged_in(&self, id: ConnectionId) -> bool {
         self.connections.get(&id).is_some_and(|connection| !connection.before_login())
+    }
+
+    /// The project of the session that a connection belongs to.
+    pub fn project_of(&self, id: ConnectionId) -> Option<i64> {
+        let (Role::Command(session) | Role::Bulk(session)) = self.connections.get(&id)?.role else { return None };
+        Some(self.sessions.get(&session)?.project)
     }
 
     /// Bytes have come that are no whole frame yet.
@@ -256,6 +299,9 @@ impl Core {
         self.now = now;
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.heard_at = now.at;
+        self.counters.frames += 1;
+        #[cfg(test)]
+        assert_ne!(frame.method(), FAILPOINT, "a test has asked for it");
         if connection.closing {
             return;
         }

@@ -2,6 +2,7 @@
 
 use crvideo_proto::code;
 use crvideo_proto::frame::Frame;
+use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{self as msg, Address, Body, CLASS_BULK, CLASS_COMMANDS, Message, PeerState, Routed};
 use crvideo_proto::pack::Reader;
 use tracing::debug;
@@ -59,6 +60,9 @@ impl Core {
             return Ok(());
         }
         let Some(target) = self.target(from, &address) else { return Ok(()) };
+        if !self.count_transfer(from, target, &address, frame)? {
+            return Ok(());
+        }
         let Some(sender) = self.sessions.get(&from) else { return Ok(()) };
         let (user, epoch) = (sender.user.clone(), sender.epoch);
         let rest = frame.payload.slice(address.rest..);
@@ -107,9 +111,57 @@ impl Core {
         if limit == 0 || offer.size <= limit || offer.kind == KIND_BUFFER {
             return Ok(false);
         }
-        let code = code::FILE_SIZE_UNSUPPORT.into();
-        let message = msg::Done { task: offer.task, code };
+        self.end_transfer(from, address, offer.task, code::FILE_SIZE_UNSUPPORT);
+        Ok(true)
+    }
+
+    /// Tells a sender in the target's place how a transfer has ended.
+    fn end_transfer(&mut self, from: SessionId, address: &Address<'_>, task: TaskId, code: i32) {
+        let message = msg::Done { task, code: code.into() };
         self.tell_routed(from, Routed { from: address.user.to_owned(), epoch: address.epoch, message });
+    }
+
+    /// Counts the transfers of a session that are under way; `false` when an offer is one too many. One that is
+    /// repeated goes on whatever the limit: its target may have it already.
+    fn count_transfer(
+        &mut self,
+        from: SessionId,
+        target: SessionId,
+        address: &Address<'_>,
+        frame: &Frame,
+    ) -> Result<bool, Breach> {
+        match frame.method() {
+            msg::Offer::METHOD => {
+                let offer = msg::Offer::read(&frame.payload)?;
+                let most = self.settings.guard.session_transfers;
+                let Some(sender) = self.sessions.get_mut(&from) else { return Ok(false) };
+                let known = sender.transfers.contains_key(&offer.task);
+                if most > 0 && sender.transfers.len() >= most && !known && !offer.repeated {
+                    debug!(user = ?sender.user, "refused: too many transfers under way");
+                    self.end_transfer(from, address, offer.task, code::SEND_QUEUE_FULL);
+                    return Ok(false);
+                }
+                if known || most == 0 || sender.transfers.len() < most {
+                    sender.transfers.insert(offer.task, target);
+                }
+            }
+            msg::Cancel::METHOD => {
+                if let Ok(cancel) = msg::Cancel::read(&frame.payload)
+                    && let Some(sender) = self.sessions.get_mut(&from)
+                {
+                    sender.transfers.remove(&cancel.task);
+                }
+            }
+            msg::Done::METHOD => {
+                if let Ok(done) = msg::Done::read(&frame.payload)
+                    && let Some(sender) = self.sessions.get_mut(&target)
+                    && sender.transfers.get(&done.task) == Some(&from)
+                {
+                    sender.transfers.remove(&done.task);
+                }
+            }
+            _ => {}
+        }
         Ok(true)
     }
 }

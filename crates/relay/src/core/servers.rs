@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crvideo_proto::code;
 use crvideo_proto::message::PeerState;
+use crvideo_proto::token::{CLOCK_TOLERANCE_S, Claims};
 
 use super::{ConnectionId, Core, Now};
 
@@ -30,6 +31,11 @@ struct Revocation {
     replaced: bool,
 }
 
+/// What a session whose token was revoked hears.
+const REVOKED: &str = "the token has been revoked";
+/// Single tokens that are void and not expired, over all projects.
+pub const MAX_VOID_IDS: usize = 1_000_000;
+
 /// What the core keeps for servers.
 #[derive(Debug, Default)]
 pub(super) struct Servers {
@@ -37,6 +43,8 @@ pub(super) struct Servers {
     listening: bool,
     presence: Vec<Presence>,
     revocations_by_project: BTreeMap<i64, HashMap<Arc<str>, Revocation>>,
+    /// Ids of tokens that are void, and when they expire.
+    void_ids: HashMap<(i64, Box<str>), u64>,
 }
 
 impl Servers {
@@ -46,10 +54,15 @@ impl Servers {
         }
     }
 
-    /// Whether a token that was made at `issued` is void. One that does not say when it was made may be an old one.
-    pub(super) fn is_void(&self, project: i64, user: &str, issued: Option<u64>) -> bool {
-        let until = self.revocation(project, user).map(|it| it.until);
-        until.is_some_and(|until| issued.is_none_or(|issued| issued <= until))
+    /// Whether a token was revoked. One that does not say when it was made may be an old one.
+    pub(super) fn is_void(&self, claims: &Claims) -> bool {
+        let until = self.revocation(claims.project, &claims.user).map(|it| it.until);
+        let by_user = until.is_some_and(|until| claims.issued.is_none_or(|issued| issued <= until));
+        by_user || claims.id.as_deref().is_some_and(|id| self.is_void_id(claims.project, id))
+    }
+
+    fn is_void_id(&self, project: i64, id: &str) -> bool {
+        !self.void_ids.is_empty() && self.void_ids.contains_key(&(project, id.into()))
     }
 
     fn revocation(&self, project: i64, user: &str) -> Option<Revocation> {
@@ -79,11 +92,16 @@ impl Core {
 
     /// Ends a user's session for good; `false` when there is none.
     pub fn kick_out(&mut self, project: i64, user: &str, now: Now) -> bool {
+        // The client must not come back by itself, as after a login elsewhere.
+        self.end_session_of(project, user, (code::KICKOUT_BY_RELOGIN, "kicked out by a server or an operator"), now)
+    }
+
+    fn end_session_of(&mut self, project: i64, user: &str, bye: (i32, &str), now: Now) -> bool {
         self.now = now;
         let session = self.projects.get(&project).and_then(|project| project.session_by_user.get(user)).copied();
         let Some(session) = session else { return false };
-        // The client must not come back by itself, as after a login elsewhere.
-        self.end(session, PeerState::Gone, Some((code::KICKOUT_BY_RELOGIN, "kicked out by a server")));
+        self.end(session, PeerState::Gone, Some(bye));
+        self.counters.kicked_out += 1;
         self.settle();
         true
     }
@@ -99,6 +117,44 @@ impl Core {
         };
         self.servers.set(project, user, Revocation { until, replaced: false });
         until
+    }
+
+    /// Voids the one token with this id, which expires at `expires` (seconds since 1970), and ends the session that
+    /// lives by it, if there is one. `false` when too many are remembered already.
+    pub fn revoke_id(&mut self, project: i64, id: &str, expires: u64, now: Now) -> bool {
+        self.now = now;
+        if !self.remember_revoked_id(project, id, expires) {
+            return false;
+        }
+        let by_it = |session: &super::Session| session.project == project && session.token_id.as_deref() == Some(id);
+        let void: Vec<_> = self.sessions.iter().filter(|(_, session)| by_it(session)).map(|(id, _)| *id).collect();
+        for session in void {
+            self.end(session, PeerState::Gone, Some((code::TOKEN_TIMEOUT, REVOKED)));
+        }
+        self.settle();
+        true
+    }
+
+    /// The same, of before the relay's start.
+    pub fn remember_revoked_id(&mut self, project: i64, id: &str, expires: u64) -> bool {
+        let room = self.servers.void_ids.len() < MAX_VOID_IDS;
+        let known = self.servers.is_void_id(project, id);
+        if room || known {
+            let until = self.servers.void_ids.entry((project, id.into())).or_default();
+            *until = expires.max(*until);
+        }
+        room || known
+    }
+
+    /// Ends the session of a user whose tokens were revoked; `false` when there is none.
+    pub fn end_revoked(&mut self, project: i64, user: &str, now: Now) -> bool {
+        self.end_session_of(project, user, (code::TOKEN_TIMEOUT, REVOKED), now)
+    }
+
+    /// Forgets the ids of tokens that have expired meanwhile.
+    pub fn sweep_revocations(&mut self, now: Now) {
+        let now_s = now.unix_micros / 1_000_000;
+        self.servers.void_ids.retain(|_, expires| expires.saturating_add(2 * CLOCK_TOLERANCE_S) > now_s);
     }
 
     /// A revocation of before the relay's start.

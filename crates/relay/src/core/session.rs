@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{CLASS_BULK, CLASS_COMMANDS, PeerState};
 use crvideo_proto::out::OutQueue;
 
@@ -56,6 +57,12 @@ pub(super) struct Session {
     pub(super) adopted: bool,
     /// When its token and the tolerance have run out.
     pub(super) expires_at: Duration,
+    /// The id of its token, if that has one.
+    pub(super) token_id: Option<Box<str>>,
+    /// When it has logged in, in microseconds since 1970.
+    pub(super) since: u64,
+    /// Transfers that it sends, and to which session.
+    pub(super) transfers: BTreeMap<TaskId, SessionId>,
     pub(super) command: Option<ConnectionId>,
     pub(super) bulk: Option<ConnectionId>,
     pub(super) ticket: Option<[u8; 16]>,
@@ -92,6 +99,9 @@ impl Session {
             epoch,
             adopted: false,
             expires_at: Duration::ZERO,
+            token_id: None,
+            since: 0,
+            transfers: BTreeMap::new(),
             command: None,
             bulk: None,
             ticket: None,
@@ -129,6 +139,7 @@ impl Session {
     /// Forgets a session that has ended.
     pub(super) fn forget(&mut self, other: SessionId) {
         self.peers.remove(&other);
+        self.transfers.retain(|_, to| *to != other);
         self.unheard.remove(&other);
         self.missed.remove(&other);
         self.blocked_commands.remove(&other);

@@ -6,8 +6,16 @@ use std::time::Duration;
 use crvideo_proto::rtm::code;
 use crvideo_proto::rtm::params::Params;
 use crvideo_proto::rtm::sign::is_request_sign;
+use zeroize::Zeroize;
 
 use super::Refusal;
+
+/// Nobody finds secrets in memory that is used again.
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        self.secrets_by_project.values_mut().for_each(Zeroize::zeroize);
+    }
+}
 
 /// The projects and their secrets.
 pub(super) struct Secrets {

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crvideo_proto::frame::{Frame, Kind};
 use crvideo_proto::rtm::reader::{Event, FILE_METHODS};
@@ -20,6 +21,10 @@ use super::methods;
 use super::online::User;
 use super::outbox::Outbox;
 use super::receipts::Receipts;
+use crate::guard::{Block, Place};
+
+/// Who has signed nothing, not logged in and sent no file by then has no more use for the connection.
+pub(super) const STRANGERS_GO_AFTER: Duration = Duration::from_secs(60);
 
 /// Where a connection has come in, which says what is served on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +58,8 @@ pub(super) struct Client {
     receipts: OnceLock<Arc<Receipts>>,
     /// Its place among those of whom nothing is known yet.
     stranger: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Its place among those of its address.
+    place: Mutex<Place>,
 }
 
 impl Client {
@@ -62,8 +69,9 @@ impl Client {
         door: Door,
         out: Outbox,
         stranger: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
-        let (out, stranger) = (Arc::new(out), Mutex::new(Some(stranger)));
+        let (out, stranger, place) = (Arc::new(out), Mutex::new(Some(stranger)), Mutex::new(place));
         Self {
             id,
             from,
@@ -74,12 +82,24 @@ impl Client {
             login: OnceLock::new(),
             receipts: OnceLock::new(),
             stranger,
+            place,
         }
     }
 
     /// It has shown that it knows a secret.
     pub(super) fn trust(&self) {
         self.stranger.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).trust();
+    }
+
+    /// Whether nobody knows yet who it is.
+    pub(super) fn is_stranger(&self) -> bool {
+        self.stranger.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// Which address it counts for, if any.
+    pub(super) fn block(&self) -> Option<Block> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner).block()
     }
 
     /// Whether it gets pushes from now on. Who listens may be silent for ever.
@@ -134,7 +154,10 @@ impl Desk {
             Event::Frame(frame) if frame.kind == Kind::Answer => self.note(&frame),
             Event::Frame(frame) => self.serve(&frame).await,
             Event::TooLarge { quest, most } => self.refuse_size(&quest, most),
-            Event::Begin { quest, .. } => *upload = Some(self.gate.files.begin(quest)),
+            Event::Begin { quest, .. } => {
+                let place = self.gate.upload_place(self.client.from);
+                *upload = Some(self.gate.files.begin(quest, place));
+            }
             Event::File { len, before } => {
                 if let Some(upload) = upload {
                     upload.file(len, &before).await;
@@ -158,7 +181,8 @@ impl Desk {
     async fn serve(&self, quest: &Frame) {
         self.client.out.room().await;
         if FILE_METHODS.contains(&quest.method()) {
-            return self.answer_file(self.gate.files.whole(quest).await);
+            let place = self.gate.upload_place(self.client.from);
+            return self.answer_file(self.gate.files.whole(quest, place).await);
         }
         if CHUNK_METHODS.contains(&quest.method()) {
             return self.answer_file(self.gate.files.chunk(quest).await);

@@ -19,12 +19,23 @@ use super::desk::{Client, Desk, Door};
 use super::files::{self, Files};
 use super::hub::Hub;
 use super::link;
-use super::online::Online;
+use super::online::{Online, User};
 use super::outbox::Outbox;
 use crate::config::Config;
+use crate::guard::{Crowd, Place};
 use crate::seldom::Seldom;
 use crate::shared::Shared;
 use crate::store::{Directory, Stores};
+
+/// A user who is there with the RTM dialect.
+pub(crate) struct RtmLogin {
+    /// His number.
+    pub(crate) user: i64,
+    /// Where he has come from.
+    pub(crate) address: String,
+    /// Since when, in seconds since 1970.
+    pub(crate) since: u64,
+}
 
 /// What all connections of the RTM dialect share.
 pub(crate) struct Gate {
@@ -43,6 +54,9 @@ pub(crate) struct Gate {
     pub(super) bad_signs: Seldom,
     /// Where files are sent to.
     file_listener: SocketAddr,
+    crowd: Crowd,
+    /// Files under way from each address.
+    uploads: Crowd,
     places: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
     crowded: Seldom,
@@ -58,6 +72,7 @@ impl Gate {
         file_listener: SocketAddr,
         http: Option<SocketAddr>,
         keys: Option<Keys>,
+        crowd: Crowd,
     ) -> Arc<Self> {
         let Stores { directory, blobs, messages } = stores;
         let online = Arc::new(Online::default());
@@ -91,6 +106,8 @@ impl Gate {
             stall_timeout: config.stall_timeout,
             bad_signs: Seldom::default(),
             file_listener,
+            crowd,
+            uploads: Crowd::new(config.guard.address_uploads, 0, config.guard.count_loopback),
             places: Arc::new(Semaphore::new(rtm.max_connections)),
             strangers: Arc::new(Semaphore::new(rtm.max_strangers)),
             crowded: Seldom::default(),
@@ -125,19 +142,56 @@ impl Gate {
         door: Door,
     ) -> Option<(Desk, OwnedSemaphorePermit)> {
         let place = self.places.clone().try_acquire_owned();
-        let (Ok(place), Ok(stranger)) = (place, self.strangers.clone().try_acquire_owned()) else {
+        let of_address = self.crowd.enter(from.ip());
+        let (Ok(place), Ok(stranger), Some(of_address)) =
+            (place, self.strangers.clone().try_acquire_owned(), of_address)
+        else {
             debug!(%from, "refused");
             if self.crowded.now() {
                 warn!(
-                    "RTM connections are refused because there are too many; see rtm.max_connections and max_strangers"
+                    %from,
+                    "RTM connections are refused because there are too many, in all or from one address; see \
+                     rtm.max_connections, rtm.max_strangers and guard.address_connections"
                 );
             }
             return None;
         };
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         debug!(link = id, %from, ?door, "accepted");
-        let client = Client::new(id, [from, local], door, Outbox::new(self.config.push_queue), stranger);
+        let client = Client::new(id, [from, local], door, Outbox::new(self.config.push_queue), stranger, of_address);
         Some((Desk { gate: self.clone(), client }, place))
+    }
+
+    /// A place for a file among those under way from one address.
+    pub(super) fn upload_place(&self, from: SocketAddr) -> Option<Place> {
+        let place = self.uploads.enter(from.ip());
+        if place.is_none() && self.crowded.now() {
+            warn!(%from, "files are refused because one address sends too many at once; see guard.address_uploads");
+        }
+        place
+    }
+
+    /// The RTM logins of a project's users behind one of them, by number, `most` of them at most.
+    pub(crate) fn logins(&self, project: i64, after: Option<i64>, most: usize) -> Vec<RtmLogin> {
+        let page = self.hub.online().page(project, after, most);
+        page.into_iter().map(|(user, it)| RtmLogin { user, address: it.endpoint, since: it.since }).collect()
+    }
+
+    /// Ends the RTM connection of a user; `false` when there is none.
+    pub(crate) fn kick_out(&self, project: i64, id: i64) -> bool {
+        self.hub.kick_out(User { project, id })
+    }
+
+    /// Ends the RTM connections that live by a token; whether there was one.
+    pub(crate) fn end_token(&self, project: i64, token_id: &str) -> bool {
+        let all = self.hub.online().page(project, None, usize::MAX);
+        let by_it = all.into_iter().filter(|(_, it)| it.token_id.as_deref() == Some(token_id));
+        by_it.map(|(id, _)| self.kick_out(project, id)).fold(false, |any, ended| any | ended)
+    }
+
+    /// Connections of the RTM dialect.
+    pub(crate) fn connections(&self) -> usize {
+        self.config.max_connections.saturating_sub(self.places.available_permits())
     }
 
     /// Pings who listens and who has logged in, until the relay stops.

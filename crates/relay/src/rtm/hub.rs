@@ -21,6 +21,7 @@ use super::push::Push;
 use super::rooms::Rooms;
 use super::{Message, Refusal, Target};
 use crate::core::Presence;
+use crate::shared::unix_micros;
 use crate::store::{Directory, Draft, Group, Kind, Later, Messages};
 
 /// Names a connection of the RTM dialect.
@@ -275,9 +276,18 @@ impl Hub {
     }
 
     /// A user has logged in with RTM, and his earlier connection ends. Nothing is pushed before the flight is open.
-    pub(super) fn log_in(&self, user: User, link: LinkId, out: &Arc<Outbox>, endpoint: String) -> Arc<Flight> {
+    pub(super) fn log_in(
+        &self,
+        user: User,
+        link: LinkId,
+        out: &Arc<Outbox>,
+        endpoint: String,
+        token_id: Option<String>,
+    ) -> Arc<Flight> {
         let flight = Arc::new(Flight::default());
-        let by = EndUser { link, out: out.clone(), flight: flight.clone(), endpoint: endpoint.clone() };
+        let since = unix_micros() / 1_000_000;
+        let by =
+            EndUser { link, out: out.clone(), flight: flight.clone(), endpoint: endpoint.clone(), since, token_id };
         let earlier = {
             let mut projects = self.lock();
             let project = projects.entry(user.project).or_default();
@@ -322,12 +332,12 @@ impl Hub {
         }
     }
 
-    /// Ends a user's RTM connection, if there is one.
-    pub(super) fn kick_out(&self, user: User) {
-        if let Some(end_user) = self.online.end_user(user) {
-            end(&end_user);
-            self.log_out(user, end_user.link);
-        }
+    /// Ends a user's RTM connection; `false` when there is none.
+    pub(super) fn kick_out(&self, user: User) -> bool {
+        let Some(end_user) = self.online.end_user(user) else { return false };
+        end(&end_user);
+        self.log_out(user, end_user.link);
+        true
     }
 
     /// A server takes users out of a room: those who speak RTM are told.

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, trace, warn};
 
 use super::cipher::{Opener, Sealer};
-use super::desk::Desk;
+use super::desk::{Desk, STRANGERS_GO_AFTER};
 use super::files::Upload;
 use super::outbox::{Next, no_slices};
 
@@ -248,6 +248,9 @@ impl<'a> Incoming<'a> {
         }
         if let Some(upload) = &self.upload {
             return Some((self.heard + gate.stall_timeout).min(upload.deadline()));
+        }
+        if self.link.desk.client.is_stranger() {
+            return Some((self.heard + gate.config.idle_timeout).min(self.opened + STRANGERS_GO_AFTER));
         }
         // SDKs without handlers never answer a ping, so those who listen are held for alive as long as they take.
         (!self.link.desk.client.listens()).then(|| self.heard + gate.config.idle_timeout)

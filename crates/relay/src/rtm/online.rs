@@ -23,6 +23,10 @@ pub(super) struct EndUser {
     pub(super) flight: Arc<Flight>,
     /// Where he has logged in from.
     pub(super) endpoint: String,
+    /// Since when, in seconds since 1970.
+    pub(super) since: u64,
+    /// The id of his token, if that has one.
+    pub(super) token_id: Option<String>,
 }
 
 /// How a user is online.
@@ -119,6 +123,19 @@ impl Online {
     pub(super) fn end_users(&self, project: i64, ids: &[i64]) -> Vec<EndUser> {
         let users = self.lock();
         ids.iter().filter_map(|id| users.get(&User { project, id: *id })?.rtm.clone()).collect()
+    }
+
+    /// The connections of a project's users behind one of them, by number, `most` of them at most.
+    pub(super) fn page(&self, project: i64, after: Option<i64>, most: usize) -> Vec<(i64, EndUser)> {
+        use std::ops::Bound::{Excluded, Included};
+        let bound = |id| User { project, id };
+        let from = after.map_or(Included(bound(i64::MIN)), |id| Excluded(bound(id)));
+        if after == Some(i64::MAX) {
+            return Vec::new();
+        }
+        let users = self.lock();
+        let page = users.range((from, Included(bound(i64::MAX))));
+        page.filter_map(|(user, here)| Some((user.id, here.rtm.clone()?))).take(most).collect()
     }
 
     /// All connections.

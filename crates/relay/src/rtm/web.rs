@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::desk::{Desk, Door};
+use super::desk::{Desk, Door, STRANGERS_GO_AFTER};
 use super::files::Upload;
 use super::gate::Gate;
 use super::outbox::Next;
@@ -136,6 +136,9 @@ impl Web {
     /// Waits for one thing to happen, and does what follows.
     async fn step(&mut self, incoming: &mut Incoming, stopped: &mut watch::Receiver<bool>) -> Result<(), End> {
         let deadline = match incoming.began {
+            true if self.desk.client.is_stranger() && incoming.upload.is_none() => {
+                (incoming.heard + self.desk.gate.config.idle_timeout).min(incoming.opened + STRANGERS_GO_AFTER)
+            }
             true => incoming.heard + self.desk.gate.config.idle_timeout,
             false => incoming.opened + self.desk.gate.first_quest_deadline,
         };

@@ -46,6 +46,16 @@ pub(crate) struct Revoked {
     pub(crate) until: u64,
 }
 
+/// One token that is void.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RevokedId {
+    pub(crate) project: i64,
+    /// The token's own id.
+    pub(crate) id: String,
+    /// When it expires by itself, in seconds since 1970.
+    pub(crate) expires: u64,
+}
+
 /// Groups and revoked tokens. What is answered is on disk.
 pub(crate) trait Directory: Send + Sync {
     /// Adds users to a group, all or none. Who is a member already stays one.
@@ -66,6 +76,12 @@ pub(crate) trait Directory: Send + Sync {
     fn revoke(&self, revoked: Revoked) -> Answer<'_, ()>;
     /// All void tokens.
     fn revoked(&self) -> Answer<'_, Vec<Revoked>>;
+    /// Voids one token.
+    fn revoke_id(&self, revoked: RevokedId) -> Answer<'_, ()>;
+    /// All single tokens that are void.
+    fn revoked_ids(&self) -> Answer<'_, Vec<RevokedId>>;
+    /// Forgets the single tokens that have expired by themselves before a second since 1970.
+    fn sweep_revoked_ids(&self, before: u64) -> Answer<'_, ()>;
 }
 
 impl Directory for Database {
@@ -109,6 +125,33 @@ impl Directory for Database {
         Box::pin(self.run(move |db| {
             let until = i64::try_from(revoked.until).unwrap_or(i64::MAX);
             db.prepare_cached(sql)?.execute((revoked.project, revoked.user, until)).map(drop)
+        }))
+    }
+
+    fn revoke_id(&self, revoked: RevokedId) -> Answer<'_, ()> {
+        let sql = "INSERT INTO revoked_token_id VALUES (?1, ?2, ?3)
+                   ON CONFLICT (project, id) DO UPDATE SET expires = max(expires, ?3)";
+        Box::pin(self.run(move |db| {
+            let expires = i64::try_from(revoked.expires).unwrap_or(i64::MAX);
+            db.prepare_cached(sql)?.execute((revoked.project, revoked.id, expires)).map(drop)
+        }))
+    }
+
+    fn revoked_ids(&self) -> Answer<'_, Vec<RevokedId>> {
+        Box::pin(self.run(|db| {
+            let mut all = db.prepare("SELECT project, id, expires FROM revoked_token_id")?;
+            let rows = all.query_map([], |row| {
+                let expires: i64 = row.get(2)?;
+                Ok(RevokedId { project: row.get(0)?, id: row.get(1)?, expires: u64::try_from(expires).unwrap_or(0) })
+            })?;
+            rows.collect()
+        }))
+    }
+
+    fn sweep_revoked_ids(&self, before: u64) -> Answer<'_, ()> {
+        let before = i64::try_from(before).unwrap_or(i64::MAX);
+        Box::pin(self.run(move |db| {
+            db.prepare_cached("DELETE FROM revoked_token_id WHERE expires < ?")?.execute([before]).map(drop)
         }))
     }
 
@@ -209,6 +252,18 @@ mod tests {
         assert_eq!(directory.members(group(1, 3)).await, Ok(vec![]));
         // Who is a member already needs no place.
         assert_eq!(directory.add_members(full, vec![1], BOUNDS).await, Ok(Added::All));
+    }
+
+    #[tokio::test]
+    async fn a_single_token_stays_void_until_it_has_expired() {
+        let directory = Database::open(None).unwrap();
+        let revoked = |id: &str, expires| RevokedId { project: 1, id: id.to_owned(), expires };
+        for (id, expires) in [("a", 5), ("a", 9), ("a", 7), ("b", 8)] {
+            directory.revoke_id(revoked(id, expires)).await.unwrap();
+        }
+        assert_eq!(directory.revoked_ids().await, Ok(vec![revoked("a", 9), revoked("b", 8)]));
+        directory.sweep_revoked_ids(9).await.unwrap();
+        assert_eq!(directory.revoked_ids().await, Ok(vec![revoked("a", 9)]));
     }
 
     #[tokio::test]

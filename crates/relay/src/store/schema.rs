@@ -64,4 +64,12 @@ CREATE INDEX receipt_by_time ON receipt (time);
 CREATE TABLE store (id BLOB NOT NULL);
 INSERT INTO store VALUES (randomblob(16));
 ",
+    "
+CREATE TABLE revoked_token_id (
+    project INTEGER NOT NULL, id TEXT NOT NULL,
+    -- When the token expires by itself, in seconds since 1970.
+    expires INTEGER NOT NULL,
+    PRIMARY KEY (project, id)
+) WITHOUT ROWID;
+",
 ];

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use zeroize::Zeroize;
 
 use super::super::attrs::Attrs;
 
@@ -33,6 +34,13 @@ pub struct Config {
     pub secret: String,
     /// How many addresses of the gate the shell knows.
     pub servers: usize,
+}
+
+/// Nobody finds the secret in memory that is used again.
+impl Drop for Config {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
 }
 
 impl std::fmt::Debug for Config {

@@ -4,6 +4,7 @@ mod bulk;
 mod courier;
 mod find;
 mod flow;
+mod guard;
 mod login;
 mod route;
 mod servers;
@@ -46,6 +47,7 @@ fn settings() -> Settings {
         stall_timeout: secs(30),
         command_queue: 2_000,
         bulk_queue: 10_000,
+        guard: GuardSettings::default(),
     }
 }
 

@@ -12,10 +12,10 @@ use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit};
 use tracing::{debug, error};
 
 use super::Files;
-use super::budget::Share;
 use super::request::{self, Request, Sender};
 use super::tokens::Claim;
 use super::upload::refusal_of;
+use crate::guard::Share;
 use crate::rtm::{Refusal, Target};
 use crate::store::Spool;
 

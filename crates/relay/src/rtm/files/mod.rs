@@ -6,9 +6,7 @@
 //! * `upload`: one file on its way in.
 //! * `chunked`: files that come in chunks.
 //! * `thumbnail`: small pictures of images.
-//! * `budget`: bytes that many share.
 
-mod budget;
 mod chunked;
 mod request;
 mod settings;
@@ -28,10 +26,10 @@ use crvideo_proto::rtm::params::Params;
 use crvideo_proto::rtm::reader::Reader;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use self::budget::Budget;
 use self::chunked::Uploads;
 use self::tokens::Tokens;
 use super::{Message, Refusal, Target};
+use crate::guard::{Budget, Place};
 use crate::http;
 use crate::store::{Blob, Blobs, Later, Watch};
 
@@ -140,8 +138,12 @@ impl Files {
     }
 
     /// A quest with a file begins; `quest` is its frame without the payload.
-    pub(crate) fn begin(self: &Arc<Self>, quest: Frame) -> Upload {
-        let place = self.check_enabled().and_then(|()| self.place());
+    /// `of_address` is its place among those of its sender's address, if there is one.
+    pub(crate) fn begin(self: &Arc<Self>, quest: Frame, of_address: Option<Place>) -> Upload {
+        let place = self.check_enabled().and_then(|()| self.place()).and_then(|place| {
+            let text = "too many files come from your address at once; send it again later";
+            Ok((place, of_address.ok_or_else(|| Refusal::new(code::QUEUE_FULL, text))?))
+        });
         Upload::new(self.clone(), quest, place)
     }
 
@@ -151,8 +153,8 @@ impl Files {
     }
 
     /// A quest with a file that came whole, because its payload is JSON.
-    pub(crate) async fn whole(self: &Arc<Self>, frame: &Frame) -> Option<Frame> {
-        let mut upload = self.begin(Frame { payload: bytes::Bytes::new(), ..frame.clone() });
+    pub(crate) async fn whole(self: &Arc<Self>, frame: &Frame, of_address: Option<Place>) -> Option<Frame> {
+        let mut upload = self.begin(Frame { payload: bytes::Bytes::new(), ..frame.clone() }, of_address);
         let params = Params::of(frame);
         let params = match params.and_then(|params| params.bytes("file").map(|file| (params, file))) {
             Err(error) => Err(error),

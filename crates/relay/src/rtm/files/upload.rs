@@ -12,10 +12,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, error};
 
 use super::Files;
-use super::budget::Share;
 use super::request::{self, Request, Sender};
 use super::thumbnail::IMAGE;
 use super::tokens::{Claim, LONGEST_UPLOAD};
+use crate::guard::{Place, Share};
 use crate::rtm::{Message, Refusal};
 use crate::store::{About, Blob, BlobError, Spool, Spooled};
 
@@ -23,6 +23,8 @@ use crate::store::{About, Blob, BlobError, Spool, Spooled};
 const GRACE: Duration = Duration::from_secs(30);
 /// Bytes of a file that must come in a second, on average.
 const MIN_RATE: u64 = 1024;
+/// The same as long as nobody knows whose it is: a stranger who trickles must not hold a place for long.
+const MIN_RATE_OF_STRANGERS: u64 = 16 * 1024;
 
 /// A quest with a file that is being read. The connection's task hands it what its reader says, and waits for it: so
 /// a disk that is behind slows down those who upload and nobody else.
@@ -38,12 +40,12 @@ pub(crate) struct Upload {
     share: Share,
     /// What it takes of the budget of those whose token has not been seen yet.
     unauthorised: Option<Share>,
-    /// Its place among all uploads under way.
-    _place: Option<OwnedSemaphorePermit>,
+    /// Its place among all uploads under way, and among those of its address.
+    _place: Option<(OwnedSemaphorePermit, Place)>,
 }
 
 impl Upload {
-    pub(super) fn new(files: Arc<Files>, quest: Frame, place: Result<OwnedSemaphorePermit, Refusal>) -> Self {
+    pub(super) fn new(files: Arc<Files>, quest: Frame, place: Result<(OwnedSemaphorePermit, Place), Refusal>) -> Self {
         let (place, content) = match place {
             Ok(place) => (Some(place), Ok(files.blobs.spool())),
             Err(refusal) => (None, Err(refusal)),
@@ -93,7 +95,8 @@ impl Upload {
     pub(crate) async fn piece(&mut self, bytes: Bytes) {
         self.received += bytes.len() as u64;
         let seconds = self.began.elapsed().as_secs();
-        if seconds > GRACE.as_secs() && self.received < seconds * MIN_RATE {
+        let least = if self.unauthorised.is_some() { MIN_RATE_OF_STRANGERS } else { MIN_RATE };
+        if seconds > GRACE.as_secs() && self.received < seconds * least {
             return self.refuse(Refusal::new(code::TIMEOUT, "the file comes too slowly; send it again"));
         }
         let len = bytes.len() as u64;

@@ -82,9 +82,13 @@ fn auth(gate: &Gate, client: &Client, params: &Params) -> Outcome {
     }
     let (project, id): (i64, i64) = (params.int("pid")?, params.int("uid")?);
     let token = params.text("token")?;
-    let checked = gate.core.with(None, |core, now| core.check_token(project, &id.to_string(), &token, now));
+    let checked =
+        gate.core.with(None, |core, now| core.check_token(project, &id.to_string(), &token, client.block(), now));
     let elsewhere = token::peek(&token).is_ok_and(|claims| claims.project != project);
-    match checked {
+    let token_id = match checked {
+        Err(cr::SEND_QUEUE_FULL) => {
+            return Err(Refusal::new(code::QUEUE_FULL, "too many logins; try again later"));
+        }
         Err(cr::TOKEN_APPIDNOTEXIST) => {
             return Err(Refusal::new(code::BAD_ID, format!("there is no project {project}")));
         }
@@ -95,11 +99,11 @@ fn auth(gate: &Gate, client: &Client, params: &Params) -> Outcome {
             debug!(link = client.id, from = %client.from, project, user = id, code, "login refused");
             return Ok(Fields::new().bool("ok", false));
         }
-        Ok(()) => {}
-    }
+        Ok(token_id) => token_id,
+    };
     client.trust();
     let user = User { project, id };
-    let flight = gate.hub.log_in(user, client.id, &client.out, client.from.to_string());
+    let flight = gate.hub.log_in(user, client.id, &client.out, client.from.to_string(), token_id);
     client.set_login(Login { user, flight });
     debug!(link = client.id, from = %client.from, project, user = id, "logged in");
     Ok(Fields::new().bool("ok", true))

@@ -5,38 +5,38 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// So many bytes and no more, for all who hold shares of them.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     used: AtomicU64,
     most: u64,
 }
 
 impl Budget {
-    pub(super) fn new(most: u64) -> Arc<Self> {
+    pub(crate) fn new(most: u64) -> Arc<Self> {
         Arc::new(Self { used: AtomicU64::new(0), most })
     }
 
     /// Bytes that are taken.
     #[cfg(test)]
-    pub(super) fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         self.used.load(Ordering::Relaxed)
     }
 }
 
 /// What one upload has taken of a budget; it gives all back when it goes.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(crate) struct Share {
     budget: Arc<Budget>,
     taken: u64,
 }
 
 impl Share {
-    pub(super) fn of(budget: &Arc<Budget>) -> Self {
+    pub(crate) fn of(budget: &Arc<Budget>) -> Self {
         Self { budget: budget.clone(), taken: 0 }
     }
 
     /// Takes more; `false`, and nothing taken, when there is not so much left.
     #[must_use]
-    pub(super) fn take(&mut self, bytes: u64) -> bool {
+    pub(crate) fn take(&mut self, bytes: u64) -> bool {
         let most = self.budget.most;
         let more = |used: u64| used.checked_add(bytes).filter(|sum| *sum <= most);
         let taken = self.budget.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
