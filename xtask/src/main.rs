@@ -7,6 +7,7 @@ mod artefacts;
 mod bench;
 mod checks;
 mod demo;
+mod fuzz;
 mod process;
 mod tools;
 
@@ -66,6 +67,13 @@ apt-get; elsewhere they are named and nothing runs (exit code 2).",
         summary: "measure memory, throughput and latency, and print a table",
         details: bench::DETAILS,
         run: bench::run,
+    },
+    Command {
+        name: "fuzz",
+        arguments: "[--seconds N] [TARGET…]",
+        summary: "bring the fuzz targets any input for a while, and print a table",
+        details: fuzz::DETAILS,
+        run: fuzz::fuzz,
     },
     Command {
         name: "ci",

@@ -13,6 +13,8 @@ mod connection;
 pub mod core;
 mod epoch_file;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod http;
 mod rtm;
 mod seldom;
