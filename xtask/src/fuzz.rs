@@ -104,7 +104,7 @@ pub fn fuzz(arguments: &[String]) -> Outcome<()> {
     let chosen = if options.targets.is_empty() { known } else { options.targets.clone() };
     let programs = build(&chosen)?;
     if let (Some(file), Some(name)) = (&options.replay, chosen.first()) {
-        return run(Command::new(programs.join(name)).args(limits()).arg(file));
+        return run(program(&programs, name).arg(std::path::absolute(file).map_err(cannot("find", file))?));
     }
     if options.minimise {
         return chosen.iter().try_for_each(|name| minimise(&programs, name));
@@ -160,13 +160,18 @@ fn build(names: &[String]) -> Outcome<PathBuf> {
     Ok(target_dir.join(TRIPLE).join("release"))
 }
 
-fn limits() -> Vec<String> {
-    vec![
+/// A program of the build, with what an input may cost.
+fn program(programs: &Path, name: &str) -> Command {
+    let mut command = Command::new(programs.join(name));
+    // The C compiler gives tables inside SQLite's functions the same name, which is no fault.
+    command.env("ASAN_OPTIONS", "detect_odr_violation=0").current_dir(root()).stdin(Stdio::null());
+    command.args([
         format!("-timeout={TIMEOUT_S}"),
         format!("-malloc_limit_mb={MALLOC_LIMIT_MB}"),
         format!("-rss_limit_mb={RSS_LIMIT_MB}"),
         format!("-max_len={MAX_LEN}"),
-    ]
+    ]);
+    command
 }
 
 fn corpus(name: &str) -> PathBuf {
@@ -192,8 +197,8 @@ fn files(directory: &Path) -> usize {
 /// Runs one target. What it says goes to a file, and here only when it has found something.
 fn run_target(programs: &Path, name: &str, seconds: u64) -> Outcome<Row> {
     let (artefacts, before) = (artefacts(name)?, files(&artefacts(name)?));
-    let mut command = Command::new(programs.join(name));
-    command.args(limits()).args([
+    let mut command = program(programs, name);
+    command.args([
         format!("-max_total_time={seconds}"),
         "-print_final_stats=1".to_owned(),
         format!("-artifact_prefix={}/", artefacts.display()),
@@ -202,7 +207,7 @@ fn run_target(programs: &Path, name: &str, seconds: u64) -> Outcome<Row> {
     if dictionary.is_file() {
         command.arg(format!("-dict={}", dictionary.display()));
     }
-    command.arg(found(name)?).arg(corpus(name)).current_dir(root()).stdin(Stdio::null());
+    command.arg(found(name)?).arg(corpus(name));
     let output = command.output().map_err(|error| Failure::new(format!("cannot start {name}: {error}")))?;
     let said = String::from_utf8_lossy(&output.stderr);
     let log = fuzz_dir().join(format!("{name}.log"));
@@ -282,8 +287,8 @@ fn minimise(programs: &Path, name: &str) -> Outcome<()> {
     let (corpus, merged) = (corpus(name), fuzz_dir().join("merged").join(name));
     let _ = std::fs::remove_dir_all(&merged);
     std::fs::create_dir_all(&merged).map_err(cannot("create", &merged))?;
-    let mut command = Command::new(programs.join(name));
-    command.args(limits()).arg("-merge=1").arg(&merged).arg(&corpus).arg(found(name)?).stderr(Stdio::null());
+    let mut command = program(programs, name);
+    command.arg("-merge=1").arg(&merged).arg(&corpus).arg(found(name)?).stderr(Stdio::null());
     run(&mut command)?;
     let mut inputs: Vec<(u64, PathBuf)> = std::fs::read_dir(&merged)
         .map_err(cannot("read", &merged))?

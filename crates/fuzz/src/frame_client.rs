@@ -79,6 +79,7 @@ impl Relay {
     fn let_in(&mut self) {
         for _ in 0..2 {
             self.answer(Conn::Command, &mut Input::new(&[]));
+            self.listen();
         }
         assert_eq!(self.party.stage, Stage::In, "a good login is not taken");
     }

@@ -99,7 +99,7 @@ impl Play {
         self.connections.push(id);
         if let Ok(answer) = answer {
             assert!(answer.epoch != 0, "nobody has the epoch 0");
-            assert!(!answer.resumed || self.epochs.contains(&answer.epoch), "an epoch is resumed that nobody had");
+            assert!(!answer.resumed || answer.epoch == epoch, "another epoch is resumed than was asked for");
             assert!(!self.tickets.contains(&answer.ticket), "a ticket is given twice");
             self.epochs.push(answer.epoch);
             self.tickets.push(answer.ticket);

@@ -13,6 +13,8 @@ use crate::input::Input;
 const MOST_CHANGES: usize = 20;
 /// The database's file.
 const DATABASE: &str = "relay.sqlite";
+/// The stored file that the database knows.
+const STORED: &str = "files/01/23/0123456789abcdef0123456789abcdef";
 /// What stands beside the data directory and must stay.
 const NEIGHBOUR: &str = "neighbour";
 
@@ -64,6 +66,9 @@ pub(crate) fn run(data: &[u8]) {
     let mut input = Input::new(data);
     let place = Place::new();
     write(&place.0.join(NEIGHBOUR), b"stays");
+    write(&place.data().join(DATABASE), sound_database());
+    make(&place.data().join("files/01/23"));
+    write(&place.data().join(STORED), b"12345");
     let damaged = match input.below(4) {
         0 => epoch(&place, &mut input),
         1 => pages(&place, &mut input),
@@ -109,7 +114,6 @@ fn pages(place: &Place, input: &mut Input<'_>) -> bool {
 
 /// Rows whose values have the wrong types.
 fn rows(place: &Place, input: &mut Input<'_>) -> bool {
-    write(&place.data().join(DATABASE), sound_database());
     for _ in 0..MOST_CHANGES {
         if input.is_empty() {
             break;
@@ -135,7 +139,6 @@ fn cell(input: &mut Input<'_>) -> Cell {
 
 /// Files, directories and links that do not belong among the stored files.
 fn entries(place: &Place, input: &mut Input<'_>) -> bool {
-    write(&place.data().join(DATABASE), sound_database());
     let files = place.data().join("files");
     for parent in ["tmp", "01/23", "zz", "ab"] {
         make(&files.join(parent));

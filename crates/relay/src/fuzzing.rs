@@ -66,7 +66,8 @@ impl RtmGate {
     }
 }
 
-/// Writes a data directory as a relay leaves it behind: users in groups, messages, a revoked token, a stored file.
+/// Writes a data directory as a relay leaves it behind: users in groups, messages, a revoked token, and what it knows
+/// of a stored file.
 pub fn fill(directory: &Path) -> Result<(), String> {
     let words = |error: rusqlite::Error| error.to_string();
     runtime()?.block_on(async {
@@ -77,17 +78,14 @@ pub fn fill(directory: &Path) -> Result<(), String> {
     database
         .execute_batch(
             "INSERT INTO group_member VALUES (1, 1, 7), (1, 1, 8), (1, 2, 7);
-             INSERT INTO message VALUES (1, x'000102030405060708090a0b0c0d0e0f', 1, 1, 7, 8, 5, 51, 1795000000000, 'hello', '', NULL);
-             INSERT INTO message VALUES (2, x'100102030405060708090a0b0c0d0e0f', 1, 2, 1, 8, 6, 50, 1795000000000, 'file', '{}',
+             INSERT INTO message VALUES (1, x'000102030405060708090a0b0c0d0e0f', 1, 1, 7, 8, 5, 51, 1795000000000, x'68656c6c6f', '', NULL);
+             INSERT INTO message VALUES (2, x'100102030405060708090a0b0c0d0e0f', 1, 2, 1, 8, 6, 50, 1795000000000, x'66696c65', '{}',
                  '0123456789abcdef0123456789abcdef');
              INSERT INTO pending VALUES (1, 7, 1, 8, 1, 3), (1, 7, 2, 1, 2, 0);
              INSERT INTO blob VALUES ('0123456789abcdef0123456789abcdef', 1, 5, 'a.txt', 'aa', 9000000000);
              PRAGMA wal_checkpoint(TRUNCATE);",
         )
-        .map_err(words)?;
-    let blob = directory.join("files/01/23");
-    std::fs::create_dir_all(&blob).map_err(|error| error.to_string())?;
-    std::fs::write(blob.join("0123456789abcdef0123456789abcdef"), "12345").map_err(|error| error.to_string())
+        .map_err(words)
 }
 
 /// A value of any of SQLite's types.
