@@ -36,6 +36,14 @@ pub fn prepare_for_tests() -> Outcome<()> {
     prepare(TEST_TOOLS, "the tests need")
 }
 
+/// What compares the library's interface.
+const ABI_TOOLS: &[Tool] = &[tool("abidw", "abigail-tools"), tool("abidiff", "abigail-tools")];
+
+/// Sees to it that the programs that compare interfaces are there.
+pub fn prepare_for_abi() -> Outcome<()> {
+    prepare(ABI_TOOLS, "comparing interfaces needs")
+}
+
 /// Sees to it that the programs that the fuzzer needs are there.
 pub fn prepare_for_fuzzing() -> Outcome<()> {
     prepare(FUZZ_TOOLS, "the fuzzer needs")
