@@ -184,7 +184,7 @@ impl Relay {
             "crlogin" => out.answer(
                 seq,
                 &msg::LoginAnswer {
-                    epoch: 1 + input.u64(),
+                    epoch: input.u64().max(1),
                     resumed: input.bool(),
                     ticket: [1; 16],
                     expires_ms: u64::MAX - input.u64(),
@@ -194,7 +194,8 @@ impl Relay {
             ),
             "crbulk" | "crticket" => out.answer(seq, &msg::BulkAnswer { ticket: [2; 16] }),
             "crtoken" => out.answer(seq, &msg::TokenAnswer { expires_ms: input.u64() }),
-            "crfind" => out.answer(seq, &msg::FindAnswer { epoch: 5 + u64::from(input.u8()), state: 1 + input.u8() }),
+            "crfind" => out
+                .answer(seq, &msg::FindAnswer { epoch: 5 + u64::from(input.u8()), state: input.u8().wrapping_add(1) }),
             "crusers" => {
                 let users = vec![String::from_utf8_lossy(input.short()).into_owned()];
                 out.answer(seq, &msg::UsersAnswer { users, more: input.bool() });
