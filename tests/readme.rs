@@ -106,7 +106,14 @@ fn dependencies(manifest: &str) -> Vec<&str> {
 #[test]
 fn every_direct_dependency_is_explained() {
     let page = read("docs/dependencies.md");
-    for manifest in ["Cargo.toml", "crates/proto/Cargo.toml", "crates/relay/Cargo.toml", "xtask/Cargo.toml"] {
+    for manifest in [
+        "Cargo.toml",
+        "crates/proto/Cargo.toml",
+        "crates/relay/Cargo.toml",
+        "crates/fuzz/Cargo.toml",
+        "fuzz/Cargo.toml",
+        "xtask/Cargo.toml",
+    ] {
         // What stands between this manifest's heading and the next one.
         let heading = format!("(`{manifest}`)\n");
         let section = page.split(&heading).nth(1).unwrap().split("\n## ").next().unwrap();
@@ -161,7 +168,7 @@ fn sources(dir: &Path, below: &str) -> Vec<String> {
 #[test]
 fn the_architecture_names_every_source_file() {
     let page = read("ARCHITECTURE.md");
-    for dir in ["src/", "crates/proto/src/", "crates/relay/src/", "xtask/src/"] {
+    for dir in ["src/", "crates/proto/src/", "crates/relay/src/", "crates/fuzz/src/", "xtask/src/"] {
         let section = page.split(&format!("| **`{dir}`** |")).nth(1).unwrap();
         let section = section.split("| **`").next().unwrap();
         for file in sources(&root().join(dir), "") {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::artefacts::{ASAN_WORKS, Profile, asan_library, library, relay};
 use crate::process::{Failure, Outcome, cargo, run};
-use crate::tools;
+use crate::{abi, fuzz, supply, tools};
 
 /// Prepares the machine, builds what the tests load and start, and runs them.
 pub fn test(arguments: &[String]) -> Outcome<()> {
@@ -48,12 +48,20 @@ pub fn header() -> Outcome<()> {
     run(cargo(["test", "--package", "crvideo", "--test", "header"]).env("CRVIDEO_UPDATE_HEADER", "1"))
 }
 
+/// How long each fuzz target runs there.
+const FUZZ_SECONDS: &str = "10";
+
 /// Everything that a change must pass.
 pub fn ci() -> Outcome<()> {
     let start = Instant::now();
     step("fmt", || run(&mut cargo(["fmt", "--all", "--check"])))?;
     step("clippy", || run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))?;
+    step("deny", || supply::deny(&[]))?;
     step("test", || test(&[]))?;
+    step("abi", || abi::abi(&[]))?;
+    if ASAN_WORKS {
+        step("fuzz", || fuzz::fuzz(&["--seconds".to_owned(), FUZZ_SECONDS.to_owned()]))?;
+    }
     println!("ci: all steps passed in {}", in_words(start.elapsed()));
     Ok(())
 }

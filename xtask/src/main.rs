@@ -3,11 +3,15 @@
 // A command-line program talks to its user by printing.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+mod abi;
 mod artefacts;
 mod bench;
 mod checks;
 mod demo;
+mod fuzz;
+mod mutants;
 mod process;
+mod supply;
 mod tools;
 
 use std::process::ExitCode;
@@ -68,11 +72,40 @@ apt-get; elsewhere they are named and nothing runs (exit code 2).",
         run: bench::run,
     },
     Command {
+        name: "fuzz",
+        arguments: "[--seconds N] [TARGET…]",
+        summary: "bring the fuzz targets any input for a while, and print a table",
+        details: fuzz::DETAILS,
+        run: fuzz::fuzz,
+    },
+    Command {
+        name: "abi",
+        arguments: "[--accept]",
+        summary: "compare the library's C interface with the one that is written down",
+        details: abi::DETAILS,
+        run: abi::abi,
+    },
+    Command {
+        name: "deny",
+        arguments: "",
+        summary: "check licences and origins of all dependencies, and that none is banned",
+        details: supply::DETAILS,
+        run: supply::deny,
+    },
+    Command {
+        name: "mutants",
+        arguments: "[--minutes N]",
+        summary: "change the protocol in one place after the other, and see whether a test notices",
+        details: mutants::DETAILS,
+        run: mutants::mutants,
+    },
+    Command {
         name: "ci",
         arguments: "",
-        summary: "formatting, clippy and all tests: what must pass before a change goes in",
-        details: "Runs `cargo fmt --check`, `cargo clippy` with warnings as errors and `cargo xtask test`, in this order,
-stops at the first that fails and prints how long each one took.",
+        summary: "formatting, clippy, dependencies, all tests, the C interface and some fuzzing: what must pass before a change goes in",
+        details: "Runs `cargo fmt --check`, `cargo clippy` with warnings as errors, `cargo xtask deny`, `cargo xtask test`,
+`cargo xtask abi` and ten seconds of each fuzz target, in this order, stops at the first that fails and prints how long
+each one took.",
         run: |arguments| no_arguments(arguments).and_then(|()| checks::ci()),
     },
 ];

@@ -28,21 +28,41 @@ const TEST_TOOLS: &[Tool] = &[
     tool("strace", "strace"),
 ];
 
+/// libFuzzer is compiled from C++.
+const FUZZ_TOOLS: &[Tool] = &[tool("cc", "gcc"), tool("g++", "g++")];
+
 /// Sees to it that the programs that the tests need are there.
 pub fn prepare_for_tests() -> Outcome<()> {
-    let mut missing = missing_packages();
+    prepare(TEST_TOOLS, "the tests need")
+}
+
+/// What compares the library's interface.
+const ABI_TOOLS: &[Tool] = &[tool("abidw", "abigail-tools"), tool("abidiff", "abigail-tools")];
+
+/// Sees to it that the programs that compare interfaces are there.
+pub fn prepare_for_abi() -> Outcome<()> {
+    prepare(ABI_TOOLS, "comparing interfaces needs")
+}
+
+/// Sees to it that the programs that the fuzzer needs are there.
+pub fn prepare_for_fuzzing() -> Outcome<()> {
+    prepare(FUZZ_TOOLS, "the fuzzer needs")
+}
+
+fn prepare(tools: &[Tool], who_needs: &str) -> Outcome<()> {
+    let mut missing = missing_packages(tools);
     if missing.is_empty() {
         return Ok(());
     }
     if can_install() {
         println!("xtask: installing {}", missing.join(" "));
         install(&missing)?;
-        missing = missing_packages();
+        missing = missing_packages(tools);
     }
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Failure::usage(format!("the tests need these packages, please install them: {}", missing.join(" "))))
+    Err(Failure::usage(format!("{who_needs} these packages, please install them: {}", missing.join(" "))))
 }
 
 /// Whether a program can be found by its name.
@@ -54,9 +74,8 @@ fn is_in(program: &str, search_path: Option<&OsStr>) -> bool {
     search_path.is_some_and(|dirs| std::env::split_paths(dirs).any(|dir| dir.join(program).is_file()))
 }
 
-fn missing_packages() -> Vec<&'static str> {
-    let mut packages: Vec<_> =
-        TEST_TOOLS.iter().filter(|tool| !is_present(tool.program)).map(|tool| tool.package).collect();
+fn missing_packages(tools: &[Tool]) -> Vec<&'static str> {
+    let mut packages: Vec<_> = tools.iter().filter(|tool| !is_present(tool.program)).map(|tool| tool.package).collect();
     packages.dedup();
     packages
 }

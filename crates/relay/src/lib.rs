@@ -14,6 +14,8 @@ mod connection;
 pub mod core;
 mod epoch_file;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod guard;
 mod http;
 mod rtm;

@@ -599,7 +599,11 @@ impl Session {
             }
             Pending::CloseBulk => {}
             Pending::Find(target) => self.found(&target, frame, now)?,
-            Pending::Users { cookie, user, found } => match read_answer::<UsersAnswer>(frame)? {
+            // A quest whose answer makes no sense is no longer pending, so its end is told here, before the connection's.
+            Pending::Users { cookie, user, found } => match read_answer::<UsersAnswer>(frame).inspect_err(|_| {
+                let (err, users) = (code::RSPDAT_ERR, Vec::new());
+                self.event(Event::UsersRslt { err, users, cookie });
+            })? {
                 Ok(answer) => self.users_page(cookie, user, found, answer),
                 Err(error) => {
                     let err = known_code(error.code);
@@ -607,7 +611,12 @@ impl Session {
                 }
             },
             Pending::Watch { cookie, on } => {
-                let err = read_answer::<Empty>(frame)?.map_or_else(|error| known_code(error.code), |_| code::NOERR);
+                let answer = read_answer::<Empty>(frame).inspect_err(|_| {
+                    if let Some(cookie) = cookie {
+                        self.event(Event::WatchRslt { err: code::RSPDAT_ERR, cookie });
+                    }
+                })?;
+                let err = answer.map_or_else(|error| known_code(error.code), |_| code::NOERR);
                 if err == code::NOERR {
                     self.watching = on;
                 }

@@ -18,6 +18,9 @@ use crate::message::{
 };
 use crate::pack::PackError;
 
+/// A list of who is online has at most about this many names.
+const MAX_ONLINE: usize = 1 << 20;
+
 /// A target whose link is lost may be gone for good: what has not been sent at all fails after this long.
 const AWAY_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -317,7 +320,13 @@ impl Session {
         mut found: Vec<String>,
         page: UsersAnswer,
     ) {
+        let known = found.last().cloned();
         found.extend(page.users);
+        // Pages ascend. A relay whose pages do not, or never end, would otherwise be asked for ever.
+        if page.more && (found.last() <= known.as_ref() || found.len() > MAX_ONLINE) {
+            log::warn!("the relay's list of users does not go on or does not end; giving it up");
+            return self.event(Event::UsersRslt { err: code::RSPDAT_ERR, users: Vec::new(), cookie });
+        }
         if page.more
             && let Some(last) = found.last()
         {

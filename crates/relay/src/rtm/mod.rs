@@ -28,6 +28,8 @@ mod config;
 mod courier;
 mod desk;
 mod files;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod gate;
 mod hub;
 mod link;

@@ -1,0 +1,58 @@
+//! Versions below which a dependency had a fault that matters here. They hold for whatever of these crates is present.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+/// Crate, first good version, and the fault before it.
+const FLOORS: [(&str, [u64; 3], &str); 11] = [
+    ("rustls", [0, 23, 45], "a peer could stop a connection"),
+    ("rustls-webpki", [0, 103, 13], "certificates were read wrongly"),
+    ("crossbeam-channel", [0, 5, 15], "RUSTSEC-2025-0024: a double free when a channel is dropped"),
+    ("tokio", [1, 44, 2], "RUSTSEC-2025-0023: a broadcast channel called clone from two threads"),
+    ("h2", [0, 4, 4], "RUSTSEC-2024-0332: a peer could keep the processor busy"),
+    ("mio", [0, 8, 11], "RUSTSEC-2024-0019: events of closed named pipes"),
+    ("bytes", [1, 11, 1], "RUSTSEC-2026-0007: reserving could overflow"),
+    ("ring", [0, 17, 12], "RUSTSEC-2025-0009: a panic at large inputs"),
+    ("time", [0, 3, 47], "RUSTSEC-2026-0009: a stack that was used up"),
+    ("tungstenite", [0, 20, 1], "RUSTSEC-2023-0065: a long header kept the processor busy"),
+    ("libsqlite3-sys", [0, 35, 0], "CVE-2025-6965: SQLite before 3.50.2 could corrupt memory"),
+];
+
+fn version(text: &str) -> [u64; 3] {
+    let mut numbers = text.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+    [0; 3].map(|_: u64| numbers.next().unwrap_or(0))
+}
+
+/// Crates and versions of a lock file.
+fn locked(lock: &str) -> Vec<(&str, [u64; 3])> {
+    lock.split("[[package]]")
+        .filter_map(|part| {
+            let of = |key: &str| part.lines().find_map(|line| Some(line.strip_prefix(key)?.trim_matches('"')));
+            Some((of("name = ")?, version(of("version = ")?)))
+        })
+        .collect()
+}
+
+fn below_its_floor(lock: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, present) in locked(lock) {
+        for (_, floor, fault) in FLOORS.iter().filter(|(of, floor, _)| *of == name && present < *floor) {
+            found.push(format!("{name} {present:?} is below {floor:?}: {fault}"));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_dependency_is_below_its_floor() {
+    for lock in ["Cargo.lock", "fuzz/Cargo.lock"] {
+        let text = std::fs::read_to_string(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(lock)).unwrap();
+        assert!(locked(&text).len() > 20, "{lock} is not read");
+        assert_eq!(below_its_floor(&text), Vec::<String>::new(), "{lock}");
+    }
+}
+
+#[test]
+fn a_version_below_its_floor_is_named() {
+    let lock = "[[package]]\nname = \"rustls\"\nversion = \"0.23.9\"\n\n[[package]]\nname = \"rustls\"\nversion = \"0.23.45\"\n";
+    let found = below_its_floor(lock);
+    assert!(found.len() == 1 && found[0].contains("rustls [0, 23, 9]"), "{found:?}");
+}
