@@ -19,8 +19,10 @@ mod seldom;
 mod server;
 mod shared;
 mod store;
+mod tls;
 
 pub use blocking::BlockingRelay;
 pub use config::{Config, ConfigError, Project};
 pub use rtm::{FileSettings, RtmConfig};
 pub use server::{Relay, StartError};
+pub use tls::TlsConfig;

@@ -23,6 +23,7 @@ use crate::shared::{Shared, unix_micros};
 use crate::store::{
     self, BlobError, Blobs, Database, Directory, LocalBlobs, MessageLimits, Messages, StoreError, Stores,
 };
+use crate::tls::{Tls, keep_fresh};
 
 /// Connections that the kernel holds for us until we accept them.
 const BACKLOG: i32 = 1024;
@@ -96,6 +97,8 @@ pub struct Relay {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     http: Option<SocketAddr>,
+    encrypted: Vec<SocketAddr>,
+    tls: Option<Arc<Tls>>,
     rtm: RtmAddresses,
     epochs: Option<EpochFile>,
     /// Says to the listeners and the timer that it is over.
@@ -108,6 +111,7 @@ impl Relay {
     /// Starts a relay; when this returns it accepts connections.
     pub async fn start(config: Config) -> Result<Relay, StartError> {
         config.check()?;
+        let tls = Tls::load(&config.tls)?;
         let keys = config.rtm.insecure_keys.as_deref().map(read_keys).transpose()?;
         let (epochs, file) = open_epochs(&config)?;
         let listeners = config.listen.iter().map(|address| listen(*address, &config)).collect::<Result<Vec<_>, _>>()?;
@@ -119,16 +123,25 @@ impl Relay {
         let shared = Arc::new(Shared::new(core));
         let (stop, stopped) = watch::channel(false);
         let (alive, tasks) = mpsc::channel(1);
+        let served = http
+            .as_ref()
+            .map(|(_, address)| http::Served { address: *address, encrypted: config.encrypts_http(address) });
+        let of_http = served.filter(|served| served.encrypted).map(|served| served.address);
+        let encrypted: Vec<_> =
+            addresses.iter().copied().filter(|address| config.encrypts(address)).chain(of_http).collect();
+        if tls.is_some() && encrypted.is_empty() {
+            warn!("the certificate is of no use, because all listeners are on loopback addresses; see tls.loopback");
+        }
         for (listener, address) in listeners {
-            info!(%address, "listening");
+            let tls = tls.clone().filter(|_| config.encrypts(&address));
+            say_listening(address, "listening", tls.is_some());
             let (shared, alive, crowded) = (shared.clone(), alive.clone(), Seldom::default());
-            let take = move |stream, from| take_in(&shared, stream, from, &alive, &crowded);
+            let take = move |stream, from| take_in(&shared, stream, from, tls.clone(), &alive, &crowded);
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
-        let http_address = http.as_ref().map(|(_, address)| *address);
         let mut web = None;
         if let (Some(files), Some(stores)) = (rtm.files.or(rtm.servers).or(rtm.users), stores.clone()) {
-            let gate = Gate::new(&config, shared.clone(), stores, files, http_address, keys);
+            let gate = Gate::new(&config, shared.clone(), stores, files, served, keys);
             for (listener, door) in rtm_listeners {
                 let (gate, stopping, alive) = (gate.clone(), stopped.clone(), alive.clone());
                 let take = move |stream, from| gate.take_in(stream, from, door, &stopping, &alive);
@@ -142,19 +155,24 @@ impl Relay {
         let messages = stores.as_ref().map(|stores| stores.messages.clone());
         let blobs = stores.map(|stores| stores.blobs);
         if let Some((listener, address)) = http {
-            info!(%address, "HTTP");
+            let tls = tls.clone().filter(|_| config.encrypts_http(&address));
+            say_listening(address, "HTTP", tls.is_some());
             let router = http::router(blobs.clone()).merge(web.unwrap_or_default());
-            let take = http_taker(router, stopped.clone(), alive);
+            let take = http_taker(router, tls, stopped.clone(), alive);
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
         if let (Some(blobs), Some(messages)) = (blobs, messages) {
             tokio::spawn(keep_sweeping(blobs, messages, stopped.clone()));
         }
         tokio::spawn(keep_time(shared.clone(), stopped.clone()));
+        if let Some(tls) = &tls {
+            tokio::spawn(keep_fresh(tls.identity.clone(), stopped.clone()));
+        }
         if let Some(file) = file.clone() {
             tokio::spawn(keep_reserving(shared.clone(), file, stopped));
         }
-        Ok(Relay { shared, addresses, http: http_address, rtm, epochs: file, stop, tasks })
+        let http = served.map(|served| served.address);
+        Ok(Relay { shared, addresses, http, encrypted, tls, rtm, epochs: file, stop, tasks })
     }
 
     /// The first address that clients can connect to.
@@ -170,6 +188,19 @@ impl Relay {
     /// The HTTP address.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http
+    }
+
+    /// Those of all these addresses that are encrypted.
+    pub fn encrypted_addresses(&self) -> &[SocketAddr] {
+        &self.encrypted
+    }
+
+    /// Reads the certificate and its key again; connections that are there keep what they have. What is wrong is an
+    /// error in the log. It reads files, and returns when that is done.
+    pub fn reload_certificate(&self) {
+        if let Some(tls) = &self.tls {
+            tls.identity.reload_now();
+        }
     }
 
     /// Where servers connect with RTM SDKs.
@@ -294,6 +325,13 @@ fn listen_rtm(config: &Config) -> Result<(Vec<(TcpListener, Door)>, RtmAddresses
     Ok((listeners, addresses))
 }
 
+fn say_listening(address: SocketAddr, what: &str, encrypted: bool) {
+    info!(%address, encrypted, "{what}");
+    if !encrypted && !address.ip().is_loopback() {
+        warn!(%address, "{what} without encryption: everybody on the way can read and change it");
+    }
+}
+
 fn say_rtm(address: SocketAddr, door: Door) {
     let name = match door {
         Door::Servers => "RTM",
@@ -368,13 +406,20 @@ fn prepare(stream: &TcpStream, from: SocketAddr) {
     }
 }
 
-fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mpsc::Sender<()>, crowded: &Seldom) {
+fn take_in(
+    shared: &Arc<Shared>,
+    stream: TcpStream,
+    from: SocketAddr,
+    tls: Option<Arc<Tls>>,
+    alive: &mpsc::Sender<()>,
+    crowded: &Seldom,
+) {
     match shared.open(from) {
         Ok((id, notify)) => {
             debug!(connection = id, %from, "accepted");
             let (shared, alive) = (shared.clone(), alive.clone());
             tokio::spawn(async move {
-                connection::serve(shared, stream, id, notify).await;
+                connection::serve(shared, stream, tls, id, notify).await;
                 drop(alive);
             });
         }
@@ -395,6 +440,7 @@ fn take_in(shared: &Arc<Shared>, stream: TcpStream, from: SocketAddr, alive: &mp
 /// What takes HTTP connections in, as long as there is room for one more.
 fn http_taker(
     router: axum::Router,
+    tls: Option<Arc<Tls>>,
     stopped: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
 ) -> impl Fn(TcpStream, SocketAddr) {
@@ -406,9 +452,10 @@ fn http_taker(
             }
             return;
         };
-        let (router, stopped, alive) = (router.clone(), stopped.clone(), alive.clone());
+        let (router, tls) = (router.clone(), tls.clone());
+        let (stopped, alive) = (stopped.clone(), alive.clone());
         tokio::spawn(async move {
-            http::serve(stream, router, stopped).await;
+            http::serve(stream, router, tls, stopped).await;
             drop((place, alive));
         });
     }

@@ -340,13 +340,7 @@ impl Links {
         }
     }
 
-    fn begin_handshake(
-        &mut self,
-        link: Link,
-        trust: &Trust,
-        machine: &mut impl Machine,
-        context: &mut Context<'_>,
-    ) {
+    fn begin_handshake(&mut self, link: Link, trust: &Trust, machine: &mut impl Machine, context: &mut Context<'_>) {
         let Some(connection) = self.get_mut(link) else { return };
         match Channel::start(trust, &connection.server.0) {
             Ok(channel) => {

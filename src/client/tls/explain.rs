@@ -45,7 +45,9 @@ fn alert_received(alert: AlertDescription) -> String {
             "it finds no version, cipher or key in common"
         }
         AlertDescription::UnrecognisedName => "it has no certificate for this name",
-        AlertDescription::CertificateRequired => "it wants a certificate from clients, which this library does not have",
+        AlertDescription::CertificateRequired => {
+            "it wants a certificate from clients, which this library does not have"
+        }
         AlertDescription::BadRecordMac | AlertDescription::DecryptError => "what it got was changed on the way",
         _ => "its log may say why",
     };
@@ -69,9 +71,10 @@ fn certificate(error: &CertificateError) -> String {
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
             ("the date", "correct this machine's clock, or wait until the certificate is valid")
         }
-        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => {
-            ("the name", "connect by a name or address that stands in the certificate, or have it reissued with this one")
-        }
+        Bad::NotValidForName | Bad::NotValidForNameContext { .. } => (
+            "the name",
+            "connect by a name or address that stands in the certificate, or have it reissued with this one",
+        ),
         Bad::UnknownIssuer => (
             "the issuer",
             "name the file of the authority's certificate as ca_file, or let the relay send the whole chain",

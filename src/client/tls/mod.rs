@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn only_loopback_addresses_are_reached_in_plain_text_unless_the_application_says_so() {
-        let of = |mode, address: &str| wanted(&TlsSettings { mode, ..TlsSettings::default() }, address.parse().unwrap());
+        let of =
+            |mode, address: &str| wanted(&TlsSettings { mode, ..TlsSettings::default() }, address.parse().unwrap());
         for local in ["127.0.0.1", "127.8.9.1", "::1", "::ffff:127.0.0.1"] {
             assert!(!of(TlsMode::Auto, local), "{local}");
             assert!(of(TlsMode::Always, local), "{local}");

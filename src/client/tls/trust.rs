@@ -10,7 +10,9 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 use sha2::{Digest, Sha256};
 
 use super::super::config::TlsSettings;
@@ -82,8 +84,7 @@ fn config(ground: &Ground, ca_file: Option<&Path>) -> Result<ClientConfig, Strin
     let verifier = verifier(ground, ca_file, &provider)?;
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| format!("TLS cannot be set up ({error})"))?;
-    let mut config =
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
+    let mut config = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth();
     config.resumption = Resumption::in_memory_sessions(REMEMBERED_SERVERS);
     Ok(config)
 }

@@ -22,6 +22,7 @@ use super::link;
 use super::online::Online;
 use super::outbox::Outbox;
 use crate::config::Config;
+use crate::http::Served;
 use crate::seldom::Seldom;
 use crate::shared::Shared;
 use crate::store::{Directory, Stores};
@@ -56,7 +57,7 @@ impl Gate {
         core: Arc<Shared>,
         stores: Stores,
         file_listener: SocketAddr,
-        http: Option<SocketAddr>,
+        http: Option<Served>,
         keys: Option<Keys>,
     ) -> Arc<Self> {
         let Stores { directory, blobs, messages } = stores;
