@@ -480,7 +480,12 @@ mod plain {
         let mut listed: Vec<_> =
             table.lines().filter_map(|line| line.trim().strip_prefix("X(")?.split([')', ',']).next()).collect();
         // Those that return no code cannot fail, and are called in `abuse_args.c`.
-        listed.extend(["CRVideo_ConfigInit", "CRVideo_LoginInfoInit", "CRVideo_SendOptionsInit"]);
+        listed.extend([
+            "CRVideo_ConfigInit",
+            "CRVideo_LoginInfoInit",
+            "CRVideo_LoginInfoInitSized",
+            "CRVideo_SendOptionsInit",
+        ]);
         listed.extend(["CRVideo_ErrText", "CRVideo_Version"]);
         listed.extend(["RTM_ConfigInit", "RTM_FileInit", "RTM_ListenInit", "RTM_CallOptionsInit", "RTM_ResultInit"]);
         listed.extend(["RTM_SendResultInit", "RTM_TokenResultInit", "RTM_ListResultInit"]);

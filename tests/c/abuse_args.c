@@ -220,8 +220,10 @@ static void creation(void)
     }
     CRVideo_ConfigInit(NULL);
     COVER(CRVideo_ConfigInit(NULL));
-    CRVideo_LoginInfoInit(NULL);
-    COVER(CRVideo_LoginInfoInit(NULL));
+    CRVideo_LoginInfoInitSized(NULL, sizeof(CRVideo_LoginInfo));
+    COVER(CRVideo_LoginInfoInitSized(NULL, sizeof(CRVideo_LoginInfo)));
+    (CRVideo_LoginInfoInit)(NULL); /* the function, not the macro */
+    COVER((CRVideo_LoginInfoInit)(NULL));
     CRVideo_SendOptionsInit(NULL);
     COVER(CRVideo_SendOptionsInit(NULL));
     EXPECT(CRVideo_CreateQueue(NULL), CRVideo_PARAM_ERR);

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod basics;
+#[path = "../common/certificates.rs"]
+mod certificates;
 mod limits;
 mod links;
 mod logins;
@@ -14,5 +16,6 @@ mod rtm_gate;
 mod rtm_relay;
 mod rtm_world;
 mod stopped;
+mod tls;
 mod transfers;
 mod world;
