@@ -29,8 +29,7 @@ pub struct World {
     pub tls: TlsSettings,
 }
 
-/// Whether every relay encrypts, though all is on loopback: `CRVIDEO_TEST_TLS=1`. Tests whose servers are no relays
-/// fail then.
+/// Whether every relay encrypts, though all is on loopback: `CRVIDEO_TEST_TLS=1`.
 fn everything_is_encrypted() -> bool {
     std::env::var_os("CRVIDEO_TEST_TLS").is_some_and(|value| value == "1")
 }

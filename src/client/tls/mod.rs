@@ -35,6 +35,13 @@ pub fn wanted(settings: &TlsSettings, address: IpAddr) -> bool {
     }
 }
 
+#[cfg(all(test, feature = "tls"))]
+#[path = "../../../tests/common/certificates.rs"]
+mod certificates;
+#[cfg(all(test, feature = "tls"))]
+#[path = "tests.rs"]
+mod handshakes;
+
 #[cfg(test)]
 mod tests {
     use super::*;
