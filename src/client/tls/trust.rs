@@ -58,6 +58,12 @@ pub fn load(settings: &TlsSettings) -> Result<Trust, String> {
         pinned_key: *pinned_key,
         insecure: *insecure,
     };
+    if *insecure {
+        log::warn!(
+            "INSECURE: every certificate is taken (CRVIDEO_TLS_INSECURE_ANY_CERTIFICATE); whoever stands between can \
+             read and change everything"
+        );
+    }
     // The lock is held while the platform's authorities are read, so that a thousand logins read them once.
     let mut shared = lock();
     shared.retain(|(_, config)| config.strong_count() > 0);
