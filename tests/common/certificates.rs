@@ -1,5 +1,5 @@
 //! Certificates for tests, good ones and bad ones, made on the spot.
-#![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test program uses a part of it")]
 
 use std::path::{Path, PathBuf};
 
