@@ -184,7 +184,7 @@ fn refusal(output: &Output) -> String {
     error
 }
 
-fn files<'a>(dir: &'a Path, pair: &Pair) -> [String; 2] {
+fn files(dir: &Path, pair: &Pair) -> [String; 2] {
     let (cert, key) = pair.write(dir);
     [cert, key].map(|path| path.into_os_string().into_string().unwrap())
 }

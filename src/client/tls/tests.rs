@@ -1,4 +1,5 @@
 //! A client's channel against a server in the same thread: no socket, so that any name and any certificate will do.
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::path::Path;
 use std::sync::Arc;
