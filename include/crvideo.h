@@ -74,6 +74,29 @@
 #define CRVIDEO_CONFIG_DURABLE 1
 
 /**
+ * Value of `tls` in `CRVideo_LoginInfo`: every connection is encrypted, but for those to loopback addresses (127.0.0.0/8
+ * and ::1), which counts when the name has been resolved. The default.
+ */
+#define CRVIDEO_TLS_AUTO 0
+
+/**
+ * Value of `tls` in `CRVideo_LoginInfo`: every connection is encrypted.
+ */
+#define CRVIDEO_TLS_ALWAYS 1
+
+/**
+ * Value of `tls` in `CRVideo_LoginInfo`: nothing is encrypted. Everybody on the way can read and change everything, the
+ * token as well.
+ */
+#define CRVIDEO_TLS_NEVER 2
+
+/**
+ * Flag of `tls_flags` in `CRVideo_LoginInfo`: every certificate is taken. INSECURE: it protects against nobody who can
+ * change what is on the way. Each login with it is a warning in the log.
+ */
+#define CRVIDEO_TLS_INSECURE_ANY_CERTIFICATE 1
+
+/**
  * The size of a task id's text: 36 characters (a UUID) and a NUL.
  */
 #define CRVIDEO_TASK_ID_SIZE 37
@@ -332,8 +355,12 @@ typedef struct CRVideo_Config {
 } CRVideo_Config;
 
 /**
- * Who logs in, and where. Fill it by `CRVideo_LoginInfoInit`, then set everything, but of `token` and `secret` exactly
- * one.
+ * Who logs in, and where. Fill it by `CRVideo_LoginInfoInit`, then set `project` to `secret`, but of `token` and
+ * `secret` exactly one; what follows may stay as it is.
+ *
+ * There is no way from encryption back to plain text: a server that cannot be reached or whose certificate cannot be
+ * trusted as it is said here ends the login with `CRVideo_SSL_ERR`, and the log says which check failed. The name in
+ * `servers` must stand in the certificate; an address must stand there as an IP address.
  */
 typedef struct CRVideo_LoginInfo {
     /**
@@ -361,6 +388,25 @@ typedef struct CRVideo_LoginInfo {
      * tokens from it, and it does not leave the process.
      */
     const char *secret;
+    /**
+     * Which connections are encrypted: `CRVIDEO_TLS_AUTO`, `CRVIDEO_TLS_ALWAYS` or `CRVIDEO_TLS_NEVER`.
+     */
+    uint32_t tls;
+    /**
+     * `CRVIDEO_TLS_INSECURE_...` flags, or-ed.
+     */
+    uint32_t tls_flags;
+    /**
+     * File in PEM form with the certificates of the authorities that are trusted instead of the system's, a path of up
+     * to 4,096 bytes, read at each login; or NULL: the system's.
+     */
+    const char *ca_file;
+    /**
+     * The SHA-256 of the only public key that the relay may have (of its DER form, SubjectPublicKeyInfo), 64
+     * hexadecimal digits or base64, `sha256//` may stand before it; or NULL: any key. Without `ca_file` the key stands
+     * for the chain and the dates of the certificate, which may then be self-signed; with it both must be right.
+     */
+    const char *pinned_key;
 } CRVideo_LoginInfo;
 
 /**
@@ -1297,9 +1343,19 @@ void CRVideo_ConfigInit(struct CRVideo_Config *config);
 /**
  * Fills login information with its size and zeros; NULL is ignored. What was in it is overwritten, not read.
  *
- * Any thread, callbacks included. The pointer is not touched after the call.
+ * Any thread, callbacks included. The pointer is not touched after the call. In C and C++ the name is a macro for
+ * `CRVideo_LoginInfoInitSized`; the function of this name fills the first form of the struct, which ended with
+ * `secret`.
  */
 void CRVideo_LoginInfoInit(struct CRVideo_LoginInfo *info);
+
+/**
+ * Fills login information of `struct_size` bytes with that size and zeros; NULL, and a size below that of its first
+ * form, are ignored.
+ *
+ * Any thread, callbacks included. The pointer is not touched after the call.
+ */
+void CRVideo_LoginInfoInitSized(struct CRVideo_LoginInfo *info, uintptr_t struct_size);
 
 /**
  * Creates a session. `config` NULL means the defaults. Set callbacks next, then call `CRVideo_Login`; end it by
@@ -1330,7 +1386,8 @@ CRVideo_Err CRVideo_Destroy(CRVideo_Session session);
  * tried again by the library, but a link that is lost later is (`LineOff`, `LineOn`).
  *
  * Any thread, callbacks included. `info` and its texts are not touched after the call. Errors: `CRVideo_PARAM_ERR`
- * (anything in `info` is missing, too long or malformed; both or none of `token` and `secret` are set),
+ * (anything in `info` is missing, too long or malformed; both or none of `token` and `secret` are set; `ca_file` or
+ * `pinned_key` together with `CRVIDEO_TLS_NEVER` or `CRVIDEO_TLS_INSECURE_ANY_CERTIFICATE`),
  * `CRVideo_LOGINSTATE_ERROR` (logged in already, or about to), `CRVideo_NOT_INIT`.
  */
 CRVideo_Err CRVideo_Login(CRVideo_Session session, const struct CRVideo_LoginInfo *info, void *cookie);
@@ -2308,3 +2365,5 @@ CRVideo_Err RTM_SetRecipientResultCallback(RTM_Client client,
 #endif  // __cplusplus
 
 #endif  /* CRVIDEO_H */
+
+#define CRVideo_LoginInfoInit(info) CRVideo_LoginInfoInitSized((info), sizeof(*(info)))

@@ -51,7 +51,7 @@ struct Config : CRVideo_Config {
     Config() noexcept { CRVideo_ConfigInit(this); }
 };
 struct LoginInfo : CRVideo_LoginInfo {
-    LoginInfo() noexcept { CRVideo_LoginInfoInit(this); }
+    LoginInfo() noexcept { CRVideo_LoginInfoInitSized(this, sizeof(CRVideo_LoginInfo)); }
 };
 struct SendOptions : CRVideo_SendOptions {
     SendOptions() noexcept { CRVideo_SendOptionsInit(this); }

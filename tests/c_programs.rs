@@ -9,6 +9,8 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+#[path = "common/certificates.rs"]
+mod certificates;
 #[path = "c/harness.rs"]
 mod harness;
 #[path = "common/rtm_gate.rs"]
@@ -39,9 +41,20 @@ struct Stage {
 
 impl Stage {
     fn new(mode: Mode) -> Self {
+        Self::with(mode, Relay::start())
+    }
+
+    /// With a relay that encrypts, whose authority the programs trust.
+    fn encrypted(mode: Mode) -> Self {
+        let authority = certificates::Authority::new("the test's authority");
+        let pair = authority.issue(&certificates::HERE);
+        Self::with(mode, Relay::start_encrypted(&pair.chain, &pair.key, &authority.pem))
+    }
+
+    fn with(mode: Mode, relay: Relay) -> Self {
         let scratch = Scratch::new();
         std::fs::create_dir(scratch.path("tmp")).unwrap();
-        Self { mode, relay: Relay::start(), scratch }
+        Self { mode, relay, scratch }
     }
 
     /// Starts a program with these arguments alone. What it or the library puts into the system's temporary directory
@@ -49,6 +62,7 @@ impl Stage {
     fn start_with(&self, source: &str, args: &[&str]) -> Running {
         let mut command = self.mode.command(source, args);
         command.env("TMPDIR", self.scratch.path("tmp"));
+        command.envs(self.relay.authority.as_ref().map(|path| ("CRVIDEO_TEST_CA", path)));
         Running::start(command)
     }
 
@@ -481,12 +495,27 @@ mod plain {
     }
 
     #[test]
+    fn encrypted_connections_that_break_raise_no_sigpipe_either() {
+        abuse::broken_connections_raise_no_sigpipe(Stage::encrypted(Mode::Plain));
+    }
+
+    #[test]
+    fn what_is_encrypted_arrives_as_well() {
+        abuse::one_thread_that_polls_is_enough(&Stage::encrypted(Mode::Plain));
+    }
+
+    #[test]
     fn the_table_of_exports_is_the_headers() {
         let table = std::fs::read_to_string(root().join("tests/c/exports.h")).unwrap();
         let mut listed: Vec<_> =
             table.lines().filter_map(|line| line.trim().strip_prefix("X(")?.split([')', ',']).next()).collect();
         // Those that return no code cannot fail, and are called in `abuse_args.c`.
-        listed.extend(["CRVideo_ConfigInit", "CRVideo_LoginInfoInit", "CRVideo_SendOptionsInit"]);
+        listed.extend([
+            "CRVideo_ConfigInit",
+            "CRVideo_LoginInfoInit",
+            "CRVideo_LoginInfoInitSized",
+            "CRVideo_SendOptionsInit",
+        ]);
         listed.extend(["CRVideo_ErrText", "CRVideo_Version"]);
         listed.extend(["RTM_ConfigInit", "RTM_FileInit", "RTM_ListenInit", "RTM_CallOptionsInit", "RTM_ResultInit"]);
         listed.extend(["RTM_SendResultInit", "RTM_TokenResultInit", "RTM_ListResultInit"]);
@@ -556,6 +585,12 @@ mod valgrind {
     }
 
     #[test]
+    fn what_is_encrypted_arrives_as_well() {
+        Mode::Valgrind.must_be_possible();
+        abuse::one_thread_that_polls_is_enough(&Stage::encrypted(Mode::Valgrind));
+    }
+
+    #[test]
     fn valgrind_would_have_told() {
         Mode::Valgrind.must_be_possible();
         let stage = Stage::new(Mode::Valgrind);
@@ -598,6 +633,13 @@ mod asan {
     fn broken_connections_raise_no_sigpipe() {
         Mode::Asan.must_be_possible();
         abuse::broken_connections_raise_no_sigpipe(Stage::new(Mode::Asan));
+    }
+
+    #[test]
+    fn what_is_encrypted_arrives_as_well() {
+        Mode::Asan.must_be_possible();
+        abuse::one_thread_that_polls_is_enough(&Stage::encrypted(Mode::Asan));
+        abuse::broken_connections_raise_no_sigpipe(Stage::encrypted(Mode::Asan));
     }
 
     /// The program reads past the end of memory that the library has allocated, in a callback; and it leaks.

@@ -122,6 +122,8 @@ fn every_direct_dependency_is_explained() {
         let manifest_text = read(manifest);
         let mut used = dependencies(&manifest_text);
         used.sort();
+        // The tests of a package may use what it uses itself only with some feature.
+        used.dedup();
         explained.sort();
         assert_eq!(used, explained, "docs/dependencies.md, the section of {manifest}");
     }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use crvideo_proto::id::TaskId;
 use zeroize::Zeroize;
 
@@ -117,6 +119,53 @@ impl std::fmt::Debug for Credential {
     }
 }
 
+/// Which connections are encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TlsMode {
+    /// All but those to loopback addresses.
+    #[default]
+    Auto,
+    /// All.
+    Always,
+    /// None: everything is sent in plain text.
+    Never,
+}
+
+/// How a session's connections are encrypted, and whom it trusts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsSettings {
+    /// Which connections are encrypted.
+    pub mode: TlsMode,
+    /// PEM file of the authorities that are trusted; `None` for the platform's.
+    pub ca_file: Option<PathBuf>,
+    /// SHA-256 of the only public key (its SubjectPublicKeyInfo) that is taken. Without `ca_file` it stands for the
+    /// chain of certificates and their dates; the name is checked in any case.
+    pub pinned_key: Option<[u8; 32]>,
+    /// Take every certificate: whoever stands between can read and change everything.
+    pub insecure: bool,
+}
+
+impl TlsSettings {
+    /// Reads the SHA-256 of a key: 64 hexadecimal digits, or base64, with or without `sha256/` or `sha256//` before it.
+    pub fn parse_pin(text: &str) -> Option<[u8; 32]> {
+        let text = text.strip_prefix("sha256//").or_else(|| text.strip_prefix("sha256/")).unwrap_or(text);
+        if text.len() == 64 {
+            return from_hex(text);
+        }
+        STANDARD.decode(text).ok()?.try_into().ok()
+    }
+}
+
+/// 32 bytes from 64 hexadecimal digits.
+fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let digit = |at: usize| char::from(*pair.get(at)?).to_digit(16);
+        *byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;
+    }
+    Some(bytes)
+}
+
 /// Who logs in, and where.
 #[derive(Debug, Clone)]
 pub struct LoginInfo {
@@ -128,6 +177,8 @@ pub struct LoginInfo {
     pub user: String,
     /// Token or secret.
     pub credential: Credential,
+    /// Encryption.
+    pub tls: TlsSettings,
 }
 
 /// What can be set for one send.
@@ -139,4 +190,36 @@ pub struct SendOptions {
     pub task: Option<TaskId>,
     /// The name shown at the target, instead of the path's last part.
     pub display_name: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // printf crvideo | openssl dgst -sha256 -binary | base64, and | od -An -tx1
+    const BASE64: &str = "YHSS0xLnBC7DTG+igaBYhdsMVQfuAj49L28wZMcPk7A=";
+    const HEX: &str = "607492d312e7042ec34c6fa281a05885db0c5507ee023e3d2f6f3064c70f93b0";
+
+    #[test]
+    fn a_pinned_key_is_read_in_both_forms() {
+        let pin = TlsSettings::parse_pin(HEX).unwrap();
+        assert_eq!(pin.first(), Some(&u8::from_str_radix(&HEX[..2], 16).unwrap()));
+        assert_eq!(pin.last(), Some(&u8::from_str_radix(&HEX[62..], 16).unwrap()));
+        let upper = HEX.to_uppercase();
+        for same in [BASE64, &upper, &format!("sha256/{BASE64}"), &format!("sha256//{BASE64}")] {
+            assert_eq!(TlsSettings::parse_pin(same), Some(pin), "{same}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pinned_key_is_refused() {
+        let spoiled = BASE64.replace('=', "");
+        for bad in ["", "sha256/", &HEX[1..], &format!("{HEX}0"), &HEX.replace('5', "g"), &spoiled, "sha1/abc"] {
+            assert_eq!(TlsSettings::parse_pin(bad), None, "{bad}");
+        }
+        // The last character has two bits that belong to no byte.
+        assert_eq!(TlsSettings::parse_pin(&format!("{}B=", "A".repeat(42))), None);
+        assert_eq!(TlsSettings::parse_pin(&format!("{}A=", "A".repeat(42))), Some([0; 32]));
+        assert_eq!(TlsSettings::parse_pin(&format!("{}*A=", "A".repeat(41))), None);
+    }
 }

@@ -17,10 +17,11 @@ pub mod rtm;
 mod session;
 mod sink;
 mod source;
+mod tls;
 
 pub use config::{
     Credential, DEFAULT_BUFFER_LIMIT, DEFAULT_INBOUND_LIMIT, DEFAULT_OUTBOUND_LIMIT, DEFAULT_TASK_LIMIT, LoginInfo,
-    MAX_COMMAND, SendOptions, ServerAddress, SessionConfig,
+    MAX_COMMAND, SendOptions, ServerAddress, SessionConfig, TlsMode, TlsSettings,
 };
 pub use event::{Event, EventHandler, TransferKind};
 pub use logging::Sink as LogSink;
@@ -162,7 +163,7 @@ pub fn login(session: u64, info: LoginInfo, cookie: usize) -> Result<(), Code> {
         Credential::Secret(secret) => proto::Credential::Secret(std::mem::take(secret)),
     };
     let identity = Identity { servers: info.servers.len(), project: info.project, user: info.user, credential };
-    shared.give(Order::Login(session, identity, info.servers, cookie))
+    shared.give(Order::Login(session, identity, info.servers, info.tls, cookie))
 }
 
 /// Logs out; `Event::LogoutRslt` follows.

@@ -52,6 +52,22 @@ pub(super) unsafe fn versioned<T: Versioned>(from: *const T) -> Result<T, Code> 
     }
 }
 
+/// Fills `size` bytes of a struct with that size and zeros; nothing when it is less than its first form.
+///
+/// # Safety
+/// `place` is NULL or writable for `size` bytes. Its alignment does not matter.
+pub(super) unsafe fn init_sized<T: Versioned>(place: *mut T, size: usize) {
+    let Ok(told) = u32::try_from(size) else { return };
+    if place.is_null() || size < T::FIRST_SIZE {
+        return;
+    }
+    // SAFETY: the caller's promise; every struct begins with its u32 of size.
+    unsafe {
+        place.cast::<u8>().write_bytes(0, size);
+        place.cast::<u32>().write_unaligned(told);
+    }
+}
+
 /// The place of a struct that the library fills as far as its `struct_size` says, and what stands in it before; NULL is
 /// `None`.
 ///

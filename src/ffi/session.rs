@@ -11,7 +11,7 @@ use super::callback::Callbacks;
 use super::error::CRVideo_Err;
 use super::guard::guard;
 use super::queue::CRVideo_Queue;
-use crate::client::{self, Code, Credential, LoginInfo, ServerAddress, SessionConfig};
+use crate::client::{self, Code, Credential, LoginInfo, ServerAddress, SessionConfig, TlsMode, TlsSettings};
 
 /// One user's login. 0 is never a session. A number is never used again: a call with a session that has been destroyed
 /// returns `CRVideo_NOT_INIT`.
@@ -69,8 +69,27 @@ unsafe impl Versioned for CRVideo_Config {
     const FIRST_SIZE: usize = std::mem::offset_of!(Self, max_send_bytes_per_s) + size_of::<u32>();
 }
 
-/// Who logs in, and where. Fill it by `CRVideo_LoginInfoInit`, then set everything, but of `token` and `secret` exactly
-/// one.
+/// Value of `tls` in `CRVideo_LoginInfo`: every connection is encrypted, but for those to loopback addresses (127.0.0.0/8
+/// and ::1), which counts when the name has been resolved. The default.
+pub const CRVIDEO_TLS_AUTO: u32 = 0;
+
+/// Value of `tls` in `CRVideo_LoginInfo`: every connection is encrypted.
+pub const CRVIDEO_TLS_ALWAYS: u32 = 1;
+
+/// Value of `tls` in `CRVideo_LoginInfo`: nothing is encrypted. Everybody on the way can read and change everything, the
+/// token as well.
+pub const CRVIDEO_TLS_NEVER: u32 = 2;
+
+/// Flag of `tls_flags` in `CRVideo_LoginInfo`: every certificate is taken. INSECURE: it protects against nobody who can
+/// change what is on the way. Each login with it is a warning in the log.
+pub const CRVIDEO_TLS_INSECURE_ANY_CERTIFICATE: u32 = 1;
+
+/// Who logs in, and where. Fill it by `CRVideo_LoginInfoInit`, then set `project` to `secret`, but of `token` and
+/// `secret` exactly one; what follows may stay as it is.
+///
+/// There is no way from encryption back to plain text: a server that cannot be reached or whose certificate cannot be
+/// trusted as it is said here ends the login with `CRVideo_SSL_ERR`, and the log says which check failed. The name in
+/// `servers` must stand in the certificate; an address must stand there as an IP address.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct CRVideo_LoginInfo {
@@ -87,6 +106,17 @@ pub struct CRVideo_LoginInfo {
     /// The project's secret, up to 1,024 bytes, in a program that may be trusted with it; or NULL. The library makes
     /// tokens from it, and it does not leave the process.
     pub secret: *const c_char,
+    /// Which connections are encrypted: `CRVIDEO_TLS_AUTO`, `CRVIDEO_TLS_ALWAYS` or `CRVIDEO_TLS_NEVER`.
+    pub tls: u32,
+    /// `CRVIDEO_TLS_INSECURE_...` flags, or-ed.
+    pub tls_flags: u32,
+    /// File in PEM form with the certificates of the authorities that are trusted instead of the system's, a path of up
+    /// to 4,096 bytes, read at each login; or NULL: the system's.
+    pub ca_file: *const c_char,
+    /// The SHA-256 of the only public key that the relay may have (of its DER form, SubjectPublicKeyInfo), 64
+    /// hexadecimal digits or base64, `sha256//` may stand before it; or NULL: any key. Without `ca_file` the key stands
+    /// for the chain and the dates of the certificate, which may then be self-signed; with it both must be right.
+    pub pinned_key: *const c_char,
 }
 
 // SAFETY: repr(C), begins with its size, and any bytes are valid integers and pointers.
@@ -124,16 +154,24 @@ pub unsafe extern "C" fn CRVideo_ConfigInit(config: *mut CRVideo_Config) {
 
 /// Fills login information with its size and zeros; NULL is ignored. What was in it is overwritten, not read.
 ///
-/// Any thread, callbacks included. The pointer is not touched after the call.
+/// Any thread, callbacks included. The pointer is not touched after the call. In C and C++ the name is a macro for
+/// `CRVideo_LoginInfoInitSized`; the function of this name fills the first form of the struct, which ended with
+/// `secret`.
 // See CRVideo_ConfigInit for what happens when the struct grows.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn CRVideo_LoginInfoInit(info: *mut CRVideo_LoginInfo) {
-    // SAFETY: NULL, or writable for one struct of login information.
-    if let Some(out) = unsafe { args::optional_out(info) } {
-        let null = std::ptr::null();
-        let struct_size = size_of::<CRVideo_LoginInfo>() as u32;
-        out.put(CRVideo_LoginInfo { struct_size, project: 0, servers: null, user_id: null, token: null, secret: null });
-    }
+    // SAFETY: NULL, or writable for the first form of login information.
+    unsafe { CRVideo_LoginInfoInitSized(info, CRVideo_LoginInfo::FIRST_SIZE) }
+}
+
+/// Fills login information of `struct_size` bytes with that size and zeros; NULL, and a size below that of its first
+/// form, are ignored.
+///
+/// Any thread, callbacks included. The pointer is not touched after the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn CRVideo_LoginInfoInitSized(info: *mut CRVideo_LoginInfo, struct_size: usize) {
+    // SAFETY: NULL, or writable for `struct_size` bytes.
+    unsafe { args::init_sized(info, struct_size) }
 }
 
 /// Creates a session. `config` NULL means the defaults. Set callbacks next, then call `CRVideo_Login`; end it by
@@ -171,7 +209,8 @@ pub extern "C" fn CRVideo_Destroy(session: CRVideo_Session) -> CRVideo_Err {
 /// tried again by the library, but a link that is lost later is (`LineOff`, `LineOn`).
 ///
 /// Any thread, callbacks included. `info` and its texts are not touched after the call. Errors: `CRVideo_PARAM_ERR`
-/// (anything in `info` is missing, too long or malformed; both or none of `token` and `secret` are set),
+/// (anything in `info` is missing, too long or malformed; both or none of `token` and `secret` are set; `ca_file` or
+/// `pinned_key` together with `CRVIDEO_TLS_NEVER` or `CRVIDEO_TLS_INSECURE_ANY_CERTIFICATE`),
 /// `CRVideo_LOGINSTATE_ERROR` (logged in already, or about to), `CRVideo_NOT_INIT`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn CRVideo_Login(
@@ -215,6 +254,8 @@ const MAX_TOKEN: usize = 3072;
 const MAX_SECRET: usize = 1024;
 /// Longest list of servers in bytes.
 const MAX_SERVERS: usize = 4096;
+/// Longest pinned key in bytes.
+const MAX_PIN: usize = 128;
 
 /// # Safety
 /// `config` is NULL or as the header asks.
@@ -255,12 +296,12 @@ unsafe fn session_config(config: *const CRVideo_Config) -> Result<SessionConfig,
 /// `info` is NULL or as the header asks.
 unsafe fn login_info(info: *const CRVideo_LoginInfo) -> Result<LoginInfo, Code> {
     // SAFETY: the caller's promise covers the struct and the texts that it points to.
-    let (project, servers, user, token, secret) = unsafe {
+    let (project, servers, user, token, secret, tls) = unsafe {
         let info = args::versioned(info)?;
         let servers = args::text(info.servers, MAX_SERVERS)?;
         let user = args::user_id(info.user_id)?;
         let token = args::optional_text(info.token, MAX_TOKEN)?;
-        (info.project, servers, user, token, args::optional_text(info.secret, MAX_SECRET)?)
+        (info.project, servers, user, token, args::optional_text(info.secret, MAX_SECRET)?, tls_settings(&info)?)
     };
     let credential = match (token, secret) {
         (Some(token), None) => Credential::Token(token.to_owned()),
@@ -271,7 +312,29 @@ unsafe fn login_info(info: *const CRVideo_LoginInfo) -> Result<LoginInfo, Code> 
         return Err(code::PARAM_ERR);
     }
     let servers = ServerAddress::parse_list(servers).ok_or(code::PARAM_ERR)?;
-    Ok(LoginInfo { servers, project: project.into(), user: user.to_owned(), credential })
+    Ok(LoginInfo { servers, project: project.into(), user: user.to_owned(), credential, tls })
+}
+
+/// # Safety
+/// `info` is as the header asks.
+unsafe fn tls_settings(info: &CRVideo_LoginInfo) -> Result<TlsSettings, Code> {
+    // SAFETY: the caller's promise covers the texts that it points to.
+    let (ca_file, pinned_key) =
+        unsafe { (args::optional_path(info.ca_file)?, args::optional_text(info.pinned_key, MAX_PIN)?) };
+    let pinned_key = pinned_key.map(|text| TlsSettings::parse_pin(text).ok_or(code::PARAM_ERR)).transpose()?;
+    let mode = match info.tls {
+        CRVIDEO_TLS_AUTO => TlsMode::Auto,
+        CRVIDEO_TLS_ALWAYS => TlsMode::Always,
+        CRVIDEO_TLS_NEVER => TlsMode::Never,
+        _ => return Err(code::PARAM_ERR),
+    };
+    let insecure = info.tls_flags & CRVIDEO_TLS_INSECURE_ANY_CERTIFICATE != 0;
+    // Whoever says whom to trust, and then that it does not matter, has made a mistake.
+    let contradiction = (insecure || mode == TlsMode::Never) && (ca_file.is_some() || pinned_key.is_some());
+    if info.tls_flags & !CRVIDEO_TLS_INSECURE_ANY_CERTIFICATE != 0 || contradiction {
+        return Err(code::PARAM_ERR);
+    }
+    Ok(TlsSettings { mode, ca_file: ca_file.map(Into::into), pinned_key, insecure })
 }
 
 #[cfg(test)]
@@ -364,9 +427,13 @@ mod tests {
             user_id: std::ptr::dangling(),
             token: std::ptr::dangling(),
             secret: std::ptr::dangling(),
+            tls: 9,
+            tls_flags: 9,
+            ca_file: std::ptr::dangling(),
+            pinned_key: std::ptr::dangling(),
         };
         // SAFETY: one struct.
-        unsafe { CRVideo_LoginInfoInit(&mut info) };
+        unsafe { CRVideo_LoginInfoInitSized(&mut info, size_of::<CRVideo_LoginInfo>()) };
         info.project = 7;
         info.servers = c"relay:13000,[::1]:13001".as_ptr();
         info.user_id = c"alice".as_ptr();
@@ -393,7 +460,7 @@ mod tests {
         let null = std::ptr::null();
         let long = std::ffi::CString::new(vec![b'x'; 3073]).unwrap();
         for bad in [
-            CRVideo_LoginInfo { struct_size: info().struct_size - 1, ..info() },
+            CRVideo_LoginInfo { struct_size: CRVideo_LoginInfo::FIRST_SIZE as u32 - 1, ..info() },
             CRVideo_LoginInfo { project: 0, ..info() },
             CRVideo_LoginInfo { project: -1, ..info() },
             CRVideo_LoginInfo { servers: null, ..info() },
@@ -407,6 +474,61 @@ mod tests {
         ] {
             assert_eq!(read_login(&bad).err(), Some(code::PARAM_ERR));
         }
+    }
+
+    const PIN: &std::ffi::CStr = c"0b2b7b4b4f0f3c4f1f2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d5e6f7081";
+
+    #[test]
+    fn what_is_said_about_encryption_arrives() {
+        assert_eq!(read_login(&info()).unwrap().tls, TlsSettings::default());
+        let all = CRVideo_LoginInfo {
+            tls: CRVIDEO_TLS_ALWAYS,
+            ca_file: c"/ca.pem".as_ptr(),
+            pinned_key: PIN.as_ptr(),
+            ..info()
+        };
+        let tls = read_login(&all).unwrap().tls;
+        assert_eq!((tls.mode, tls.insecure, tls.ca_file), (TlsMode::Always, false, Some("/ca.pem".into())));
+        assert_eq!(tls.pinned_key.unwrap()[..2], [0x0b, 0x2b]);
+        let never = CRVideo_LoginInfo { tls: CRVIDEO_TLS_NEVER, ..info() };
+        assert_eq!(read_login(&never).unwrap().tls.mode, TlsMode::Never);
+        let insecure = CRVideo_LoginInfo { tls_flags: CRVIDEO_TLS_INSECURE_ANY_CERTIFICATE, ..info() };
+        assert!(read_login(&insecure).unwrap().tls.insecure);
+    }
+
+    #[test]
+    fn encryption_that_is_not_understood_or_contradicts_itself_is_refused() {
+        let (file, insecure) = (c"/ca.pem".as_ptr(), CRVIDEO_TLS_INSECURE_ANY_CERTIFICATE);
+        for bad in [
+            CRVideo_LoginInfo { tls: 3, ..info() },
+            CRVideo_LoginInfo { tls_flags: 2, ..info() },
+            CRVideo_LoginInfo { ca_file: c"".as_ptr(), ..info() },
+            CRVideo_LoginInfo { pinned_key: c"abc".as_ptr(), ..info() },
+            CRVideo_LoginInfo { tls: CRVIDEO_TLS_NEVER, ca_file: file, ..info() },
+            CRVideo_LoginInfo { tls: CRVIDEO_TLS_NEVER, pinned_key: PIN.as_ptr(), ..info() },
+            CRVideo_LoginInfo { tls_flags: insecure, ca_file: file, ..info() },
+            CRVideo_LoginInfo { tls_flags: insecure, pinned_key: PIN.as_ptr(), ..info() },
+        ] {
+            assert_eq!(read_login(&bad).err(), Some(code::PARAM_ERR));
+        }
+    }
+
+    #[test]
+    fn a_program_that_knows_the_first_form_gets_no_byte_more_and_the_default() {
+        // What stands behind its struct is not the library's.
+        let mut room = info();
+        (room.tls, room.ca_file) = (7, c"/not/there".as_ptr());
+        // SAFETY: one struct, which has room for its first form.
+        unsafe { CRVideo_LoginInfoInit(&mut room) };
+        assert_eq!((room.struct_size as usize, room.tls), (CRVideo_LoginInfo::FIRST_SIZE, 7));
+        assert!(room.servers.is_null() && !room.ca_file.is_null());
+        let fresh = info();
+        (room.project, room.servers, room.user_id, room.token) = (7, fresh.servers, fresh.user_id, fresh.token);
+        assert_eq!(read_login(&room).unwrap().tls, TlsSettings::default());
+        let before = room.struct_size as usize;
+        // SAFETY: nothing is written.
+        unsafe { CRVideo_LoginInfoInitSized(&mut room, before - 1) };
+        assert_eq!(room.project, 7);
     }
 
     #[test]

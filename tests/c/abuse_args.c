@@ -217,7 +217,9 @@ static void creation(void)
     }
     CRVideo_ConfigInit(NULL);
     COVER(CRVideo_ConfigInit(NULL));
-    CRVideo_LoginInfoInit(NULL);
+    CRVideo_LoginInfoInitSized(NULL, sizeof(CRVideo_LoginInfo));
+    COVER(CRVideo_LoginInfoInitSized(NULL, sizeof(CRVideo_LoginInfo)));
+    (CRVideo_LoginInfoInit)(NULL); /* the function, not the macro */
     COVER(CRVideo_LoginInfoInit(NULL));
     CRVideo_SendOptionsInit(NULL);
     COVER(CRVideo_SendOptionsInit(NULL));
@@ -258,6 +260,7 @@ static void logins(void)
     };
     char *long_servers = repeat('a', 5000);
     char *long_token = repeat('a', 3073);
+    static const char *const bad_pins[] = { "", "x", "sha256//", "\xff" };
     char *long_secret = repeat('a', 1025);
     CRVideo_Session session = check_session(0);
     CRVideo_LoginInfo info;
@@ -268,7 +271,7 @@ static void logins(void)
     CRVideo_LoginInfoInit(&info);
     CHECK_EQ(info.struct_size, sizeof info);
     EXPECT(CRVideo_Login(session, &info, NULL), CRVideo_PARAM_ERR);
-    for (size = 0; size < sizeof info; size += 4) {
+    for (size = 0; size < offsetof(CRVideo_LoginInfo, tls); size += 4) {
         check_login_info(&info, "alice");
         info.struct_size = size;
         EXPECT(CRVideo_Login(session, &info, NULL), CRVideo_PARAM_ERR);
@@ -276,6 +279,18 @@ static void logins(void)
     for (i = 0; i < sizeof bad_servers / sizeof bad_servers[0]; i++) {
         check_login_info(&info, "alice");
         info.servers = bad_servers[i];
+        EXPECT(CRVideo_Login(session, &info, NULL), CRVideo_PARAM_ERR);
+    }
+    for (i = 0; i < 6; i++) {
+        check_login_info(&info, "alice");
+        info.tls = i == 0 ? 3 : i == 1 ? CRVIDEO_TLS_NEVER : i == 2 ? 0xffffffffu : CRVIDEO_TLS_ALWAYS;
+        info.tls_flags = i == 3 ? 2 : i == 4 ? CRVIDEO_TLS_INSECURE_ANY_CERTIFICATE : 0;
+        info.ca_file = i == 5 ? "" : i == 1 || i == 4 ? "/authority.pem" : NULL;
+        EXPECT(CRVideo_Login(session, &info, NULL), CRVideo_PARAM_ERR);
+    }
+    for (i = 0; i < sizeof bad_pins / sizeof bad_pins[0]; i++) {
+        check_login_info(&info, "alice");
+        info.pinned_key = bad_pins[i];
         EXPECT(CRVideo_Login(session, &info, NULL), CRVideo_PARAM_ERR);
     }
     memcpy(long_servers + 4990, ":1", 3);

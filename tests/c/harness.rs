@@ -157,6 +157,8 @@ pub struct Relay {
     pub project: String,
     /// The project's secret.
     pub secret: String,
+    /// The file with the authority of its certificate, where it encrypts.
+    pub authority: Option<PathBuf>,
     /// Where it keeps files; a relay that is killed leaves them behind.
     _scratch: Scratch,
 }
@@ -164,9 +166,21 @@ pub struct Relay {
 impl Relay {
     /// Starts one on a free port.
     pub fn start() -> Self {
-        let mut command = Command::new(&artefacts().relay);
+        Self::start_with(Scratch::new(), &[], None)
+    }
+
+    /// Starts one that encrypts with this certificate and key, of this authority, all in PEM form.
+    pub fn start_encrypted(chain: &str, key: &str, authority: &str) -> Self {
         let scratch = Scratch::new();
-        command.arg("--dev").env("TMPDIR", scratch.path(""));
+        let [cert, key, authority] = [("cert.pem", chain), ("key.pem", key), ("authority.pem", authority)]
+            .map(|(name, pem)| scratch.file(name, pem.as_bytes()));
+        let [cert, key] = [cert, key].map(|path| path.into_os_string().into_string().unwrap());
+        Self::start_with(scratch, &["--tls-loopback", "--tls-cert", &cert, "--tls-key", &key], Some(authority))
+    }
+
+    fn start_with(scratch: Scratch, more: &[&str], authority: Option<PathBuf>) -> Self {
+        let mut command = Command::new(&artefacts().relay);
+        command.arg("--dev").args(more).env("TMPDIR", scratch.path(""));
         let running = Running::start(command);
         let ready = running.wait_for("crvideo-relay ready");
         let value = |key: &str| {
@@ -179,6 +193,7 @@ impl Relay {
             project: value("project"),
             secret: value("secret"),
             running,
+            authority,
             _scratch: scratch,
         }
     }

@@ -103,13 +103,15 @@ pub fn declared_functions() -> Vec<String> {
         .map(str::to_owned)
         .collect();
     names.sort();
+    // A macro may have the name of a function.
+    names.dedup();
     names
 }
 
 /// The macros that include/crvideo.h defines, but for its guard.
 pub fn defined_macros() -> Vec<String> {
     let header = std::fs::read_to_string(root().join("include/crvideo.h")).unwrap();
-    let names = header.lines().filter_map(|line| line.strip_prefix("#define ")?.split(' ').next());
+    let names = header.lines().filter_map(|line| line.strip_prefix("#define ")?.split([' ', '(']).next());
     names.filter(|name| *name != "CRVIDEO_H").map(str::to_owned).collect()
 }
 

@@ -32,7 +32,10 @@ fn name(host: &str, port: u16) -> ServerAddress {
 
 fn login_at(server: ServerAddress) -> i32 {
     let world = World::new();
-    world.stranger(|_| {}).login(world.info("alice", server))
+    let mut info = world.info("alice", server);
+    // These servers are no relays, and none of them encrypts.
+    info.tls = client::TlsSettings::default();
+    world.stranger(|_| {}).login(info)
 }
 
 /// The log: its lines at INFO and more urgent levels that contain `word`, one by one, and all lines in the end.
@@ -272,7 +275,8 @@ fn a_server_that_never_answers_ends_the_login_by_its_deadline() {
     let world = World::new();
     let silent = server(std::mem::forget);
     let user = world.stranger(|_| {});
-    client::login(user.session, world.info("alice", silent), 7).unwrap();
+    let info = client::LoginInfo { tls: client::TlsSettings::default(), ..world.info("alice", silent) };
+    client::login(user.session, info, 7).unwrap();
     let err = user.wait_for(Duration::from_secs(15), |event| match event {
         Event::LoginRslt { err, .. } => Some(err),
         _ => None,

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod basics;
+#[path = "../common/certificates.rs"]
+mod certificates;
 mod limits;
 mod links;
 mod logins;
@@ -15,5 +17,6 @@ mod rtm_receipts;
 mod rtm_relay;
 mod rtm_world;
 mod stopped;
+mod tls;
 mod transfers;
 mod world;

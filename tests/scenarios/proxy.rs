@@ -12,8 +12,12 @@ struct State {
     open: Mutex<Vec<TcpStream>>,
     refusing: AtomicBool,
     silent: AtomicBool,
+    /// Changes one byte of each piece.
+    tampering: AtomicBool,
     /// Bytes that went through, both ways.
     forwarded: AtomicU64,
+    /// These bytes, where they are kept.
+    kept: Option<Mutex<Vec<u8>>>,
 }
 
 /// The proxy; it ends with the test.
@@ -24,9 +28,18 @@ pub struct Proxy {
 
 impl Proxy {
     pub fn new(relay: SocketAddr) -> Self {
+        Self::with(relay, State::default())
+    }
+
+    /// One that keeps a copy of everything that goes through.
+    pub fn that_listens(relay: SocketAddr) -> Self {
+        Self::with(relay, State { kept: Some(Mutex::default()), ..State::default() })
+    }
+
+    fn with(relay: SocketAddr, state: State) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(State::default());
+        let state = Arc::new(state);
         let shared = state.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -49,6 +62,16 @@ impl Proxy {
     /// How many bytes went through so far.
     pub fn forwarded(&self) -> u64 {
         self.state.forwarded.load(Ordering::SeqCst)
+    }
+
+    /// Everything that went through, in the order in which it came.
+    pub fn heard(&self) -> Vec<u8> {
+        self.state.kept.as_ref().map(|kept| kept.lock().unwrap().clone()).unwrap_or_default()
+    }
+
+    /// Whether one byte of each piece is changed on its way.
+    pub fn tamper(&self, tampering: bool) {
+        self.state.tampering.store(tampering, Ordering::SeqCst);
     }
 
     /// Ends every connection.
@@ -75,6 +98,12 @@ fn pump(mut from: TcpStream, mut to: TcpStream, state: Arc<State>) {
         loop {
             match from.read(&mut buffer) {
                 Ok(len) if len > 0 => {
+                    if let Some(kept) = &state.kept {
+                        kept.lock().unwrap().extend_from_slice(&buffer[..len]);
+                    }
+                    if state.tampering.load(Ordering::SeqCst) {
+                        buffer[len - 1] ^= 1;
+                    }
                     state.forwarded.fetch_add(len as u64, Ordering::SeqCst);
                     if !state.silent.load(Ordering::SeqCst) && to.write_all(&buffer[..len]).is_err() {
                         break;

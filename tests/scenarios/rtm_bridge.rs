@@ -193,7 +193,13 @@ fn what_a_server_has_sent_outlives_a_restart_of_the_relay() {
     let bob = User::new(SessionConfig { download_dir: Some(downloads.path().to_owned()), ..SessionConfig::default() });
     let credential = client::Credential::Secret(relay.secret().to_owned());
     let servers = vec![address(relay.address())];
-    let info = client::LoginInfo { servers, project: relay.project(), user: "2".to_owned(), credential };
+    let info = client::LoginInfo {
+        servers,
+        project: relay.project(),
+        user: "2".to_owned(),
+        credential,
+        tls: Default::default(),
+    };
     assert_eq!(bob.login(info), code::NOERR);
     assert_eq!(message(&bob).data.as_ref(), b"before");
     let (_, (_, _, got, _)) = message_and_file(&bob);

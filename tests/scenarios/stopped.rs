@@ -3,7 +3,7 @@
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use crvideo::client::{Event, ServerAddress};
+use crvideo::client::{Event, ServerAddress, TlsMode};
 use crvideo_proto::code;
 
 use crate::world::{PATIENCE, World, content};
@@ -12,13 +12,18 @@ use crate::world::{PATIENCE, World, content};
 #[test]
 fn receives_for_ever_when_started_as_a_child() {
     let Ok(relay) = std::env::var("CRVIDEO_TEST_CHILD") else { return };
-    let [port, project, secret] = relay.split('|').collect::<Vec<_>>().try_into().unwrap();
+    let [port, project, secret, authority] = relay.split('|').collect::<Vec<_>>().try_into().unwrap();
     let user = crate::world::User::new(Default::default());
     let info = crvideo::client::LoginInfo {
         servers: vec![ServerAddress { host: "127.0.0.1".to_owned(), port: port.parse().unwrap() }],
         project: project.parse().unwrap(),
         user: "bob".to_owned(),
         credential: crvideo::client::Credential::Secret(secret.to_owned()),
+        tls: crvideo::client::TlsSettings {
+            mode: if authority.is_empty() { TlsMode::Auto } else { TlsMode::Always },
+            ca_file: Some(authority.into()).filter(|_| !authority.is_empty()),
+            ..Default::default()
+        },
     };
     assert_eq!(user.login(info), code::NOERR);
     while let Ok(event) = user.events.recv() {
@@ -32,7 +37,9 @@ struct Bob(Child);
 
 impl Bob {
     fn new(world: &World) -> Self {
-        let relay = format!("{}|{}|{}", world.relay.address().port(), world.relay.project(), world.relay.secret());
+        let authority = world.tls.ca_file.as_deref().and_then(std::path::Path::to_str).unwrap_or_default();
+        let (port, project, secret) = (world.relay.address().port(), world.relay.project(), world.relay.secret());
+        let relay = format!("{port}|{project}|{secret}|{authority}");
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "stopped::receives_for_ever_when_started_as_a_child"])
             .env("CRVIDEO_TEST_CHILD", relay)

@@ -7,10 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use crvideo::client::{self, Credential, Event, EventHandler, LoginInfo, SendOptions, ServerAddress, SessionConfig};
+use crvideo::client::{
+    self, Credential, Event, EventHandler, LoginInfo, SendOptions, ServerAddress, SessionConfig, TlsMode, TlsSettings,
+};
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
-use crvideo_relay::{BlockingRelay, Config};
+use crvideo_relay::{BlockingRelay, Config, TlsConfig};
+
+use crate::certificates::{Authority, HERE};
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -19,6 +23,15 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct World {
     pub relay: BlockingRelay,
     pub dir: tempfile::TempDir,
+    /// How the relay encrypts.
+    relay_tls: TlsConfig,
+    /// How its users do.
+    pub tls: TlsSettings,
+}
+
+/// Whether every relay encrypts, though all is on loopback: `CRVIDEO_TEST_TLS=1`.
+fn everything_is_encrypted() -> bool {
+    std::env::var_os("CRVIDEO_TEST_TLS").is_some_and(|value| value == "1")
 }
 
 impl World {
@@ -27,9 +40,31 @@ impl World {
     }
 
     pub fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::dev().unwrap();
+        if everything_is_encrypted() { Self::encrypted_with(change) } else { Self::build(change, None) }
+    }
+
+    /// One that encrypts, with users who trust its authority alone.
+    pub fn encrypted() -> Self {
+        Self::encrypted_with(|_| {})
+    }
+
+    pub fn encrypted_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::build(change, Some(Authority::new("the test's authority")))
+    }
+
+    fn build(change: impl FnOnce(&mut Config), authority: Option<Authority>) -> Self {
+        let (mut config, dir) = (Config::dev().unwrap(), tempfile::tempdir().unwrap());
+        let mut tls = TlsSettings::default();
+        if let Some(authority) = authority {
+            let (cert, key) = authority.issue(&HERE).write(dir.path());
+            config.tls = TlsConfig { cert: Some(cert), key: Some(key), loopback: true, http: false };
+            let ca_file = dir.path().join("authority.pem");
+            std::fs::write(&ca_file, &authority.pem).unwrap();
+            tls = TlsSettings { mode: TlsMode::Always, ca_file: Some(ca_file), ..TlsSettings::default() };
+        }
         change(&mut config);
-        Self { relay: BlockingRelay::start(config).unwrap(), dir: tempfile::tempdir().unwrap() }
+        let relay_tls = config.tls.clone();
+        Self { relay: BlockingRelay::start(config).unwrap(), dir, relay_tls, tls }
     }
 
     pub fn address(&self) -> ServerAddress {
@@ -40,6 +75,7 @@ impl World {
     pub fn restart(&mut self) {
         let mut config = Config::dev().unwrap();
         config.listen = vec![self.relay.address()];
+        config.tls = self.relay_tls.clone();
         if let Some(project) = config.projects.first_mut() {
             project.id = self.relay.project();
             project.secrets = vec![self.relay.secret().to_owned()];
@@ -77,6 +113,7 @@ impl World {
             project: self.relay.project(),
             user: name.to_owned(),
             credential: Credential::Secret(self.relay.secret().to_owned()),
+            tls: self.tls.clone(),
         }
     }
 

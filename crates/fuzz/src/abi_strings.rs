@@ -287,11 +287,12 @@ fn update(input: &mut Input<'_>) -> CRVideo_Err {
 
 fn log_in(input: &mut Input<'_>) -> CRVideo_Err {
     let [servers, user, token, secret] = [(); 4].map(|()| Text::new(input));
-    let null = null();
-    let mut info =
-        CRVideo_LoginInfo { struct_size: 0, project: 0, servers: null, user_id: null, token: null, secret: null };
-    // SAFETY: one struct.
-    unsafe { CRVideo_LoginInfoInit(&mut info) };
+    let mut info = std::mem::MaybeUninit::<CRVideo_LoginInfo>::uninit();
+    // SAFETY: one struct, which the call fills.
+    let mut info = unsafe {
+        CRVideo_LoginInfoInit(info.as_mut_ptr());
+        info.assume_init()
+    };
     info.project = input.u32() as i32;
     (info.servers, info.user_id) = (servers.pointer(), user.pointer());
     (info.token, info.secret) = (token.pointer(), secret.pointer());
@@ -316,14 +317,14 @@ fn create(input: &mut Input<'_>) -> CRVideo_Err {
     config.flags = u32::from(input.u8());
     config.download_dir = directory.pointer();
     (config.buffer_limit, config.inbound_limit) = (input.u64(), input.u64());
-    config.reserved = u32::from(input.u8());
+    config.max_send_bytes_per_s = input.u32();
     let cut = Cut::new(config, usize::from(input.u8()));
     let mut session = 0;
     // SAFETY: the text is NUL-terminated, the struct has its size, and the number may be written.
     let err = unsafe { CRVideo_Create(cut.pointer(), &mut session) };
     assert!(matches!(err, NOERR | PARAM_ERR), "creating a session gives {err}");
     assert_eq!(err == NOERR, session != 0, "a session's number is written on success only");
-    let good = cut.whole && config.flags <= 1 && config.reserved == 0;
+    let good = cut.whole && config.flags <= 1;
     assert!(good || err == PARAM_ERR, "a bad configuration is taken");
     if err == NOERR {
         assert_eq!(CRVideo_Destroy(session), NOERR);

@@ -111,6 +111,7 @@ impl Party {
             offer_timeout: Duration::from_secs(5),
             buffer_limit: BUFFER_LIMIT,
             inbound_limit: INBOUND_LIMIT,
+            max_send_bytes_per_s: 0,
             agent: "fuzz",
         };
         Self {

@@ -10,6 +10,7 @@ use crvideo_proto::message::{self as msg, Body, Message, read_answer};
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::validate;
 use crvideo_proto::token;
+use crvideo_relay::GuardSettings;
 use crvideo_relay::core::{ConnectionId, Core, Epochs, Now, Output, Settings, Tenant};
 
 use crate::client::{PROJECT, SECRET, START};
@@ -51,6 +52,7 @@ impl Relay {
             stall_timeout: Duration::from_secs(30),
             command_queue: 128 * 1024,
             bulk_queue: 512 * 1024,
+            guard: GuardSettings::default(),
         };
         let tenant = Tenant { id: PROJECT, secrets: vec![SECRET.to_owned()], max_file: 400_000 };
         let mut drawn = 0u64;

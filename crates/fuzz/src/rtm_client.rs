@@ -117,6 +117,7 @@ impl Server {
                 let size = event.event.len() + event.endpoint.len() + event.data.len();
                 self.waiting.push_back(size as u64 + PUSH_OVERHEAD);
             }
+            Event::Receipt(_) => self.waiting.push_back(PUSH_OVERHEAD),
             Event::Line(_) => {}
         }
     }

@@ -43,12 +43,14 @@ EXAMPLES
 
   A token for a test.
       crvideo-relay token --project 1 --user alice --expires 1h --secret-file secret.txt
+  Encrypt: clients then need the authority of the certificate, or have it from their system.
+      crvideo-relay --listen 0.0.0.0:13400 --tls-cert /etc/crvideo/chain.pem --tls-key /etc/crvideo/key.pem ...
 
   Is it alive?
       crvideo-relay --dev --http 127.0.0.1:13480 &    curl http://127.0.0.1:13480/healthz
 
 When it is ready it prints one line: crvideo-relay ready listen=ADDR:PORT project=PID ...
-SIGTERM and SIGINT stop it: clients hear good-bye, and it exits with 0. A configuration error exits with 2.";
+SIGTERM and SIGINT stop it: clients hear good-bye, and it exits with 0. SIGHUP reads the certificate again. A configuration error exits with 2.";
 
 /// The server that crvideo clients talk to: it knows who is online and passes on what they send each other.
 #[derive(Default, Parser)]
@@ -120,6 +122,19 @@ pub struct Args {
     #[arg(long, env = "CRVIDEO_RELAY_DEV", value_parser = FalseyValueParser::new())]
     pub dev: bool,
 
+    /// PEM file with the certificate and those that lead to its authority; the listeners for clients and HTTP that are
+    /// not on loopback addresses are encrypted then. It is read again when it changes, and on SIGHUP
+    #[arg(long, value_name = "FILE", env = "CRVIDEO_RELAY_TLS_CERT")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// PEM file with the key of that certificate, not encrypted
+    #[arg(long, value_name = "FILE", env = "CRVIDEO_RELAY_TLS_KEY")]
+    pub tls_key: Option<PathBuf>,
+
+    /// Encrypt on loopback addresses, too
+    #[arg(long, env = "CRVIDEO_RELAY_TLS_LOOPBACK", value_parser = FalseyValueParser::new())]
+    pub tls_loopback: bool,
+
     /// Listen without encryption on addresses that others can reach
     #[arg(long, env = "CRVIDEO_RELAY_ALLOW_PLAIN", value_parser = FalseyValueParser::new())]
     pub allow_plain: bool,
@@ -181,6 +196,9 @@ impl Args {
         config.data = self.data.or(config.data);
         config.admin = self.admin.or(config.admin);
         config.allow_plain |= self.allow_plain;
+        config.tls.cert = self.tls_cert.or(config.tls.cert);
+        config.tls.key = self.tls_key.or(config.tls.key);
+        config.tls.loopback |= self.tls_loopback;
         let listed = self.projects.map(Zeroizing::new);
         let from_env = || listed.iter().flat_map(|list| list.split(',')).map(str::to_owned).collect();
         let given = Zeroizing::new(if self.project.is_empty() { from_env() } else { self.project });
@@ -293,6 +311,9 @@ mod tests {
                 &["--dev", "--rtm-file-endpoint", "[::1]:1"],
                 "rtm.file_endpoint \"[::1]:1\" is not of the form HOST:PORT",
             ),
+            (&["--dev", "--tls-cert", "/c"], "a certificate (tls.cert) but no key"),
+            (&["--dev", "--tls-key", "/k"], "a key (tls.key) but no certificate"),
+            (&["--dev", "--tls-loopback"], "tls.loopback but no certificate"),
             (&["--dev", "--log", "loud"], "the log level \"loud\" is unknown"),
             (&["--dev", "--heartbeat", "often"], "\"often\" is not a number of seconds"),
             (&["--dev", "--heartbeat", "0"], "heartbeat is below"),
@@ -305,6 +326,10 @@ mod tests {
             assert!(!error.contains('\n') && !error.contains("secret\""), "{error:?}");
         }
         assert!(resolve(&["--dev", "--listen", "0.0.0.0:1", "--allow-plain"]).is_ok());
+        let pair = ["--dev", "--tls-cert", "/c", "--tls-key", "/k"];
+        assert!(resolve(&[&pair[..], &["--listen", "0.0.0.0:1", "--http", "[::]:1"]].concat()).is_ok());
+        let error = resolve(&[&pair[..], &["--rtm", "0.0.0.0:1"]].concat()).unwrap_err();
+        assert!(error.contains("RTM SDKs cannot encrypt"), "{error}");
     }
 
     #[test]

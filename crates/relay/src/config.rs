@@ -10,6 +10,7 @@ use zeroize::Zeroize;
 use crate::core::{Settings, Tenant};
 use crate::guard::GuardSettings;
 use crate::rtm::{FileSettings, RtmConfig};
+use crate::tls::TlsConfig;
 
 /// Where clients are expected when nothing is said about it.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 13_400);
@@ -64,6 +65,8 @@ pub struct Config {
     pub projects: Vec<Project>,
     /// Listen without encryption on other addresses than loopback.
     pub allow_plain: bool,
+    /// Encryption.
+    pub tls: TlsConfig,
     /// Connections in all.
     pub max_connections: usize,
     /// Connections on which nobody has logged in yet.
@@ -100,6 +103,7 @@ impl Default for Config {
             admin: None,
             projects: Vec::new(),
             allow_plain: false,
+            tls: TlsConfig::default(),
             max_connections: 65_536,
             max_before_login: 32_768,
             login_deadline: Duration::from_secs(10),
@@ -141,21 +145,54 @@ impl Config {
         if self.listen.is_empty() {
             return Err(ConfigError("there is no address to listen on; give --listen ADDR:PORT".to_owned()));
         }
-        let rtm = self.rtm.listen.iter().chain(&self.rtm.users).chain(&self.rtm.files);
-        for address in self.listen.iter().chain(&self.http).chain(rtm) {
-            if !address.ip().is_loopback() && !self.allow_plain {
-                return Err(ConfigError(format!(
-                    "{address} is not a loopback address and this relay does not encrypt yet; listen on 127.0.0.1 \
-                     behind a tunnel, or accept plain text with --allow-plain"
-                )));
-            }
-        }
+        self.tls.check()?;
+        self.check_plain()?;
         if project.secrets.is_empty() {
             return Err(ConfigError(format!("project {} has no secret; give it one", project.id)));
         }
         self.rtm.check()?;
         self.files.check().map_err(ConfigError)?;
         self.check_limits()
+    }
+
+    /// Whether the listener of this address, for our own protocol, is encrypted.
+    pub(crate) fn encrypts(&self, address: &SocketAddr) -> bool {
+        self.tls.cert.is_some() && (self.tls.loopback || !address.ip().is_loopback())
+    }
+
+    /// Whether HTTP on this address is encrypted.
+    pub(crate) fn encrypts_http(&self, address: &SocketAddr) -> bool {
+        self.tls.http && self.encrypts(address)
+    }
+
+    /// Nothing is sent in plain text over a network unless the operator says so.
+    fn check_plain(&self) -> Result<(), ConfigError> {
+        if self.allow_plain {
+            return Ok(());
+        }
+        let open = |address: &&SocketAddr| !address.ip().is_loopback();
+        let cure = "is not a loopback address and there is no certificate; give one and its key by --tls-cert and \
+                    --tls-key, or accept plain text with --allow-plain";
+        if let Some(address) = self.listen.iter().filter(open).find(|address| !self.encrypts(address)) {
+            return Err(ConfigError(format!("{address} {cure}")));
+        }
+        if let Some(address) = self.http.iter().filter(open).find(|address| !self.encrypts_http(address)) {
+            return Err(ConfigError(match self.tls.cert {
+                None => format!("{address} {cure}"),
+                Some(_) => format!(
+                    "{address} is not a loopback address and tls.http is off; listen on 127.0.0.1 behind a proxy, or \
+                     accept plain text with --allow-plain"
+                ),
+            }));
+        }
+        let mut rtm = self.rtm.listen.iter().chain(&self.rtm.users).chain(&self.rtm.files);
+        match rtm.find(open) {
+            None => Ok(()),
+            Some(address) => Err(ConfigError(format!(
+                "{address} is not a loopback address and RTM SDKs cannot encrypt; listen on 127.0.0.1 behind a tunnel, \
+                 or accept plain text with --allow-plain"
+            ))),
+        }
     }
 
     fn check_limits(&self) -> Result<(), ConfigError> {

@@ -1,7 +1,7 @@
 //! One connection: its socket's bytes to the core, and the core's bytes to its socket.
 
 use std::cell::RefCell;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::core::{ConnectionId, Output};
 use crate::guard::{Pace, Place};
 use crate::seldom::Seldom;
 use crate::shared::Shared;
+use crate::tls::{self, Channel, Tls};
 
 /// Bytes of one read, for all connections that a thread serves.
 const SCRATCH: usize = 64 * 1024;
@@ -24,6 +25,8 @@ const SCRATCH: usize = 64 * 1024;
 const READS_IN_A_ROW: usize = 16;
 /// Pieces in one write.
 const SLICES: usize = 64;
+/// How a TLS client begins: a record of a handshake, in a version whose first number is 3.
+const TLS_BEGINS: &[u8] = &[22, 3];
 /// After the last word, a client has this long to close its side. Closing at once would make the kernel
 /// reset the connection when unread bytes are there, and the reset can overtake the last word.
 const LINGER: Duration = Duration::from_secs(1);
@@ -35,11 +38,14 @@ thread_local! {
 
 /// A connection's state, as small as can be: most connections are idle.
 struct Link {
-    shared: Arc<Shared>,
-    id: ConnectionId,
+    entry: Entry,
     stream: TcpStream,
+    /// Encrypts and decrypts; `None` on a connection in plain text.
+    channel: Option<Box<Channel>>,
     reader: FrameReader,
     logged_in: bool,
+    /// What came first on a connection in plain text is the beginning of TLS.
+    met_tls: bool,
     out: OutQueue,
     /// Among the connections of its address.
     place: Place,
@@ -50,8 +56,13 @@ struct Link {
     paused_until: Option<Instant>,
 }
 
-/// Whatever ends a task, a panic too, the core hears of it.
-impl Drop for Link {
+/// A connection's place in the core. Whatever ends a task, a panic too, the core hears of it.
+struct Entry {
+    shared: Arc<Shared>,
+    id: ConnectionId,
+}
+
+impl Drop for Entry {
     fn drop(&mut self) {
         if std::thread::panicking() {
             error!(connection = self.id, "a fault of the relay has ended a connection; please report it with the log");
@@ -72,18 +83,42 @@ enum Next {
     Drop,
 }
 
-/// Serves a connection to its end.
+/// Serves a connection to its end, encrypted where `tls` is given.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     stream: TcpStream,
+    tls: Option<Arc<Tls>>,
     id: ConnectionId,
     notify: Arc<Notify>,
     place: Place,
     pace: Pace,
 ) {
-    let reader = FrameReader::new(PRE_LOGIN_LIMIT);
-    let (out, read, paused_until) = (OutQueue::default(), (0, 0), None);
-    let mut link = Link { shared, id, stream, reader, logged_in: false, out, place, pace, read, paused_until };
+    let entry = Entry { shared, id };
+    let (stream, channel) = match tls {
+        None => (stream, None),
+        // Boxed, so that connections do not keep the room of their handshakes.
+        Some(tls) => match Box::pin(shake_hands(&entry, stream, &tls, &notify)).await {
+            Some((stream, channel)) => (stream, Some(channel)),
+            None => return,
+        },
+    };
+    let mut link = Link {
+        entry,
+        stream,
+        channel,
+        reader: FrameReader::new(PRE_LOGIN_LIMIT),
+        logged_in: false,
+        met_tls: false,
+        out: OutQueue::default(),
+        place,
+        pace,
+        read: (0, 0),
+        paused_until: None,
+    };
+    // What came behind the handshake may have been read with it.
+    if link.channel.is_some() && !link.read() {
+        return;
+    }
     loop {
         match link.write() {
             Next::Wait => {}
@@ -93,10 +128,11 @@ pub(crate) async fn serve(
         }
         let paused =
             link.paused_until.take_if(|until| *until <= Instant::now()).is_none() && link.paused_until.is_some();
-        let interest = match (paused, link.out.is_empty()) {
+        let unsent = link.has_unsent();
+        let interest = match (paused, unsent) {
             (true, _) => Interest::WRITABLE,
-            (false, true) => Interest::READABLE,
-            (false, false) => Interest::READABLE | Interest::WRITABLE,
+            (false, false) => Interest::READABLE,
+            (false, true) => Interest::READABLE | Interest::WRITABLE,
         };
         let pause = sleep_until(link.paused_until.unwrap_or_else(Instant::now).into());
         let readable = tokio::select! {
@@ -115,7 +151,61 @@ pub(crate) async fn serve(
     }
 }
 
+/// The handshake. It has no deadline of its own: the one from accept to login, which the core keeps, holds for both.
+async fn shake_hands(
+    entry: &Entry,
+    stream: TcpStream,
+    tls: &Tls,
+    notify: &Notify,
+) -> Option<(TcpStream, Box<Channel>)> {
+    let mut shaking = std::pin::pin!(tls.handshakes.shake(stream, tls.frames.clone()));
+    loop {
+        tokio::select! {
+            shaken = &mut shaking => {
+                return match shaken {
+                    Ok(stream) => {
+                        let (stream, connection) = stream.into_inner();
+                        Some((stream, Box::new(Channel::new(connection))))
+                    }
+                    Err(error) => {
+                        debug!(connection = entry.id, %error, "{}", tls::failure(&error));
+                        None
+                    }
+                };
+            }
+            () = notify.notified() => {
+                let next = entry.shared.with(Some(entry.id), |core, now| core.flush(entry.id, 0, now));
+                if !matches!(next, Output::Wait) {
+                    debug!(connection = entry.id, "closed: the TLS handshake has not ended in time, or the relay stops");
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+/// A socket that takes what it can at once.
+struct AtOnce<'a>(&'a TcpStream);
+
+impl Write for AtOnce<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Link {
+    fn has_unsent(&self) -> bool {
+        !self.out.is_empty() || self.channel.as_ref().is_some_and(|channel| channel.has_unsent())
+    }
+
     /// Reads what is there; `false` when the connection is over.
     fn read(&mut self) -> bool {
         for _ in 0..READS_IN_A_ROW {
@@ -125,7 +215,7 @@ impl Link {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    debug!(connection = self.id, %error, "broken");
+                    debug!(connection = self.entry.id, %error, "broken");
                     return false;
                 }
             }
@@ -144,19 +234,44 @@ impl Link {
         if !pause.is_zero() {
             self.paused_until = Some(Instant::now() + pause);
             if FAST.now() {
-                info!(connection = self.id, "a client sends more than it may and is read more slowly; see [guard]");
+                info!(
+                    connection = self.entry.id,
+                    "a client sends more than it may and is read more slowly; see [guard]"
+                );
             }
         }
     }
 
-    fn read_once(&mut self) -> std::io::Result<usize> {
+    fn read_once(&mut self) -> io::Result<usize> {
+        if self.channel.is_some() {
+            return self.read_encrypted();
+        }
         if let Some(buffer) = self.reader.large_rest() {
             return self.stream.try_read_buf(buffer);
         }
         SCRATCH_BUFFER.with_borrow_mut(|scratch| {
             let count = self.stream.try_read(scratch)?;
+            self.met_tls |= !self.logged_in && self.reader.buffered() == 0 && scratch[..count].starts_with(TLS_BEGINS);
             self.reader.feed(&scratch[..count]);
             Ok(count)
+        })
+    }
+
+    fn read_encrypted(&mut self) -> io::Result<usize> {
+        let Some(channel) = &mut self.channel else { return Ok(0) };
+        let waited = channel.decrypt(&[], &mut self.reader)?;
+        if waited > 0 || channel.has_ended() {
+            return Ok(waited);
+        }
+        SCRATCH_BUFFER.with_borrow_mut(|scratch| {
+            let count = self.stream.try_read(scratch)?;
+            if count == 0 {
+                return Ok(0);
+            }
+            match channel.decrypt(&scratch[..count], &mut self.reader)? {
+                0 if !channel.has_ended() => Err(ErrorKind::Interrupted.into()),
+                count => Ok(count),
+            }
         })
     }
 
@@ -174,7 +289,7 @@ impl Link {
                     None
                 }
                 Ok(None) if frames.is_empty() => {
-                    self.shared.with(Some(self.id), |core, now| core.heard(self.id, now));
+                    self.entry.shared.with(Some(self.entry.id), |core, now| core.heard(self.entry.id, now));
                     return true;
                 }
                 Ok(None) => None,
@@ -183,7 +298,11 @@ impl Link {
             let more = !self.logged_in;
             self.hand_over(&mut frames);
             if let Some(error) = error {
-                debug!(connection = self.id, %error, "closed because what came is no frame");
+                if self.met_tls {
+                    debug!(connection = self.entry.id, "closed: the client speaks TLS, and this listener plain text");
+                } else {
+                    debug!(connection = self.entry.id, %error, "closed because what came is no frame");
+                }
                 return false;
             }
             if !more || self.reader.buffered() == 0 {
@@ -196,9 +315,9 @@ impl Link {
         if frames.is_empty() {
             return;
         }
-        let id = self.id;
+        let id = self.entry.id;
         self.read.0 += frames.len();
-        let project = self.shared.with(Some(id), |core, now| {
+        let project = self.entry.shared.with(Some(id), |core, now| {
             for frame in frames.iter() {
                 core.frame(id, frame, now);
             }
@@ -217,8 +336,19 @@ impl Link {
     fn write(&mut self) -> Next {
         let mut written = 0;
         loop {
+            match self.send_encrypted() {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    let next = self.flushed(written);
+                    return if matches!(next, Output::Gone) { Next::Drop } else { Next::Wait };
+                }
+                Err(error) => {
+                    debug!(connection = self.entry.id, %error, "broken");
+                    return Next::HearOut;
+                }
+            }
             if self.out.is_empty() {
-                match self.shared.with(Some(self.id), |core, now| core.flush(self.id, written, now)) {
+                match self.flushed(written) {
                     Output::Write(out) => self.out = out,
                     Output::Wait => return Next::Wait,
                     Output::Close => return Next::Linger,
@@ -228,7 +358,11 @@ impl Link {
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.out.slices(&mut slices);
-            match self.stream.try_write_vectored(&slices[..count]) {
+            let taken = match &mut self.channel {
+                None => self.stream.try_write_vectored(&slices[..count]),
+                Some(channel) => channel.encrypt(&slices[..count]),
+            };
+            match taken {
                 Ok(0) => return Next::HearOut,
                 Ok(count) => {
                     self.out.advance(count);
@@ -236,15 +370,33 @@ impl Link {
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    let next = self.shared.with(Some(self.id), |core, now| core.flush(self.id, written, now));
+                    let next = self.flushed(written);
                     return if matches!(next, Output::Gone) { Next::Drop } else { Next::Wait };
                 }
                 Err(error) => {
-                    debug!(connection = self.id, %error, "broken");
+                    debug!(connection = self.entry.id, %error, "broken");
                     return Next::HearOut;
                 }
             }
         }
+    }
+
+    fn flushed(&self, written: usize) -> Output {
+        let id = self.entry.id;
+        self.entry.shared.with(Some(id), |core, now| core.flush(id, written, now))
+    }
+
+    /// Hands what is encrypted to the socket.
+    fn send_encrypted(&mut self) -> io::Result<()> {
+        let Some(channel) = &mut self.channel else { return Ok(()) };
+        while channel.has_unsent() {
+            match channel.send(&mut AtOnce(&self.stream)) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Takes what came before the connection broke. A client that has logged out and closed its socket has ended its
@@ -253,17 +405,21 @@ impl Link {
         let heard =
             tokio::time::timeout(LINGER, async { while self.stream.readable().await.is_ok() && self.read() {} });
         if heard.await.is_err() {
-            trace!(connection = self.id, "the connection broke one way only");
+            trace!(connection = self.entry.id, "the connection broke one way only");
         }
     }
 
     /// Waits for the client to close its side, and throws away what it still says.
     async fn linger(mut self) {
+        if let Some(channel) = &mut self.channel {
+            channel.end();
+            let _ = self.send_encrypted();
+        }
         let _ = self.stream.shutdown().await;
         let drained =
             tokio::time::timeout(LINGER, async { while self.stream.readable().await.is_ok() && self.discard() {} });
         if drained.await.is_err() {
-            trace!(connection = self.id, "the client did not close its side");
+            trace!(connection = self.entry.id, "the client did not close its side");
         }
     }
 

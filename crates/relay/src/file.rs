@@ -24,6 +24,8 @@ struct File {
     allow_plain: Option<bool>,
     log: Option<String>,
     #[serde(default)]
+    tls: Tls,
+    #[serde(default)]
     limits: Limits,
     #[serde(default)]
     guard: GuardSection,
@@ -33,6 +35,15 @@ struct File {
     files: FilesSection,
     #[serde(default)]
     project: Vec<Spanned<Tenant>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Tls {
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    loopback: Option<bool>,
+    http: Option<bool>,
 }
 
 #[derive(Deserialize, Default)]
@@ -130,6 +141,10 @@ fn apply(source: &Source<'_>, config: &mut Config) -> Result<Option<String>, Con
     config.data = file.data.or(config.data.take());
     config.admin = file.admin.or(config.admin.take());
     config.allow_plain = file.allow_plain.unwrap_or(config.allow_plain);
+    config.tls.cert = file.tls.cert.or(config.tls.cert.take());
+    config.tls.key = file.tls.key.or(config.tls.key.take());
+    config.tls.loopback = file.tls.loopback.unwrap_or(config.tls.loopback);
+    config.tls.http = file.tls.http.unwrap_or(config.tls.http);
     apply_limits(source, &file.limits, config)?;
     apply_rtm(source, file.rtm, &mut config.rtm)?;
     file.files.apply(&mut config.files);
@@ -210,6 +225,7 @@ fn projects(source: &Source<'_>, tenants: Vec<Spanned<Tenant>>) -> Result<Vec<Pr
 #[allow(clippy::unwrap_used, clippy::expect_used)]
 mod tests {
     use super::*;
+    use crate::tls::TlsConfig;
 
     fn applied(text: &str) -> Result<Config, String> {
         let mut config = Config::default();
@@ -227,6 +243,7 @@ mod tests {
         let default = Config::default();
         assert_eq!(format!("{:?}", config.settings()), format!("{:?}", default.settings()));
         assert_eq!(config.listen, default.listen);
+        assert_eq!(config.tls, default.tls);
         assert_eq!(config.rtm, default.rtm);
         assert_eq!(config.files, default.files);
     }
@@ -235,6 +252,7 @@ mod tests {
     fn everything_can_be_set() {
         let config = applied(
             "listen = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\ndata = '/tmp/x'\nadmin = '/a'\nallow_plain = true\n\
+             [tls]\ncert = '/c'\nkey = '/k'\nloopback = true\nhttp = false\n\
              [limits]\nmax_connections = 5\nmax_before_login = 4\ncommand_queue = 65536\nbulk_queue = 70000\n\
              login_deadline = 1.5\nheartbeat = 2\nresume_window = 3\nstartup_grace = 0\nstall_timeout = 4\n\
              [guard]\ncount_loopback = true\naddress_connections = 1\naddress_before_login = 2\naddress_uploads = 3\n\
@@ -274,6 +292,8 @@ mod tests {
             max_queued: 14,
         };
         assert_eq!(config.guard, guard);
+        let tls = TlsConfig { cert: Some("/c".into()), key: Some("/k".into()), loopback: true, http: false };
+        assert_eq!(config.tls, tls);
         let rtm = RtmConfig {
             listen: Some("127.0.0.1:4".parse().unwrap()),
             users: Some("127.0.0.1:8".parse().unwrap()),
@@ -326,6 +346,7 @@ mod tests {
             ("[limits]\nheartbeat = 1e99\n", "relay.toml, line 2: heartbeat: "),
             ("[limits]\nbulk_queue = -1\n", "relay.toml, line 2: invalid value"),
             ("[limits]\nspeed = 1\n", "relay.toml, line 2: unknown field `speed`"),
+            ("[tls]\nchain = 'x'\n", "relay.toml, line 2: unknown field `chain`"),
             ("[files]\nkeep = -1\n", "relay.toml, line 2: invalid value"),
             ("[files]\nsize = 1\n", "relay.toml, line 2: unknown field `size`"),
             ("[rtm]\nlisten = 'x'\n", "relay.toml, line 2: rtm.listen: \"x\" is not an address"),

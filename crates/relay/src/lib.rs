@@ -23,6 +23,7 @@ mod seldom;
 mod server;
 mod shared;
 mod store;
+mod tls;
 pub mod tokens;
 
 pub use blocking::BlockingRelay;
@@ -30,3 +31,4 @@ pub use config::{Config, ConfigError, Project};
 pub use guard::GuardSettings;
 pub use rtm::{FileSettings, RtmConfig};
 pub use server::{Relay, StartError};
+pub use tls::TlsConfig;

@@ -74,7 +74,10 @@ fn serve(config: Config, dev: bool) -> Result<(), StartError> {
         let ready = ready_line(&config, dev);
         let relay = Relay::start(config).await?;
         say_ready(&ready(&relay));
-        signals.wait().await;
+        while signals.next().await == Asked::ForTheCertificate {
+            info!("reading the certificate again");
+            relay.reload_certificate();
+        }
         info!("stopping");
         relay.stop().await;
         Ok(())
@@ -99,7 +102,9 @@ fn ready_line(config: &Config, dev: bool) -> impl Fn(&Relay) -> String + use<> {
         let rtm = relay.rtm_address().map(|address| format!(" rtm={address}")).unwrap_or_default();
         let users = relay.rtm_users_address().map(|address| format!(" rtm_users={address}")).unwrap_or_default();
         let files = relay.rtm_files_address().map(|address| format!(" rtm-files={address}")).unwrap_or_default();
-        format!("crvideo-relay ready listen={listen} {project}{http}{rtm}{users}{files}")
+        let encrypted: Vec<_> = relay.encrypted_addresses().iter().map(ToString::to_string).collect();
+        let tls = if encrypted.is_empty() { String::new() } else { format!(" tls={}", encrypted.join(",")) };
+        format!("crvideo-relay ready listen={listen} {project}{http}{rtm}{users}{files}{tls}")
     }
 }
 
@@ -109,23 +114,35 @@ fn say_ready(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
+/// What a signal asks for.
+#[derive(PartialEq, Eq)]
+enum Asked {
+    ToStop,
+    #[cfg_attr(not(unix), allow(dead_code))]
+    ForTheCertificate,
+}
+
 #[cfg(unix)]
 struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl Signals {
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        let [terminate, interrupt, hang_up] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hang_up: hang_up? })
     }
 
-    async fn wait(&mut self) {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Asked::ToStop,
+            _ = self.interrupt.recv() => Asked::ToStop,
+            _ = self.hang_up.recv() => Asked::ForTheCertificate,
         }
     }
 }
@@ -139,9 +156,10 @@ impl Signals {
         Ok(Self)
     }
 
-    async fn wait(&mut self) {
+    async fn next(&mut self) -> Asked {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending().await
         }
+        Asked::ToStop
     }
 }

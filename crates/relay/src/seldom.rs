@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// What is said now and then, however often it happens.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Seldom(Mutex<Option<Instant>>);
 
 impl Seldom {

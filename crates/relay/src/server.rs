@@ -27,6 +27,7 @@ use crate::shared::{Shared, unix_micros};
 use crate::store::{
     self, BlobError, Blobs, Database, Directory, LocalBlobs, MessageLimits, Messages, StoreError, Stores,
 };
+use crate::tls::{Tls, keep_fresh};
 
 /// Connections that the kernel holds for us until we accept them.
 const BACKLOG: i32 = 4096;
@@ -105,6 +106,8 @@ pub struct Relay {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddr>,
     http: Option<SocketAddr>,
+    encrypted: Vec<SocketAddr>,
+    tls: Option<Arc<Tls>>,
     rtm: RtmAddresses,
     epochs: Option<EpochFile>,
     /// Says to the listeners and the timer that it is over.
@@ -117,6 +120,7 @@ impl Relay {
     /// Starts a relay; when this returns it accepts connections.
     pub async fn start(config: Config) -> Result<Relay, StartError> {
         config.check()?;
+        let tls = Tls::load(&config.tls)?;
         let keys = config.rtm.insecure_keys.as_deref().map(read_keys).transpose()?;
         let (epochs, file) = open_epochs(&config)?;
         let listeners = config.listen.iter().map(|address| listen(*address, &config)).collect::<Result<Vec<_>, _>>()?;
@@ -131,22 +135,31 @@ impl Relay {
         let paces = Paces::new(guard);
         let (stop, stopped) = watch::channel(false);
         let (alive, tasks) = mpsc::channel(1);
+        let served = http
+            .as_ref()
+            .map(|(_, address)| http::Served { address: *address, encrypted: config.encrypts_http(address) });
+        let of_http = served.filter(|served| served.encrypted).map(|served| served.address);
+        let encrypted: Vec<_> =
+            addresses.iter().copied().filter(|address| config.encrypts(address)).chain(of_http).collect();
+        if tls.is_some() && encrypted.is_empty() {
+            warn!("the certificate is of no use, because all listeners are on loopback addresses; see tls.loopback");
+        }
         for (listener, address) in listeners {
-            info!(%address, "listening");
+            let tls = tls.clone().filter(|_| config.encrypts(&address));
+            say_listening(address, "listening", tls.is_some());
             let (shared, alive, crowd, paces) = (shared.clone(), alive.clone(), crowd.clone(), paces.clone());
             let crowded = Seldom::default();
             let take = move |stream, from| {
                 if let Some(place) = enter(&crowd, from) {
                     let pace = Pace::new(&paces, place.block());
-                    take_in(&shared, stream, from, place, pace, &alive, &crowded);
+                    take_in(&shared, stream, from, tls.clone(), place, pace, &alive, &crowded);
                 }
             };
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
-        let http_address = http.as_ref().map(|(_, address)| *address);
         let (mut web, mut rtm_gate) = (None, None);
         if let (Some(files), Some(stores)) = (rtm.files.or(rtm.servers).or(rtm.users), stores.clone()) {
-            let gate = Gate::new(&config, shared.clone(), stores, files, http_address, keys, crowd.clone());
+            let gate = Gate::new(&config, shared.clone(), stores, files, served, keys, crowd.clone());
             for (listener, door) in rtm_listeners {
                 let (gate, stopping, alive) = (gate.clone(), stopped.clone(), alive.clone());
                 let take = move |stream, from| gate.take_in(stream, from, door, &stopping, &alive);
@@ -162,9 +175,10 @@ impl Relay {
         let directory = stores.as_ref().map(|stores| stores.directory.clone());
         let blobs = stores.map(|stores| stores.blobs);
         if let Some((listener, address)) = http {
-            info!(%address, "HTTP");
+            let tls = tls.clone().filter(|_| config.encrypts_http(&address));
+            say_listening(address, "HTTP", tls.is_some());
             let router = http::router(blobs.clone()).merge(web.unwrap_or_default());
-            let take = http_taker(router, crowd.clone(), stopped.clone(), alive);
+            let take = http_taker(router, tls, crowd.clone(), stopped.clone(), alive);
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
         #[cfg(unix)]
@@ -179,10 +193,14 @@ impl Relay {
         }
         tokio::spawn(keep_forgetting(shared.clone(), directory, stopped.clone()));
         tokio::spawn(keep_time(shared.clone(), stopped.clone()));
+        if let Some(tls) = &tls {
+            tokio::spawn(keep_fresh(tls.identity.clone(), stopped.clone()));
+        }
         if let Some(file) = file.clone() {
             tokio::spawn(keep_reserving(shared.clone(), file, stopped));
         }
-        Ok(Relay { shared, addresses, http: http_address, rtm, epochs: file, stop, tasks })
+        let http = served.map(|served| served.address);
+        Ok(Relay { shared, addresses, http, encrypted, tls, rtm, epochs: file, stop, tasks })
     }
 
     /// The first address that clients can connect to.
@@ -198,6 +216,19 @@ impl Relay {
     /// The HTTP address.
     pub fn http_address(&self) -> Option<SocketAddr> {
         self.http
+    }
+
+    /// Those of all these addresses that are encrypted.
+    pub fn encrypted_addresses(&self) -> &[SocketAddr] {
+        &self.encrypted
+    }
+
+    /// Reads the certificate and its key again; connections that are there keep what they have. What is wrong is an
+    /// error in the log. It reads files, and returns when that is done.
+    pub fn reload_certificate(&self) {
+        if let Some(tls) = &self.tls {
+            tls.identity.reload_now();
+        }
     }
 
     /// Where servers connect with RTM SDKs.
@@ -327,6 +358,13 @@ fn listen_rtm(config: &Config) -> Result<(Vec<(TcpListener, Door)>, RtmAddresses
     Ok((listeners, addresses))
 }
 
+fn say_listening(address: SocketAddr, what: &str, encrypted: bool) {
+    info!(%address, encrypted, "{what}");
+    if !encrypted && !address.ip().is_loopback() {
+        warn!(%address, "{what} without encryption: everybody on the way can read and change it");
+    }
+}
+
 fn say_rtm(address: SocketAddr, door: Door) {
     let name = match door {
         Door::Servers => "RTM",
@@ -425,6 +463,7 @@ fn take_in(
     shared: &Arc<Shared>,
     stream: TcpStream,
     from: SocketAddr,
+    tls: Option<Arc<Tls>>,
     place: Place,
     pace: Pace,
     alive: &mpsc::Sender<()>,
@@ -435,7 +474,7 @@ fn take_in(
             debug!(connection = id, %from, "accepted");
             let (shared, alive) = (shared.clone(), alive.clone());
             tokio::spawn(async move {
-                connection::serve(shared, stream, id, notify, place, pace).await;
+                connection::serve(shared, stream, tls, id, notify, place, pace).await;
                 drop(alive);
             });
         }
@@ -456,6 +495,7 @@ fn take_in(
 /// What takes HTTP connections in, as long as there is room for one more.
 fn http_taker(
     router: axum::Router,
+    tls: Option<Arc<Tls>>,
     crowd: Crowd,
     stopped: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
@@ -469,11 +509,12 @@ fn http_taker(
             }
             return;
         };
-        let (router, stopped, alive) = (router.clone(), stopped.clone(), alive.clone());
+        let (router, tls) = (router.clone(), tls.clone());
+        let (stopped, alive) = (stopped.clone(), alive.clone());
         tokio::spawn(async move {
             // A request that is served needs no login.
             of_address.trust();
-            http::serve(stream, router, stopped).await;
+            http::serve(stream, router, tls, stopped).await;
             drop((place, of_address, alive));
         });
     }

@@ -10,7 +10,10 @@ use crvideo_proto::session::{CONNECT_DEADLINE, Now};
 use mio::{Registry, Token};
 
 use super::super::Code;
+use super::super::config::TlsSettings;
 use super::super::names;
+use super::super::pool::FILES;
+use super::super::tls::{self, Channel, Trust};
 use super::socket::{Connection, State};
 use super::{Context, Order, give};
 
@@ -50,17 +53,46 @@ fn resolved((owner, link): (u64, Link), attempt: u64, addresses: Vec<SocketAddr>
     give(Order::Resolved(owner, link, attempt, addresses));
 }
 
+/// How connections are encrypted.
+struct Security {
+    settings: TlsSettings,
+    /// Whom the session trusts, once that is loaded; why not, if it cannot be.
+    trust: Option<Result<Trust, String>>,
+    /// It is being loaded.
+    loading: bool,
+}
+
 /// The connections. They are few, so a list of exactly as many places is the smallest and the fastest.
 pub struct Links {
     owner: u64,
     connections: Vec<(Link, Connection)>,
     next_attempt: u64,
+    /// `None` for those that are always in plain text.
+    security: Option<Box<Security>>,
+    /// Counts logins, so that what was loaded for an earlier one is told apart.
+    login: u64,
 }
 
 impl Links {
     /// None yet.
     pub fn new(owner: u64) -> Self {
-        Self { owner, connections: Vec::new(), next_attempt: 0 }
+        Self { owner, connections: Vec::new(), next_attempt: 0, security: None, login: 0 }
+    }
+
+    /// How all connections from now on are encrypted. Whom to trust is loaded when it is needed first.
+    pub fn secure_by(&mut self, settings: TlsSettings) {
+        self.login += 1;
+        self.security = Some(Box::new(Security { settings, trust: None, loading: false }));
+    }
+
+    /// Whom to trust has been loaded.
+    pub fn trusted(&mut self, login: u64, trust: Result<Trust, String>) {
+        if login == self.login
+            && let Some(security) = &mut self.security
+        {
+            security.loading = false;
+            security.trust = Some(trust);
+        }
     }
 
     fn get(&self, link: Link) -> Option<&Connection> {
@@ -97,7 +129,7 @@ impl Links {
         self.drop_connection(link, context.registry, context.tokens);
         self.next_attempt += 1;
         let attempt = self.next_attempt;
-        let mut connection = Connection::new(attempt);
+        let mut connection = Connection::new(attempt, (host, port));
         let known = host.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, port)).ok().or(known);
         if let Some(address) = known {
             connection.state = State::Connecting([address].into());
@@ -162,6 +194,11 @@ impl Links {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    log::warn!("an encrypted connection is given up: {error}");
+                    self.lost(link, machine, code::SSL_ERR, now);
+                    return false;
+                }
                 Err(error) => {
                     log::info!("a connection broke: {error}");
                     self.lost(link, machine, code::SOCKETEXCEPTION, now);
@@ -191,12 +228,16 @@ impl Links {
 
     /// Closes a connection, after one attempt to write what is queued.
     pub fn close(&mut self, link: Link, machine: &mut impl Machine, registry: &Registry, tokens: &mut Tokens) {
+        if let Some(Connection { state: State::Handshaking, server: (host, port), .. }) = self.get(link) {
+            log::info!("the connection to {host:?} {port} is given up in the middle of the TLS handshake");
+        }
         if let Some(connection) = self.get_mut(link)
             && matches!(connection.state, State::Open)
             && !connection.given_up
             && let Some(out) = machine.out(link)
         {
             let _ = connection.write(out);
+            connection.end();
         }
         self.drop_connection(link, registry, tokens);
     }
@@ -216,6 +257,7 @@ impl Links {
                 self.drop_connection(link, context.registry, context.tokens);
             }
             self.advance(link, machine, context);
+            self.secure(link, machine, context);
             self.flush(link, machine, context);
             // Where one has gone, another one has taken its place.
             at += usize::from(self.connections.get(at).is_some_and(|(other, _)| *other == link));
@@ -229,10 +271,7 @@ impl Links {
         let none_found = connection.stream.is_none() && addresses.is_empty();
         let outcome = connection.outcome();
         match outcome {
-            Some(Ok(())) => {
-                connection.state = State::Open;
-                machine.connected(link, context.now);
-            }
+            Some(Ok(())) => self.reached(link, machine, context),
             None if connection.stream.is_some() => {}
             _ => {
                 if let Some(Err(error)) = outcome {
@@ -255,6 +294,89 @@ impl Links {
         }
     }
 
+    /// The socket of a connection is there.
+    fn reached(&mut self, link: Link, machine: &mut impl Machine, context: &mut Context<'_>) {
+        let peer = self.peer(link).map(|address| address.ip());
+        let encrypted = match (&self.security, peer) {
+            (Some(security), Some(peer)) => tls::wanted(&security.settings, peer),
+            // Where a connection leads is known as long as it is there.
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        let Some(connection) = self.get_mut(link) else { return };
+        if encrypted {
+            connection.state = State::Trusting;
+        } else {
+            connection.state = State::Open;
+            machine.connected(link, context.now);
+        }
+    }
+
+    /// Moves the encryption of a connection forward.
+    fn secure(&mut self, link: Link, machine: &mut impl Machine, context: &mut Context<'_>) {
+        if self.get(link).is_some_and(|connection| matches!(connection.state, State::Trusting)) {
+            match self.trust() {
+                Some(Ok(trust)) => self.begin_handshake(link, &trust, machine, context),
+                Some(Err(why)) => self.insecure(link, &why, machine, context),
+                None => {}
+            }
+        }
+        let Some(connection) = self.get_mut(link) else { return };
+        if !matches!(connection.state, State::Handshaking) {
+            return;
+        }
+        match connection.shake_hands() {
+            Ok(false) => {}
+            Ok(true) => {
+                if let Some(channel) = &connection.channel {
+                    log::debug!("the connection to {:?} is encrypted: {}", connection.server.0, channel.version());
+                }
+                connection.state = State::Open;
+                // What has come behind the handshake may have been read already.
+                context.unread.push((self.owner, link));
+                machine.connected(link, context.now);
+            }
+            Err(why) => self.insecure(link, &why, machine, context),
+        }
+    }
+
+    fn begin_handshake(&mut self, link: Link, trust: &Trust, machine: &mut impl Machine, context: &mut Context<'_>) {
+        let Some(connection) = self.get_mut(link) else { return };
+        match Channel::start(trust, &connection.server.0) {
+            Ok(channel) => {
+                connection.channel = Some(Box::new(channel));
+                connection.state = State::Handshaking;
+            }
+            Err(why) => self.insecure(link, &why, machine, context),
+        }
+    }
+
+    /// Whom to trust, if that is known; else it is being loaded now. What could not be loaded is tried again next time.
+    fn trust(&mut self) -> Option<Result<Trust, String>> {
+        let (owner, login) = (self.owner, self.login);
+        let security = self.security.as_mut()?;
+        if security.trust.as_ref().is_some_and(Result::is_err) {
+            return security.trust.take();
+        }
+        if security.trust.is_some() {
+            return security.trust.clone();
+        }
+        if !std::mem::replace(&mut security.loading, true) {
+            let settings = security.settings.clone();
+            FILES.run(move || give(Order::Trusted(owner, login, tls::load(&settings))));
+        }
+        None
+    }
+
+    /// A connection cannot be encrypted as it must be.
+    fn insecure(&mut self, link: Link, why: &str, machine: &mut impl Machine, context: &mut Context<'_>) {
+        if let Some(Connection { server: (host, port), .. }) = self.get(link) {
+            log::error!("no encrypted connection to {host:?} {port}: {why}");
+        }
+        self.drop_connection(link, context.registry, context.tokens);
+        machine.connect_failed(link, code::SSL_ERR, context.now);
+    }
+
     fn flush(&mut self, link: Link, machine: &mut impl Machine, context: &mut Context<'_>) {
         let Some(connection) = self.get_mut(link) else { return };
         if !matches!(connection.state, State::Open) || connection.given_up || connection.blocked {
@@ -262,7 +384,7 @@ impl Links {
         }
         // What the state machine adds while there is room goes out in the same turn.
         while let Some(out) = machine.out(link)
-            && !out.is_empty()
+            && (!out.is_empty() || connection.has_unsent())
         {
             match connection.write(out) {
                 Ok(0) => break,

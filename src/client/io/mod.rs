@@ -25,13 +25,14 @@ use mio::{Events, Poll, Registry, Token, Waker};
 use once_cell::sync::OnceCell;
 
 use super::Code;
-use super::config::ServerAddress;
+use super::config::{ServerAddress, TlsSettings};
 use super::pool::FILES;
 use super::private_dir;
 use super::rtm as client_rtm;
 use super::session::Shared;
 use super::sink;
 use super::source::Source;
+use super::tls::Trust;
 use crate::sys::spawn_quiet;
 pub use links::Link;
 use links::{Links, Tokens};
@@ -48,7 +49,7 @@ pub enum Order {
     /// Something for an RTM client.
     Rtm(u64, RtmOrder),
     /// Log in.
-    Login(u64, Identity, Vec<ServerAddress>, usize),
+    Login(u64, Identity, Vec<ServerAddress>, TlsSettings, usize),
     /// Log out.
     Logout(u64, usize),
     /// Use a new token.
@@ -77,6 +78,8 @@ pub enum Order {
     Destroy(u64),
     /// A name has been resolved (for the connecting attempt with this number).
     Resolved(u64, Link, u64, Vec<SocketAddr>),
+    /// Whom the session trusts has been loaded (for the login with this number), or why it cannot be.
+    Trusted(u64, u64, Result<Trust, String>),
     /// A piece of a source has been read.
     Read(u64, TaskId, u32, Result<(Bytes, Option<[u8; 32]>), Code>),
     /// A sink has written up to here, or failed.
@@ -164,6 +167,7 @@ fn owner_of(order: &Order) -> u64 {
         | Order::Receipt(owner, ..)
         | Order::Destroy(owner)
         | Order::Resolved(owner, ..)
+        | Order::Trusted(owner, ..)
         | Order::Read(owner, ..)
         | Order::Written(owner, ..)
         | Order::Finished(owner, ..)
@@ -231,6 +235,8 @@ struct Context<'a> {
     tokens: &'a mut Tokens,
     next_token: &'a mut usize,
     expiring: &'a mut BTreeMap<Duration, Vec<PathBuf>>,
+    /// Connections from which there may be more to read, whatever `Poll` has said.
+    unread: &'a mut Vec<(u64, Link)>,
     now: Now,
 }
 
@@ -346,6 +352,7 @@ impl IoThread {
                 tokens: &mut self.tokens,
                 next_token: &mut self.next_token,
                 expiring: &mut self.expiring,
+                unread: &mut self.unread,
                 now,
             };
             placed.entry.drive(&mut context);
@@ -436,6 +443,7 @@ impl IoThread {
                     Order::Resolved(_, link, attempt, addresses) => {
                         placed.entry.links().resolved(link, attempt, addresses);
                     }
+                    Order::Trusted(_, login, trust) => placed.entry.links().trusted(login, trust),
                     order => placed.entry.carry_out(order, now),
                 }
             }

@@ -342,8 +342,9 @@ impl Entry for SessionEntry {
     fn carry_out(&mut self, order: Order, now: Now) {
         let proto = &mut self.proto;
         match order {
-            Order::Login(_, identity, servers, cookie) => {
+            Order::Login(_, identity, servers, tls, cookie) => {
                 self.servers = servers;
+                self.links.secure_by(tls);
                 proto.login(identity, cookie, now);
             }
             Order::Logout(_, cookie) => proto.logout(cookie, now),
@@ -377,7 +378,8 @@ impl Entry for SessionEntry {
                 self.incoming_by_id.remove(&id);
                 self.proto.sink_aborted(id, now);
             }
-            Order::Attach(..) | Order::AttachRtm(..) | Order::Rtm(..) | Order::Destroy(_) | Order::Resolved(..) => {}
+            Order::Attach(..) | Order::AttachRtm(..) | Order::Rtm(..) | Order::Destroy(_) => {}
+            Order::Resolved(..) | Order::Trusted(..) => {}
         }
     }
 

@@ -15,6 +15,7 @@ mod range;
 #[cfg(test)]
 mod tests;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,13 +26,16 @@ use axum::routing::get;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tracing::{debug, error};
 
 use self::patient::Patient;
 use crate::rtm::Ends;
 use crate::store::{Blob, BlobId, Blobs};
+use crate::tls::{self, Tls};
 
 /// Connections that are served at once.
 pub(crate) const MAX_CONNECTIONS: usize = 1_024;
@@ -58,15 +62,46 @@ pub(crate) fn path(blob: &Blob) -> String {
     format!("{FILES}{}/{}", blob.id.as_str(), label::percent_encoded(&blob.name))
 }
 
-/// Serves a connection to its end; when the relay stops, after the request under way.
-pub(crate) async fn serve(stream: TcpStream, router: Router, mut stopped: watch::Receiver<bool>) {
-    let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(MAX_HEAD);
+/// Where HTTP is served, and how.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) encrypted: bool,
+}
+
+/// Serves a connection to its end, encrypted where `tls` is given; when the relay stops, after the request under way.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    router: Router,
+    tls: Option<Arc<Tls>>,
+    mut stopped: watch::Receiver<bool>,
+) {
     let ends = stream.peer_addr().and_then(|from| Ok(Ends([from, stream.local_addr()?])));
     let Ok(ends) = ends else { return debug!("an HTTP connection was gone before it was served") };
-    let service = TowerToHyperService::new(router.layer(Extension(ends)));
-    let io = TokioIo::new(Patient::new(stream, STALL));
-    let mut connection = std::pin::pin!(builder.serve_connection(io, service).with_upgrades());
+    let router = router.layer(Extension(ends));
+    let stream = Patient::new(stream, STALL);
+    let Some(tls) = tls else { return serve_requests(stream, router, stopped).await };
+    let shaken = tokio::select! {
+        shaken = timeout(HEAD_DEADLINE, tls.handshakes.shake(stream, tls.http.clone())) => shaken,
+        _ = stopped.changed() => return,
+    };
+    let Ends([from, _]) = ends;
+    match shaken {
+        Ok(Ok(stream)) => serve_requests(stream, router, stopped).await,
+        Ok(Err(error)) => debug!(%from, %error, "{}", tls::failure(&error)),
+        Err(_) => debug!(%from, "closed: the TLS handshake of an HTTP client has not ended in time"),
+    }
+}
+
+async fn serve_requests(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_DEADLINE).max_buf_size(MAX_HEAD);
+    let service = TowerToHyperService::new(router);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let outcome = tokio::select! {
         outcome = connection.as_mut() => outcome,
         _ = stopped.changed() => {
@@ -75,6 +110,9 @@ pub(crate) async fn serve(stream: TcpStream, router: Router, mut stopped: watch:
         }
     };
     if let Err(error) = outcome {
+        if error.is_parse() {
+            return debug!(%error, "an HTTP connection is closed: what came is not HTTP; TLS goes to another listener");
+        }
         // What goes wrong here concerns the one who asked alone.
         debug!(%error, "an HTTP connection broke");
     }

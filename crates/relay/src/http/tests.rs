@@ -35,7 +35,7 @@ impl Ground {
         let router = router(Some(blobs.clone()));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, router.clone(), stopped.clone()));
+                tokio::spawn(serve(stream, router.clone(), None, stopped.clone()));
             }
         });
         Self { address, blobs, stop, _directory: directory }

@@ -12,6 +12,8 @@ use super::gate::Gate;
 use super::outbox::Next;
 use crate::config::Config;
 use crate::core::{Core, Epochs};
+use crate::guard::Crowd;
+use crate::http::Served;
 use crate::shared::{Shared, unix_micros};
 use crate::store::{Blobs, Database, Limits, LocalBlobs, MessageLimits, Messages, Stores};
 
@@ -27,7 +29,9 @@ pub(crate) async fn gate(config: &Config) -> Result<Arc<Gate>, String> {
     let core = Core::new(config.settings(), config.tenants(), epochs, Box::new(|| Some([5; 16])));
     let stores = Stores { directory: Arc::new(database), blobs, messages };
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 13_325));
-    Ok(Gate::new(config, Arc::new(Shared::new(core)), stores, here, Some(here), None))
+    let served = Served { address: here, encrypted: false };
+    let crowd = Crowd::new(0, 0, false);
+    Ok(Gate::new(config, Arc::new(Shared::new(core)), stores, here, Some(served), None, crowd))
 }
 
 /// One connection at the gate.

@@ -23,6 +23,7 @@ use super::online::{Online, User};
 use super::outbox::Outbox;
 use crate::config::Config;
 use crate::guard::{Crowd, Place};
+use crate::http::Served;
 use crate::seldom::Seldom;
 use crate::shared::Shared;
 use crate::store::{Directory, Stores};
@@ -70,7 +71,7 @@ impl Gate {
         core: Arc<Shared>,
         stores: Stores,
         file_listener: SocketAddr,
-        http: Option<SocketAddr>,
+        http: Option<Served>,
         keys: Option<Keys>,
         crowd: Crowd,
     ) -> Arc<Self> {

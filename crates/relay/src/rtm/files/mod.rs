@@ -30,7 +30,7 @@ use self::chunked::Uploads;
 use self::tokens::Tokens;
 use super::{Message, Refusal, Target};
 use crate::guard::{Budget, Place};
-use crate::http;
+use crate::http::{self, Served};
 use crate::store::{Blob, Blobs, Later, Watch};
 
 pub use self::settings::FileSettings;
@@ -78,7 +78,7 @@ pub(crate) struct Parts<'a> {
     /// A list of targets has at most so many users.
     pub(crate) max_targets: usize,
     /// Where HTTP is served, if at all.
-    pub(crate) http: Option<std::net::SocketAddr>,
+    pub(crate) http: Option<Served>,
     /// Where files are stored.
     pub(crate) blobs: Arc<dyn Blobs>,
     /// What takes a message to those it is for.
@@ -89,12 +89,12 @@ impl Files {
     /// A file gate.
     pub(crate) fn new(parts: Parts<'_>) -> Arc<Self> {
         let Parts { settings, projects, max_targets, http, blobs, deliver } = parts;
-        let base_url = http.map(|address| {
+        let base_url = http.map(|Served { address, encrypted }| {
             settings.public_url.clone().unwrap_or_else(|| {
                 if address.ip().is_unspecified() {
                     tracing::warn!(%address, "clients cannot reach files by this address; set files.public_url");
                 }
-                format!("http://{address}")
+                format!("{}://{address}", if encrypted { "https" } else { "http" })
             })
         });
         if base_url.is_none() {

@@ -72,7 +72,7 @@ impl Ground {
             settings: &settings,
             projects: HashMap::from([(PID, 0), (7, 100)]),
             max_targets: 3,
-            http: Some("127.0.0.1:80".parse().unwrap()),
+            http: Some(crate::http::Served { address: "127.0.0.1:80".parse().unwrap(), encrypted: false }),
             blobs: blobs.clone(),
             deliver: receivers.clone(),
         });
