@@ -48,6 +48,12 @@ pub fn header() -> Outcome<()> {
     run(cargo(["test", "--package", "crvideo", "--test", "header"]).env("CRVIDEO_UPDATE_HEADER", "1"))
 }
 
+/// Runs the simulation with the caller's options.
+pub fn simulate(arguments: &[String]) -> Outcome<()> {
+    let program = ["run", "--quiet", "--profile", "sim", "--package", "crvideo-sim", "--"];
+    run(cargo(program).args(arguments))
+}
+
 /// Everything that a change must pass.
 pub fn ci() -> Outcome<()> {
     let start = Instant::now();

@@ -118,7 +118,7 @@ impl World {
             Got::Nothing => return,
             Got::Bytes(_) if socket.lingers => {}
             Got::Bytes(bytes) => {
-                self.trace.mark(4, id, bytes.len() as u64);
+                self.trace.note(4, id, bytes.len() as u64, || format!("hub reads {}", bytes.len()));
                 socket.reader.feed(&bytes);
                 let deaf = self.defect == Some(Defect::DeafRelay) && self.now > Duration::from_secs(5);
                 if let Err(breach) = take_frames(&mut hub.core, socket, id, now, deaf) {

@@ -58,6 +58,8 @@ pub(crate) struct Plan {
     pub(crate) command_size: usize,
     /// Relay and clients use small buffers everywhere.
     pub(crate) narrow: bool,
+    /// The largest content of most transfers.
+    pub(crate) transfer_size: u64,
 }
 
 impl Plan {
@@ -121,6 +123,7 @@ impl Plan {
             slow: rng.pick(&[0, 10, 20, 60]),
             command_size: rng.pick(&[100, 100, 2_000, 65_536, 65_536]),
             narrow,
+            transfer_size: rng.pick(&[20_000, 60_000, 100_000, 600_000]),
         }
     }
 

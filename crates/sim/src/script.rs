@@ -182,9 +182,9 @@ impl World {
         let size = match self.rng.below(10) {
             _ if probe => 100_000,
             0 => self.rng.pick(&[0, 1, 262_143, 262_144, 262_145]),
-            1..=6 => self.rng.between(0, 50_000),
-            7 | 8 => self.rng.between(0, 600_000),
-            _ => self.rng.between(0, LARGEST),
+            1 if self.rng.percent(40) => self.rng.between(0, LARGEST),
+            2 => self.rng.between(0, 400_000),
+            _ => self.rng.between(0, self.plan.transfer_size),
         };
         let content = self.content(size as usize);
         let kind = if probe || self.rng.percent(50) { Kind::Buffer } else { Kind::File };

@@ -10,6 +10,7 @@ use crvideo_proto::id::TaskId;
 use crvideo_proto::session::{Conn, Event, Now, Output};
 use crvideo_relay::core::ConnectionId;
 
+use crate::agenda::Agenda;
 use crate::defect::Defect;
 use crate::files::{Done, Job, Sink};
 use crate::hub::Hub;
@@ -112,8 +113,7 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) rng: Rng,
     pub(crate) now: Duration,
-    queue: BTreeMap<(Duration, u64), Happening>,
-    happened: u64,
+    queue: Agenda<Happening>,
     pub(crate) parties: Vec<Party>,
     pub(crate) links: BTreeMap<u64, Link>,
     pub(crate) hub: Option<Hub>,
@@ -149,8 +149,7 @@ impl World {
             plan,
             rng,
             now: Duration::ZERO,
-            queue: BTreeMap::new(),
-            happened: 0,
+            queue: Agenda::new(),
             parties: Vec::new(),
             links: BTreeMap::new(),
             hub: None,
@@ -198,8 +197,7 @@ impl World {
     // ---- time ---------------------------------------------------------------------------------------------
 
     pub(crate) fn at(&mut self, at: Duration, what: Happening) {
-        self.happened += 1;
-        self.queue.insert((at.max(self.now), self.happened), what);
+        self.queue.enter(at.max(self.now), what);
     }
 
     pub(crate) fn later(&mut self, after: Duration, what: Happening) {
@@ -213,7 +211,7 @@ impl World {
 
     /// Does what comes next; `false` when nothing does before `end`.
     fn step(&mut self, end: Duration) -> bool {
-        let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let queued = self.queue.first();
         let parties = self.parties.iter().enumerate();
         let timer = parties.filter_map(|(at, party)| Some((party.deadline?, at))).min();
         let hub = self.hub_deadline();
@@ -229,7 +227,7 @@ impl World {
         }
         self.set_time(next);
         if queued.is_some_and(|at| at <= next) {
-            if let Some((_, what)) = self.queue.pop_first() {
+            if let Some(what) = self.queue.pop() {
                 self.happen(what);
             }
         } else if let Some((_, party)) = timer.filter(|(at, _)| *at <= next) {
@@ -254,7 +252,10 @@ impl World {
             Happening::Connect(link) => self.connect_now(link),
             Happening::Look(link, way) => {
                 let Some(line) = self.links.get_mut(&link) else { return };
-                line.pipe(way).look_at = None;
+                // An earlier look has been asked for since, and has seen to the next one.
+                if line.pipe(way).look_at.take_if(|at| *at <= self.now).is_none() {
+                    return;
+                }
                 match way {
                     Way::Up => self.hub_reads(link),
                     Way::Down => self.client_reads(link),
@@ -398,7 +399,8 @@ impl World {
         match got {
             Got::Nothing => return,
             Got::Bytes(bytes) => {
-                self.trace.mark(9, link, bytes.len() as u64);
+                self.trace
+                    .note(9, link, bytes.len() as u64, || format!("client reads {} of {link} {conn:?}", bytes.len()));
                 let generation = session.generation(conn);
                 session.reader(conn).feed(&bytes);
                 session.handled_in_all(handled);
@@ -502,7 +504,7 @@ impl World {
 
     /// What was going to break does not.
     pub(crate) fn forget_faults(&mut self) {
-        self.queue.retain(|_, what| !matches!(what, Happening::KillHub));
+        self.queue.retain(|what| !matches!(what, Happening::KillHub));
     }
 
     fn turn(&mut self, party: usize) {

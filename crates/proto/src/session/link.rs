@@ -248,6 +248,11 @@ impl Session {
 
     /// Bytes have been fed to a connection's reader.
     pub fn received(&mut self, conn: Conn, now: Now) {
+        if !self.is_there(conn) {
+            // The connection was given up with the other one, before the shell came to reading what it had brought.
+            self.wire_of(conn).reader = FrameReader::new(SESSION_LIMIT);
+            return;
+        }
         if conn == Conn::Command
             && let Line::Up { silent_at, .. } = &mut self.line
         {
@@ -274,6 +279,14 @@ impl Session {
             }
         }
         self.settle(now);
+    }
+
+    /// Whether a connection stands on which the relay can say something.
+    fn is_there(&self, conn: Conn) -> bool {
+        match conn {
+            Conn::Command => !matches!(self.line, Line::Down | Line::Connecting { .. } | Line::Waiting { .. }),
+            Conn::Bulk => !matches!(self.bulk, Bulk::Closed | Bulk::Connecting { .. } | Bulk::Waiting { .. }),
+        }
     }
 
     // ---- deadlines ----------------------------------------------------------------------------------------
