@@ -82,6 +82,10 @@ impl Aside {
         }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.source_by_epoch.len()
+    }
+
     fn forgot(&mut self, epoch: u64) {
         self.forgotten = self.forgotten.max(epoch);
     }
