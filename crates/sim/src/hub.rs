@@ -190,7 +190,7 @@ impl World {
     }
 
     /// Sends a user what he has not confirmed: the newest message only, or all of them.
-    fn deliver_mail(&mut self, (project, user): (i64, &'static str), newest: bool) {
+    pub(crate) fn deliver_mail(&mut self, (project, user): (i64, &'static str), newest: bool) {
         let now = self.hub_now();
         let Some(hub) = self.hub.as_mut().filter(|hub| !hub.stopping) else { return };
         let messages = self.mailbox.get(&(project, user)).map_or(&[][..], Vec::as_slice);

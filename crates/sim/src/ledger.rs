@@ -90,8 +90,6 @@ struct Post {
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     posts: BTreeMap<TaskId, Post>,
-    /// Somebody meddles with what the connections carry: sessions may end for any reason.
-    pub(crate) lenient: bool,
     /// Largest buffer that any session takes.
     pub(crate) buffer_limit: u64,
     /// Largest file that the projects allow, if they limit it.

@@ -42,7 +42,6 @@ pub(crate) struct Weights {
     pub(crate) freeze: u64,
     pub(crate) relay: u64,
     pub(crate) post: u64,
-    pub(crate) meddle: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -128,7 +127,6 @@ impl Plan {
             freeze: if calm { 0 } else { rng.between(0, 4) },
             relay: if calm { 0 } else { rng.between(0, 2) },
             post: if rng.percent(30) { 3 } else { 0 },
-            meddle: if calm || rng.percent(70) { 0 } else { rng.between(1, 4) },
         };
         let projects = if rng.percent(20) { 2 } else { 1 };
         Self {

@@ -10,7 +10,7 @@ use crate::files::Source;
 use crate::ledger::{Call, What};
 use crate::party::{Party, Stage};
 use crate::plan::{Plan, USERS};
-use crate::world::{CONNS, Happening, Way, World};
+use crate::world::{Happening, Way, World};
 
 /// How long the shell waits for a destroyed session's farewell and files.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
@@ -75,7 +75,6 @@ impl World {
             it.freeze,
             it.relay,
             it.post,
-            it.meddle,
         ];
         let mut drawn = self.rng.between(0, weights.iter().sum::<u64>() - 1);
         let mut action = 0;
@@ -103,8 +102,7 @@ impl World {
             11 => self.cut(),
             12 => self.freeze(),
             13 => self.restart(),
-            14 => self.post_somebody(),
-            _ => self.meddle(),
+            _ => self.post_somebody(),
         }
     }
 
@@ -409,11 +407,6 @@ impl World {
         }
     }
 
-    /// Somebody between client and relay changes what a connection carries.
-    fn meddle(&mut self) {
-        let _ = CONNS;
-    }
-
     fn restart(&mut self) {
         if self.hub.is_none() {
             return;
@@ -469,6 +462,11 @@ impl World {
         // What was held up has its effect.
         self.run_until(self.now + Duration::from_secs(3));
         self.wait_for(Duration::from_secs(200), |world| world.everybody_is_in());
+        // What there was no room for is repeated, as the relay does now and then.
+        for (project, user) in self.members() {
+            self.deliver_mail((project.id, user), false);
+        }
+        self.tend_hub();
         let patience = self.plan.config.transfer_timeout * 5 + self.plan.settings.resume_window;
         let quiet =
             self.wait_for(patience, |world| world.ledger.all_ended() && world.is_quiet() && world.ledger.all_got());
