@@ -10,8 +10,8 @@ use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::session::{Event, Kind};
 
-/// So long after all faults have stopped, whatever can go on goes on.
-const RECOVERY: Duration = Duration::from_secs(20);
+/// So long after all faults have stopped, whatever can go on goes on: a session may wait 30 s before it comes back.
+const RECOVERY: Duration = Duration::from_secs(35);
 /// How late a result may be.
 const LATE: Duration = Duration::from_secs(2);
 /// Progress is told every 50 ms at most; the shell may pass it on with a delay that varies by a little.
@@ -92,6 +92,8 @@ pub(crate) struct Ledger {
     posts: BTreeMap<TaskId, Post>,
     /// Largest buffer that any session takes.
     pub(crate) buffer_limit: u64,
+    /// Disks may change bytes.
+    pub(crate) rotten: bool,
     /// Largest file that the projects allow, if they limit it.
     pub(crate) file_limit: Option<u64>,
     entries: Vec<Entry>,
@@ -333,6 +335,10 @@ impl Ledger {
             && [code::FILE_SIZE_UNSUPPORT, code::NOERR].contains(&err)
         {
             self.violated(format!("task {task:?} of {total} bytes ended with {err}, and the limit is {limit}"));
+        }
+        // Only a disk that changes bytes explains content that does not fit its hash.
+        if err == code::ERR_DATA && !self.rotten {
+            self.violated(format!("I3: task {task:?} ended with {err}, and no byte was changed on purpose"));
         }
         if self.calm && only_by_faults.contains(&err) {
             self.violated(format!("task {task:?} ({what:?}) ended with {err} although nothing was broken"));

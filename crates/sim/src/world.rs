@@ -150,6 +150,7 @@ impl World {
         let plan = Plan::draw(&mut rng);
         let mut ledger = Ledger::default();
         ledger.calm = plan.calm;
+        ledger.rotten = plan.bad_files > 0 && !plan.calm;
         ledger.buffer_limit = plan.config.buffer_limit;
         ledger.file_limit = plan.limits_files.then_some(FILE_LIMIT);
         let mut world = Self {
