@@ -48,7 +48,13 @@ pub fn header() -> Outcome<()> {
     run(cargo(["test", "--package", "crvideo", "--test", "header"]).env("CRVIDEO_UPDATE_HEADER", "1"))
 }
 
-/// How long each fuzz target runs there.
+/// Runs the simulation with the caller's options.
+pub fn simulate(arguments: &[String]) -> Outcome<()> {
+    let program = ["run", "--quiet", "--profile", "sim", "--package", "crvideo-sim", "--"];
+    run(cargo(program).args(arguments))
+}
+
+/// How long each fuzz target runs in `ci`.
 const FUZZ_SECONDS: &str = "10";
 
 /// Everything that a change must pass.

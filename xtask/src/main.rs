@@ -65,6 +65,16 @@ apt-get; elsewhere they are named and nothing runs (exit code 2).",
         run: |arguments| no_arguments(arguments).and_then(|()| checks::header()),
     },
     Command {
+        name: "sim",
+        arguments: "[OPTION…]",
+        summary: "run whole systems in virtual time, each drawn from a seed, and judge what happens",
+        details: "Runs sessions and a relay that lose links, bytes, files and each other, thousands of times, and checks the
+contract's rules. A seed that breaks one is printed, and `cargo xtask sim --seed S` shows all that happens in
+it. `cargo xtask sim --help` explains the options, which are --seeds N, --from S, --minutes M, --defect NAME
+and --threads T.",
+        run: checks::simulate,
+    },
+    Command {
         name: "bench",
         arguments: "[FIGURE…] [OPTION…]",
         summary: "measure memory, throughput and latency, and print a table",
@@ -133,7 +143,7 @@ fn dispatch(arguments: &[String]) -> Outcome<()> {
     let Some(command) = find(name) else {
         return Err(Failure::usage(format!("there is no command `{name}`; `cargo xtask help` lists them")));
     };
-    if rest.first().is_some_and(asks_for_help) {
+    if rest.first().is_some_and(asks_for_help) && name != "sim" {
         print_details(command);
         return Ok(());
     }

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crvideo_proto::frame::{FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
+use crvideo_proto::id::TaskId;
+use crvideo_proto::message::Rtm;
 use crvideo_proto::out::OutQueue;
-use crvideo_relay::core::{ConnectionId, Core, Epochs, Now, Output, Tenant};
+use crvideo_relay::core::{ConnectionId, Core, Epochs, Mail, News, Now, Output, Tenant};
 
 use crate::defect::Defect;
 use crate::pipe::Got;
-use crate::world::{Happening, PROJECT, SECRET, START_MICROS, Way, World};
+use crate::plan::{FILE_LIMIT, PROJECTS, Project, USERS};
+use crate::world::{Happening, START_MICROS, Way, World};
 
 /// After the last word, a client has this long to close its side.
 const LINGER: Duration = Duration::from_secs(1);
@@ -63,9 +66,12 @@ impl World {
         };
         let mut rng = self.rng.clone();
         self.rng.next();
-        let tenant = Tenant { id: PROJECT, secrets: vec![SECRET.to_owned()], max_file: 0 };
+        let max_file = if self.plan.limits_files { FILE_LIMIT } else { 0 };
+        let tenant = |it: &Project| Tenant { id: it.id, secrets: vec![it.secret.to_owned()], max_file };
+        let tenants = PROJECTS.iter().map(tenant).collect();
         let random = Box::new(move || Some(rng.bytes()));
-        let core = Core::new(self.plan.settings.clone(), vec![tenant], epochs, random);
+        let mut core = Core::new(self.plan.settings.clone(), tenants, epochs, random);
+        core.start_courier(Now { at: Duration::ZERO, unix_micros: unix });
         self.hub = Some(Hub { core, started: self.now, stopping: false, sockets: BTreeMap::new() });
     }
 
@@ -118,7 +124,7 @@ impl World {
             Got::Nothing => return,
             Got::Bytes(_) if socket.lingers => {}
             Got::Bytes(bytes) => {
-                self.trace.mark(4, id, bytes.len() as u64);
+                self.trace.note(4, id, bytes.len() as u64, || format!("hub reads {}", bytes.len()));
                 socket.reader.feed(&bytes);
                 let deaf = self.defect == Some(Defect::DeafRelay) && self.now > Duration::from_secs(5);
                 if let Err(breach) = take_frames(&mut hub.core, socket, id, now, deaf) {
@@ -152,6 +158,7 @@ impl World {
 
     /// Looks after all connections that the core has something for.
     pub(crate) fn tend_hub(&mut self) {
+        self.sort_mail();
         loop {
             let Some(hub) = &mut self.hub else { return };
             let mut woken = hub.core.take_woken();
@@ -162,6 +169,53 @@ impl World {
             woken.sort_unstable();
             for id in woken {
                 self.write_socket(id);
+            }
+        }
+    }
+
+    // ---- what servers send in the RTM dialect -------------------------------------------------------------
+
+    /// A server sends a message to a user; the relay keeps it until the user has it.
+    pub(crate) fn post(&mut self, project: i64, user: &'static str) {
+        let id = TaskId::random(self.rng.bytes());
+        let size = self.rng.below(2_000);
+        let data = self.content(size);
+        self.trace.note(13, project as u64, size as u64, || format!("a server sends {id} to {user} of {project}"));
+        self.ledger.posted(id, project, user, data.clone());
+        let mail = (project, user);
+        let message = Rtm { id, from: 7, kind: 1, place: 0, mid: 1, mtype: 30, mtime: 2, attrs: String::new(), data };
+        self.mailbox.entry(mail).or_default().push(message);
+        self.deliver_mail(mail, true);
+        self.tend_hub();
+    }
+
+    /// Sends a user what he has not confirmed: the newest message only, or all of them.
+    pub(crate) fn deliver_mail(&mut self, (project, user): (i64, &'static str), newest: bool) {
+        let now = self.hub_now();
+        let Some(hub) = self.hub.as_mut().filter(|hub| !hub.stopping) else { return };
+        let messages = self.mailbox.get(&(project, user)).map_or(&[][..], Vec::as_slice);
+        let from = if newest { messages.len().saturating_sub(1) } else { 0 };
+        for message in &messages[from..] {
+            hub.core.post(project, user, message, now);
+        }
+    }
+
+    /// What sessions have told the relay about such messages.
+    fn sort_mail(&mut self) {
+        let Some(hub) = &mut self.hub else { return };
+        for Mail { project, user, news } in hub.core.take_mail() {
+            let Some(user) = USERS.into_iter().find(|it| **it == *user) else { continue };
+            match news {
+                News::Here => self.deliver_mail((project, user), false),
+                News::Got(id) => {
+                    self.ledger.got(id, project, user);
+                    if let Some(messages) = self.mailbox.get_mut(&(project, user)) {
+                        messages.retain(|message| message.id != id);
+                    }
+                }
+                News::Go(_) | News::Confirm(_) | News::Done(_) => {
+                    self.ledger.violated("the relay's courier hears of a transfer that it never began");
+                }
             }
         }
     }

@@ -10,8 +10,8 @@ use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::session::{Event, Kind};
 
-/// So long after all faults have stopped, whatever can go on goes on.
-const RECOVERY: Duration = Duration::from_secs(20);
+/// So long after all faults have stopped, whatever can go on goes on: a session may wait 30 s before it comes back.
+const RECOVERY: Duration = Duration::from_secs(35);
 /// How late a result may be.
 const LATE: Duration = Duration::from_secs(2);
 /// Progress is told every 50 ms at most; the shell may pass it on with a delay that varies by a little.
@@ -28,6 +28,7 @@ pub(crate) enum What {
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) party: usize,
+    pub(crate) project: i64,
     pub(crate) user: &'static str,
     pub(crate) target: &'static str,
     pub(crate) what: What,
@@ -75,8 +76,26 @@ struct Incoming {
     ended: bool,
 }
 
+/// A message that a server has sent.
+#[derive(Debug)]
+struct Post {
+    project: i64,
+    user: &'static str,
+    data: Bytes,
+    /// Sessions whose applications have heard it.
+    seen_by: BTreeSet<usize>,
+    got: bool,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
+    posts: BTreeMap<TaskId, Post>,
+    /// Largest buffer that any session takes.
+    pub(crate) buffer_limit: u64,
+    /// Disks may change bytes.
+    pub(crate) rotten: bool,
+    /// Largest file that the projects allow, if they limit it.
+    pub(crate) file_limit: Option<u64>,
     entries: Vec<Entry>,
     calls_by_task: BTreeMap<TaskId, Vec<usize>>,
     entry_by_cookie: BTreeMap<usize, usize>,
@@ -175,7 +194,14 @@ impl Ledger {
     // ---- what happened ------------------------------------------------------------------------------------
 
     /// A session has told its application something. `content` is what a finished sink holds.
-    pub(crate) fn heard(&mut self, party: usize, user: &str, event: &Event, content: Option<Bytes>, now: Duration) {
+    pub(crate) fn heard(
+        &mut self,
+        party: usize,
+        user: (i64, &str),
+        event: &Event,
+        content: Option<Bytes>,
+        now: Duration,
+    ) {
         match event {
             Event::LoginRslt { cookie, .. } => {
                 self.line_off.remove(&party);
@@ -233,7 +259,9 @@ impl Ledger {
                     self.violated(format!("party {party}: LineOn without LineOff"));
                 }
             }
-            Event::TokenWillExpire | Event::UserStatus { .. } | Event::Rtm { .. } => {}
+            Event::Rtm { message, .. } => self.rtm_came(party, user, message.id, &message.data),
+            Event::UserStatus { .. } => {}
+            Event::TokenWillExpire => self.saw("tokens that end"),
         }
     }
 
@@ -302,6 +330,16 @@ impl Ledger {
             code::ERR_DATA,
             code::INNER_ERR,
         ];
+        let limit = self.file_limit.filter(|_| what == What::Transfer(Kind::File)).unwrap_or(u64::MAX);
+        if (err == code::FILE_SIZE_UNSUPPORT) != (total > limit)
+            && [code::FILE_SIZE_UNSUPPORT, code::NOERR].contains(&err)
+        {
+            self.violated(format!("task {task:?} of {total} bytes ended with {err}, and the limit is {limit}"));
+        }
+        // Only a disk that changes bytes explains content that does not fit its hash.
+        if err == code::ERR_DATA && !self.rotten {
+            self.violated(format!("I3: task {task:?} ended with {err}, and no byte was changed on purpose"));
+        }
         if self.calm && only_by_faults.contains(&err) {
             self.violated(format!("task {task:?} ({what:?}) ended with {err} although nothing was broken"));
         }
@@ -367,7 +405,7 @@ impl Ledger {
     fn delivered(
         &mut self,
         party: usize,
-        user: &str,
+        user: (i64, &str),
         source: &str,
         task: TaskId,
         what: What,
@@ -378,14 +416,25 @@ impl Ledger {
             return self.violated(format!("I2: party {party} received task {task:?}, which nobody sent"));
         };
         let call = self.entries[at].call.clone();
-        if call.target != user || call.user != source || call.what != what {
-            self.violated(format!("I11: task {task:?} came to {user} from {source} as {what:?}"));
+        if (call.project, call.target) != user || call.user != source || call.what != what {
+            self.violated(format!("I11: task {task:?} came to {user:?} from {source} as {what:?}"));
         }
         if call.content != data {
             self.violated(format!("I3: task {task:?} came with other content ({} bytes)", data.len()));
         }
         if name.is_some_and(|name| name != call.name) {
             self.violated(format!("I3: task {task:?} came under another name: {name:?}"));
+        }
+        let limit = match what {
+            What::Command => Some(65_536),
+            What::Transfer(Kind::Buffer) => Some(self.buffer_limit),
+            What::Transfer(Kind::File) => self.file_limit,
+        };
+        if limit.is_some_and(|limit| data.len() as u64 > limit) {
+            self.violated(format!(
+                "task {task:?} ({what:?}) of {} bytes was delivered, more than {limit:?}",
+                data.len()
+            ));
         }
         let deliveries = self.deliveries.entry(task).or_default();
         deliveries.push(party);
@@ -410,7 +459,7 @@ impl Ledger {
     fn delivered_transfer(
         &mut self,
         party: usize,
-        user: &str,
+        user: (i64, &str),
         source: &Arc<str>,
         task: TaskId,
         kind: Kind,
@@ -446,6 +495,41 @@ impl Ledger {
                 "party {party} hears that task {task:?} ended with {err} (heard of it: {heard}, ended before: {ended})"
             ));
         }
+    }
+
+    // ---- messages that servers send -----------------------------------------------------------------------
+
+    pub(crate) fn posted(&mut self, id: TaskId, project: i64, user: &'static str, data: Bytes) {
+        self.saw("RTM messages");
+        self.posts.insert(id, Post { project, user, data, seen_by: BTreeSet::new(), got: false });
+    }
+
+    fn rtm_came(&mut self, party: usize, user: (i64, &str), id: TaskId, data: &[u8]) {
+        let Some(post) = self.posts.get_mut(&id) else {
+            return self.violated(format!("party {party} hears RTM message {id:?}, which nobody sent"));
+        };
+        let again = !post.seen_by.insert(party);
+        if again || (post.project, post.user) != user || post.data != data {
+            self.violated(format!(
+                "RTM message {id:?} came to party {party} of {user:?} (again: {again}) or with other content"
+            ));
+        }
+    }
+
+    /// A session says that its application has handled a message.
+    pub(crate) fn got(&mut self, id: TaskId, project: i64, user: &str) {
+        let Some(post) = self.posts.get_mut(&id).filter(|it| (it.project, it.user) == (project, user)) else {
+            return self.violated(format!("{user} of {project} confirms RTM message {id:?}, which nobody sent to him"));
+        };
+        post.got = true;
+        if post.seen_by.is_empty() {
+            self.violated(format!("RTM message {id:?} is confirmed, and nobody has heard it"));
+        }
+    }
+
+    /// Whether every message has come to its user.
+    pub(crate) fn all_got(&self) -> bool {
+        self.posts.values().all(|post| post.got)
     }
 
     // ---- files --------------------------------------------------------------------------------------------
@@ -493,6 +577,9 @@ impl Ledger {
         }
         if let Some((party, what, _)) = self.questions.first().copied() {
             self.violated(format!("I1: no {what} result for party {party}"));
+        }
+        if let Some((id, _)) = self.posts.iter().find(|(_, post)| !post.got) {
+            self.violated(format!("RTM message {id:?} has not come to its user"));
         }
         let dangling = self.incoming.iter().find(|(_, it)| it.heard && !it.ended);
         if let Some(((party, _, task), _)) = dangling {

@@ -7,6 +7,7 @@
 //! * `ledger`: the rules. `defect`: faults that prove that the ledger finds faults.
 #![forbid(unsafe_code)]
 
+mod agenda;
 mod defect;
 mod files;
 mod hub;
@@ -20,6 +21,7 @@ mod trace;
 mod world;
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use defect::Defect;
 
@@ -40,6 +42,9 @@ pub struct Report {
 
 /// Runs what a seed stands for.
 pub fn run(seed: u64, defect: Option<Defect>, with_lines: bool) -> Report {
+    if with_lines {
+        trace::keep_log();
+    }
     let mut world = world::World::new(seed, defect, with_lines);
     if with_lines {
         let plan = format!("{:?}", world.plan);
@@ -54,5 +59,17 @@ pub fn run(seed: u64, defect: Option<Defect>, with_lines: bool) -> Report {
         sights: world.ledger.sights,
         struck: world.struck,
         lines: world.trace.into_lines(),
+    }
+}
+
+/// The same without lines, judged: a panic counts as a violation.
+pub fn judge(seed: u64, defect: Option<Defect>) -> Result<Report, String> {
+    let report = catch_unwind(AssertUnwindSafe(|| run(seed, defect, false))).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        format!("I10: a panic: {}", text.unwrap_or("without text"))
+    })?;
+    match &report.violation {
+        Some(violation) => Err(violation.clone()),
+        None => Ok(report),
     }
 }

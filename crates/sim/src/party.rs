@@ -8,6 +8,7 @@ use crvideo_proto::id::TaskId;
 use crvideo_proto::session::{COMMAND_OVERHEAD, Config, Event, Kind, Receipt, Session};
 
 use crate::files::{Sink, Source};
+use crate::plan::Project;
 
 /// What the calls of the application may assume, as in the library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,7 @@ pub(crate) enum Manners {
 
 #[derive(Debug)]
 pub(crate) struct Party {
+    pub(crate) project: Project,
     pub(crate) user: &'static str,
     pub(crate) device: usize,
     pub(crate) session: Session,
@@ -64,11 +66,23 @@ pub(crate) struct Party {
     pub(crate) deadline: Option<Duration>,
     pub(crate) destroyed: bool,
     pub(crate) wants_offers: bool,
+    /// When the last token that was given expires, in time since the start; `None` where the secret was given.
+    pub(crate) expires: Option<Duration>,
+    /// The application renews its token when it is told to.
+    pub(crate) renews: bool,
 }
 
 impl Party {
-    pub(crate) fn new(user: &'static str, device: usize, config: Config, name: [u8; 16], seed: u64) -> Self {
+    pub(crate) fn new(
+        project: Project,
+        user: &'static str,
+        device: usize,
+        config: Config,
+        name: [u8; 16],
+        seed: u64,
+    ) -> Self {
         Self {
+            project,
             user,
             device,
             session: Session::new(config, name, seed),
@@ -85,6 +99,8 @@ impl Party {
             deadline: None,
             destroyed: false,
             wants_offers: false,
+            expires: None,
+            renews: true,
         }
     }
 
@@ -124,6 +140,9 @@ impl Party {
             Event::File { id, .. } => {
                 self.letters.push_back(Letter::Handle { charge: 0, receipt: None });
                 return self.sinks.remove(id);
+            }
+            Event::Rtm { receipt, .. } => {
+                self.letters.push_back(Letter::Handle { charge: 0, receipt: Some(receipt.clone()) });
             }
             Event::Offer { source, task, kind: Kind::Buffer | Kind::File, .. } => {
                 self.letters.push_back(Letter::Offer { source: source.clone(), task: *task });

@@ -11,6 +11,19 @@ use crate::rng::Rng;
 /// The users.
 pub(crate) const USERS: [&str; 3] = ["alice", "bob", "carol"];
 
+/// A project: its id and its secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Project {
+    pub(crate) id: i64,
+    pub(crate) secret: &'static str,
+}
+
+/// The projects. The same names stand for different users in each of them.
+pub(crate) const PROJECTS: [Project; 2] = [Project { id: 1, secret: "secret" }, Project { id: 2, secret: "other" }];
+
+/// Files may not be larger where a project limits them.
+pub(crate) const FILE_LIMIT: u64 = 50_000;
+
 /// How often something is drawn, relative to all else.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Weights {
@@ -28,6 +41,7 @@ pub(crate) struct Weights {
     pub(crate) cut: u64,
     pub(crate) freeze: u64,
     pub(crate) relay: u64,
+    pub(crate) post: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -36,7 +50,14 @@ pub(crate) struct Plan {
     pub(crate) calm: bool,
     pub(crate) config: Config,
     pub(crate) settings: Settings,
+    pub(crate) projects: usize,
     pub(crate) users: usize,
+    /// Projects limit the size of files.
+    pub(crate) limits_files: bool,
+    /// Out of a hundred logins, so many are by a token that does not last long.
+    pub(crate) tokens: u64,
+    /// Out of a hundred jobs of a sink, so many take very long.
+    pub(crate) hangs: u64,
     /// Devices of each user; logging in on one ends the session on the other.
     pub(crate) devices: usize,
     pub(crate) rounds: usize,
@@ -58,6 +79,8 @@ pub(crate) struct Plan {
     pub(crate) command_size: usize,
     /// Relay and clients use small buffers everywhere.
     pub(crate) narrow: bool,
+    /// The largest content of most transfers.
+    pub(crate) transfer_size: u64,
 }
 
 impl Plan {
@@ -105,13 +128,19 @@ impl Plan {
             cut: if calm { 0 } else { rng.between(0, 8) },
             freeze: if calm { 0 } else { rng.between(0, 4) },
             relay: if calm { 0 } else { rng.between(0, 2) },
+            post: if rng.percent(30) { 3 } else { 0 },
         };
+        let projects = if rng.percent(20) { 2 } else { 1 };
         Self {
             calm,
             config,
             settings,
+            projects,
             users: if rng.percent(80) { 2 + rng.below(2) } else { 1 },
-            devices: if calm { 1 } else { 1 + rng.below(2) },
+            limits_files: rng.percent(10),
+            tokens: if rng.percent(25) { 50 } else { 0 },
+            hangs: if rng.percent(10) && !calm { 2 } else { 0 },
+            devices: if calm || projects > 1 { 1 } else { 1 + rng.below(2) },
             rounds: 1 + rng.below(2),
             steps: rng.between(5, 50) as usize,
             step: rng.pick(&[3, 30, 300, 3_000].map(Duration::from_millis)),
@@ -123,6 +152,7 @@ impl Plan {
             slow: rng.pick(&[0, 10, 20, 60]),
             command_size: rng.pick(&[100, 100, 2_000, 65_536, 65_536]),
             narrow,
+            transfer_size: rng.pick(&[20_000, 60_000, 100_000, 600_000]),
         }
     }
 

@@ -10,12 +10,15 @@ use crate::files::Source;
 use crate::ledger::{Call, What};
 use crate::party::{Party, Stage};
 use crate::plan::{Plan, USERS};
-use crate::world::{Happening, PROJECT, SECRET, Way, World};
+use crate::world::{Happening, Way, World};
 
 /// How long the shell waits for a destroyed session's farewell and files.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
 /// A command after the healing must be there by now.
 const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+/// What may wait at the relay beyond a queue's limit: one message, and news of the relay's own.
+const LARGEST_COMMAND_FRAME: usize = 65_536 + 8_192;
+const LARGEST_BULK_FRAME: usize = 256 * 1_024 + 8_192;
 /// The largest content of a transfer; a little more than buffers may have.
 const LARGEST: u64 = 1_536 * 1_024;
 
@@ -35,6 +38,8 @@ impl World {
                 if self.ledger.violation.is_some() {
                     return;
                 }
+                self.check_tokens();
+                self.check_queues();
                 self.act();
                 let pause = self.rng.millis(0, self.plan.step.as_millis() as u64);
                 self.run_until(self.now + pause);
@@ -69,6 +74,7 @@ impl World {
             it.cut,
             it.freeze,
             it.relay,
+            it.post,
         ];
         let mut drawn = self.rng.between(0, weights.iter().sum::<u64>() - 1);
         let mut action = 0;
@@ -95,7 +101,8 @@ impl World {
             10 => self.destroy(party),
             11 => self.cut(),
             12 => self.freeze(),
-            _ => self.restart(),
+            13 => self.restart(),
+            _ => self.post_somebody(),
         }
     }
 
@@ -110,8 +117,14 @@ impl World {
         self.trace.note(20, party as u64, 0, || format!("party {party} ({user}) logs in"));
         self.ledger.asked(party, "login", cookie);
         let now = self.now_of_session();
-        let credential = Credential::Secret(SECRET.to_owned());
-        let identity = Identity { servers: 1 + self.rng.below(2), project: PROJECT, user: user.to_owned(), credential };
+        let project = self.parties[party].project;
+        self.parties[party].expires = None;
+        let credential = match !self.plan.calm && self.rng.percent(self.plan.tokens) {
+            true => Credential::Token(self.short_token(party)),
+            false => Credential::Secret(project.secret.to_owned()),
+        };
+        let identity =
+            Identity { servers: 1 + self.rng.below(2), project: project.id, user: user.to_owned(), credential };
         self.parties[party].stage = Stage::Entering;
         self.parties[party].session.login(identity, cookie, now);
         self.touch(party);
@@ -142,7 +155,7 @@ impl World {
         self.touch(party);
         self.later(REMOVAL_PATIENCE, Happening::Bury(party));
         let (user, device) = (self.parties[party].user, self.parties[party].device);
-        self.add_party(user, device);
+        self.add_party(self.parties[party].project, user, device);
     }
 
     fn send_commands(&mut self, party: usize) {
@@ -182,9 +195,9 @@ impl World {
         let size = match self.rng.below(10) {
             _ if probe => 100_000,
             0 => self.rng.pick(&[0, 1, 262_143, 262_144, 262_145]),
-            1..=6 => self.rng.between(0, 50_000),
-            7 | 8 => self.rng.between(0, 600_000),
-            _ => self.rng.between(0, LARGEST),
+            1 if self.rng.percent(40) => self.rng.between(0, LARGEST),
+            2 => self.rng.between(0, 400_000),
+            _ => self.rng.between(0, self.plan.transfer_size),
         };
         let content = self.content(size as usize);
         let kind = if probe || self.rng.percent(50) { Kind::Buffer } else { Kind::File };
@@ -207,7 +220,7 @@ impl World {
         (self.rng.percent(10) && !self.plan.calm).then(|| self.rng.millis(1, 2 * usual.as_millis() as u64))
     }
 
-    fn content(&mut self, size: usize) -> Bytes {
+    pub(crate) fn content(&mut self, size: usize) -> Bytes {
         let from = self.rng.below(self.material.len() - size);
         self.material.slice(from..from + size)
     }
@@ -237,6 +250,7 @@ impl World {
         let name = format!("{cookie}.bin");
         self.ledger.called(Call {
             party,
+            project: self.parties[party].project.id,
             user: self.parties[party].user,
             target,
             what,
@@ -333,8 +347,10 @@ impl World {
             }
             _ => {
                 if self.parties[party].stage == Stage::In {
-                    let token = crvideo_proto::token::mint(PROJECT, self.parties[party].user, u64::MAX / 4, SECRET);
-                    self.parties[party].session.update_token(token);
+                    let it = &mut self.parties[party];
+                    it.expires = Some(Duration::MAX / 2);
+                    let token = crvideo_proto::token::mint(it.project.id, it.user, u64::MAX / 4, it.project.secret);
+                    it.session.update_token(token);
                 }
             }
         }
@@ -367,6 +383,8 @@ impl World {
             let pipe = line.pipe(way);
             if blind {
                 pipe.swallow();
+                let by = self.plan.settings.heartbeat * 2 + Duration::from_secs(1);
+                self.later(by, Happening::Noticed(link, way));
             } else {
                 let keep = self.rng.below(pipe.held() + 1);
                 pipe.end(keep, now + late);
@@ -444,8 +462,14 @@ impl World {
         // What was held up has its effect.
         self.run_until(self.now + Duration::from_secs(3));
         self.wait_for(Duration::from_secs(200), |world| world.everybody_is_in());
+        // What there was no room for is repeated, as the relay does now and then.
+        for (project, user) in self.members() {
+            self.deliver_mail((project.id, user), false);
+        }
+        self.tend_hub();
         let patience = self.plan.config.transfer_timeout * 5 + self.plan.settings.resume_window;
-        let quiet = self.wait_for(patience, |world| world.ledger.all_ended() && world.is_quiet());
+        let quiet =
+            self.wait_for(patience, |world| world.ledger.all_ended() && world.is_quiet() && world.ledger.all_got());
         if !quiet {
             let now = self.now;
             self.ledger.settle(now);
@@ -472,8 +496,8 @@ impl World {
     /// Whether one device of each user is logged in, with a connection that is whole. Who is missing logs in.
     fn everybody_is_in(&mut self) -> bool {
         let mut all = !self.links.values_mut().any(|line| line.up.has_ended() || line.down.has_ended());
-        for user in &USERS[..self.plan.users] {
-            let of = |it: &Party| it.user == *user && !it.destroyed;
+        for member in self.members() {
+            let of = |it: &Party| (it.project, it.user) == member && !it.destroyed;
             let devices: Vec<usize> = (0..self.parties.len()).filter(|at| of(&self.parties[*at])).collect();
             let stage = |stage| devices.iter().filter(|at| self.parties[**at].stage == stage).count();
             if stage(Stage::In) == 1 && stage(Stage::Out) + 1 == devices.len() {
@@ -498,10 +522,11 @@ impl World {
             return;
         }
         let in_now: Vec<usize> = (0..self.parties.len()).filter(|at| self.parties[*at].is_in()).collect();
-        for user in &USERS[..self.plan.users] {
-            let logged_in = in_now.iter().filter(|at| self.parties[**at].user == *user).count();
+        for member in self.members() {
+            let of = |at: &&usize| (self.parties[**at].project, self.parties[**at].user) == member;
+            let logged_in = in_now.iter().filter(of).count();
             if logged_in != 1 {
-                self.ledger.violated(format!("I11: {user} is logged in {logged_in} times"));
+                self.ledger.violated(format!("I11: {member:?} is logged in {logged_in} times"));
             }
         }
         self.trace.note(29, 0, 0, || "the probes".to_owned());
@@ -511,8 +536,25 @@ impl World {
                 self.send_transfer(party, true, Some(target));
             }
         }
-        self.wait_for(PROBE_PATIENCE, |world| world.ledger.all_ended() && world.is_quiet());
+        self.wait_for(PROBE_PATIENCE, |world| world.ledger.all_ended() && world.is_quiet() && world.ledger.all_got());
         self.settle();
+    }
+
+    /// A server sends a message to somebody, who may not be there.
+    fn post_somebody(&mut self) {
+        let members = self.members();
+        let (project, user) = self.rng.pick(&members);
+        self.post(project.id, user);
+    }
+
+    /// What the relay has waiting for a session has a limit, which one message may exceed.
+    fn check_queues(&mut self) {
+        let Some(hub) = &self.hub else { return };
+        let [commands, bulk] = hub.core.longest_queues();
+        let it = &self.plan.settings;
+        if commands > it.command_queue + LARGEST_COMMAND_FRAME || bulk > it.bulk_queue + LARGEST_BULK_FRAME {
+            self.ledger.violated(format!("I8: {commands} and {bulk} bytes wait at the relay for one session"));
+        }
     }
 
     /// Everybody logs out, and nothing is left.
@@ -529,12 +571,10 @@ impl World {
         self.run_until(self.now + patience.max(Duration::from_secs(40)));
         self.settle();
         if let Some(hub) = &self.hub {
-            let (sessions, connections, queued) =
-                (hub.core.sessions(), hub.core.connections(), hub.core.queued_bytes());
-            if (sessions, connections, queued) != (0, 0, 0) || !hub.is_empty() {
-                self.ledger.violated(format!(
-                    "I8: the relay keeps {sessions} sessions, {connections} connections and {queued} bytes"
-                ));
+            let left: Vec<_> = hub.core.tables().into_iter().filter(|(_, count)| *count > 0).collect();
+            let queued = hub.core.queued_bytes();
+            if !left.is_empty() || queued > 0 || !hub.is_empty() {
+                self.ledger.violated(format!("I8: the relay keeps {queued} bytes and {left:?} with nobody there"));
             }
         }
         if !self.links.is_empty() {
@@ -549,6 +589,12 @@ impl World {
         self.ledger.settle(now);
         if let Some((party, held)) = self.who_holds() {
             self.ledger.violated(format!("I8: the session of party {party} holds {held} bytes for nothing"));
+        }
+        for party in 0..self.parties.len() {
+            let left: Vec<_> = self.parties[party].session.tables().into_iter().filter(|(_, n)| *n > 0).collect();
+            if !left.is_empty() && !self.parties[party].destroyed {
+                self.ledger.violated(format!("I8: the session of party {party} keeps {left:?} for nothing"));
+            }
         }
     }
 

@@ -7,21 +7,21 @@ use std::time::Duration;
 use bytes::Bytes;
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
+use crvideo_proto::message::Rtm;
 use crvideo_proto::session::{Conn, Event, Now, Output};
 use crvideo_relay::core::ConnectionId;
 
+use crate::agenda::Agenda;
 use crate::defect::Defect;
 use crate::files::{Done, Job, Sink};
 use crate::hub::Hub;
 use crate::ledger::Ledger;
-use crate::party::{Letter, Manners, Party, Wired};
+use crate::party::{Letter, Manners, Party, Stage, Wired};
 use crate::pipe::{Got, Pipe};
-use crate::plan::{Plan, USERS};
+use crate::plan::{FILE_LIMIT, PROJECTS, Plan, Project, USERS};
 use crate::rng::Rng;
 use crate::trace::Trace;
 
-pub(crate) const PROJECT: i64 = 1;
-pub(crate) const SECRET: &str = "secret";
 /// The start of every run, in microseconds since 1970.
 pub(crate) const START_MICROS: u64 = 1_000_000_000_000_000;
 /// All content is cut out of this much.
@@ -104,6 +104,10 @@ pub(crate) enum Happening {
     Tell(usize, Event),
     /// A destroyed session is waited for no longer.
     Bury(usize),
+    /// An application has heard that its token expires.
+    Renew(usize),
+    /// By now a link that has fallen silent must have been given up by the end that hears nothing.
+    Noticed(u64, Way),
     KillHub,
     StartHub,
 }
@@ -112,12 +116,13 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) rng: Rng,
     pub(crate) now: Duration,
-    queue: BTreeMap<(Duration, u64), Happening>,
-    happened: u64,
+    queue: Agenda<Happening>,
     pub(crate) parties: Vec<Party>,
     pub(crate) links: BTreeMap<u64, Link>,
     pub(crate) hub: Option<Hub>,
     pub(crate) last_epoch: u64,
+    /// What servers have sent to users who have not confirmed it.
+    pub(crate) mailbox: BTreeMap<(i64, &'static str), Vec<Rtm>>,
     pub(crate) ledger: Ledger,
     pub(crate) trace: Trace,
     pub(crate) defect: Option<Defect>,
@@ -145,16 +150,19 @@ impl World {
         let plan = Plan::draw(&mut rng);
         let mut ledger = Ledger::default();
         ledger.calm = plan.calm;
+        ledger.rotten = plan.bad_files > 0 && !plan.calm;
+        ledger.buffer_limit = plan.config.buffer_limit;
+        ledger.file_limit = plan.limits_files.then_some(FILE_LIMIT);
         let mut world = Self {
             plan,
             rng,
             now: Duration::ZERO,
-            queue: BTreeMap::new(),
-            happened: 0,
+            queue: Agenda::new(),
             parties: Vec::new(),
             links: BTreeMap::new(),
             hub: None,
             last_epoch: 0,
+            mailbox: BTreeMap::new(),
             ledger,
             trace: Trace::new(with_lines),
             defect,
@@ -167,17 +175,23 @@ impl World {
         };
         world.trace.note(0, seed, 0, String::new);
         world.start_hub();
-        for user in &USERS[..world.plan.users] {
+        for (project, user) in world.members() {
             for device in 0..world.plan.devices {
-                world.add_party(user, device);
+                world.add_party(project, user, device);
             }
         }
         world
     }
 
-    pub(crate) fn add_party(&mut self, user: &'static str, device: usize) -> usize {
+    /// All users of all projects.
+    pub(crate) fn members(&self) -> Vec<(Project, &'static str)> {
+        let users = |project: &Project| USERS[..self.plan.users].iter().map(|user| (*project, *user)).collect();
+        PROJECTS[..self.plan.projects].iter().flat_map(|project| -> Vec<_> { users(project) }).collect()
+    }
+
+    pub(crate) fn add_party(&mut self, project: Project, user: &'static str, device: usize) -> usize {
         let (name, seed) = (self.rng.bytes(), self.rng.next());
-        let mut party = Party::new(user, device, self.plan.config.clone(), name, seed);
+        let mut party = Party::new(project, user, device, self.plan.config.clone(), name, seed);
         party.wants_offers = self.rng.percent(40);
         party.manners = self.rng.pick(&[Manners::Accepts, Manners::Accepts, Manners::AnyOfThese]);
         party.session.set_wants(party.wants_offers, self.rng.percent(50));
@@ -198,8 +212,7 @@ impl World {
     // ---- time ---------------------------------------------------------------------------------------------
 
     pub(crate) fn at(&mut self, at: Duration, what: Happening) {
-        self.happened += 1;
-        self.queue.insert((at.max(self.now), self.happened), what);
+        self.queue.enter(at.max(self.now), what);
     }
 
     pub(crate) fn later(&mut self, after: Duration, what: Happening) {
@@ -213,7 +226,7 @@ impl World {
 
     /// Does what comes next; `false` when nothing does before `end`.
     fn step(&mut self, end: Duration) -> bool {
-        let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let queued = self.queue.first();
         let parties = self.parties.iter().enumerate();
         let timer = parties.filter_map(|(at, party)| Some((party.deadline?, at))).min();
         let hub = self.hub_deadline();
@@ -229,7 +242,7 @@ impl World {
         }
         self.set_time(next);
         if queued.is_some_and(|at| at <= next) {
-            if let Some((_, what)) = self.queue.pop_first() {
+            if let Some(what) = self.queue.pop() {
                 self.happen(what);
             }
         } else if let Some((_, party)) = timer.filter(|(at, _)| *at <= next) {
@@ -254,7 +267,10 @@ impl World {
             Happening::Connect(link) => self.connect_now(link),
             Happening::Look(link, way) => {
                 let Some(line) = self.links.get_mut(&link) else { return };
-                line.pipe(way).look_at = None;
+                // An earlier look has been asked for since, and has seen to the next one.
+                if line.pipe(way).look_at.take_if(|at| *at <= self.now).is_none() {
+                    return;
+                }
                 match way {
                     Way::Up => self.hub_reads(link),
                     Way::Down => self.client_reads(link),
@@ -292,6 +308,8 @@ impl World {
             }
             Happening::Tell(party, event) => self.record(party, &event, None),
             Happening::Bury(party) => self.bury(party),
+            Happening::Renew(party) => self.renew(party),
+            Happening::Noticed(link, way) => self.must_be_noticed(link, way),
             Happening::KillHub => self.kill_hub(),
             Happening::StartHub => self.start_hub(),
         }
@@ -398,7 +416,8 @@ impl World {
         match got {
             Got::Nothing => return,
             Got::Bytes(bytes) => {
-                self.trace.mark(9, link, bytes.len() as u64);
+                self.trace
+                    .note(9, link, bytes.len() as u64, || format!("client reads {} of {link} {conn:?}", bytes.len()));
                 let generation = session.generation(conn);
                 session.reader(conn).feed(&bytes);
                 session.handled_in_all(handled);
@@ -502,7 +521,7 @@ impl World {
 
     /// What was going to break does not.
     pub(crate) fn forget_faults(&mut self) {
-        self.queue.retain(|_, what| !matches!(what, Happening::KillHub));
+        self.queue.retain(|what| !matches!(what, Happening::KillHub));
     }
 
     fn turn(&mut self, party: usize) {
@@ -548,6 +567,7 @@ impl World {
                 let bad = self.rng.percent(self.plan.bad_files) && !self.healed;
                 let fails = bad.then(|| (self.rng.between(1, 4) as u32, code::FILE_WRITE_ERR));
                 let mut sink = Sink::new(kind, size, fails);
+                sink.rots = bad && !self.plan.calm && self.rng.percent(30);
                 sink.trusting = self.defect == Some(Defect::FlipChunkByte);
                 self.parties[party].sinks.insert(id, sink);
                 self.sink_job(party, id, Job::Open);
@@ -581,7 +601,9 @@ impl World {
     /// Jobs of one sink are done in order; their reports may take a while.
     fn sink_job(&mut self, party: usize, id: u64, job: Job) {
         let slowest = if self.healed { 3 } else { self.plan.disk };
-        let (work, report) = (self.rng.millis(0, slowest), self.rng.millis(0, 1));
+        let hangs = !self.healed && self.rng.percent(self.plan.hangs);
+        let work = if hangs { self.rng.millis(1_000, 8_000) } else { self.rng.millis(0, slowest) };
+        let report = self.rng.millis(0, 1);
         let Some(sink) = self.parties[party].sinks.get_mut(&id) else { return };
         let at = sink.busy_until.max(self.now) + work;
         let report_at = at + report;
@@ -669,6 +691,11 @@ impl World {
                 },
             }
         }
+        match event {
+            Event::TokenWillExpire => self.later(Duration::from_millis(100), Happening::Renew(party)),
+            Event::LineOff { err: code::TOKEN_TIMEOUT } => self.token_was_refused(party),
+            _ => {}
+        }
         let finished = self.parties[party].note(&event);
         let content = finished.map(|sink| self.content_of(party, &event, sink));
         self.record(party, &event, content);
@@ -693,7 +720,8 @@ impl World {
     fn record(&mut self, party: usize, event: &Event, content: Option<Bytes>) {
         let now = self.now;
         self.trace.note(12, party as u64, weight(event), || format!("party {party} hears {}", brief(event)));
-        self.ledger.heard(party, self.parties[party].user, event, content, now);
+        let it = &self.parties[party];
+        self.ledger.heard(party, (it.project.id, it.user), event, content, now);
     }
 
     fn content_of(&mut self, party: usize, event: &Event, mut sink: Sink) -> Bytes {
@@ -745,6 +773,73 @@ impl World {
         }
         if !self.parties[party].letters.is_empty() {
             self.application_turn(party);
+        }
+    }
+
+    // ---- tokens and heart-beats ---------------------------------------------------------------------------
+
+    /// A token for a party: one that does not last long, or, when all is healed, one that does.
+    pub(crate) fn short_token(&mut self, party: usize) -> String {
+        let life = if self.healed { 100_000 } else { self.rng.between(1, 120) };
+        let start = START_MICROS / 1_000_000;
+        let expires = start + self.now.as_secs() + life;
+        let it = &mut self.parties[party];
+        let lasts = Duration::from_secs(expires - start);
+        it.expires = Some(it.expires.map_or(lasts, |old| old.max(lasts)));
+        crvideo_proto::token::mint(it.project.id, it.user, expires, it.project.secret)
+    }
+
+    fn renew(&mut self, party: usize) {
+        if !self.parties[party].is_in() || self.parties[party].expires.is_none() {
+            return;
+        }
+        if self.healed || self.parties[party].renews {
+            let token = self.short_token(party);
+            self.trace.note(14, party as u64, 0, || format!("party {party} renews its token"));
+            self.parties[party].session.update_token(token);
+            self.touch(party);
+        }
+    }
+
+    /// A session ends because of its token only when that has run out.
+    fn token_was_refused(&mut self, party: usize) {
+        let tolerance = Duration::from_secs(crvideo_proto::token::CLOCK_TOLERANCE_S);
+        let lasts = self.parties[party].expires.map(|expires| expires.saturating_add(tolerance));
+        // Seconds are counted in whole ones.
+        if lasts.is_none_or(|lasts| self.now + Duration::from_secs(1) < lasts) {
+            self.ledger.violated(format!("the session of party {party} ended with 18, and its token is good"));
+        }
+    }
+
+    /// A session must not outlive its token by more than the tolerance.
+    pub(crate) fn check_tokens(&mut self) {
+        let grace = Duration::from_secs(crvideo_proto::token::CLOCK_TOLERANCE_S + 2);
+        let overdue = self
+            .parties
+            .iter()
+            .position(|it| it.is_in() && !it.destroyed && it.expires.is_some_and(|expires| expires + grace < self.now));
+        if let Some(party) = overdue.filter(|party| !self.ledger.is_line_off(*party)) {
+            self.ledger.violated(format!("the session of party {party} outlives its token"));
+        }
+    }
+
+    fn must_be_noticed(&mut self, link: u64, way: Way) {
+        let Some(line) = self.links.get(&link) else { return };
+        let (party, conn) = (line.party, line.conn);
+        let pipe = if way == Way::Up { &line.up } else { &line.down };
+        if !pipe.swallows() || conn != Conn::Command {
+            return;
+        }
+        let unnoticed = match way {
+            Way::Up => line.hub.is_some_and(|id| self.hub.as_ref().is_some_and(|hub| hub.core.serves(id))),
+            Way::Down => {
+                let here = self.parties[party].wired[0].is_some_and(|it| it.link == link && it.open && !it.given_up);
+                here && self.parties[party].stage == Stage::In && !self.ledger.is_line_off(party)
+            }
+        };
+        if unnoticed {
+            let end = if way == Way::Up { "relay" } else { "client" };
+            self.ledger.violated(format!("the {end} has not noticed in time that connection {link} is dead"));
         }
     }
 

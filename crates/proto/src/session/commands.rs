@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::link::Line;
 use super::types::*;
-use super::{Ended, Mode, Session};
+use super::{Ended, Mode, Path, Session};
 use crate::code;
 use crate::id::TaskId;
 use crate::message::{CLASS_COMMANDS, Command, CommandAck, Routed};
@@ -80,6 +80,10 @@ impl Aside {
         {
             self.forgot(epoch);
         }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.source_by_epoch.len()
     }
 
     fn forgot(&mut self, epoch: u64) {
@@ -194,7 +198,9 @@ impl Session {
             Some(previous) => previous.position.map_or(0, |position| position + previous.charge()),
             None => 0,
         };
-        while let Some(command) = path.commands.get_mut(path.sent) {
+        while path.sent < path.allowance
+            && let Some(command) = path.commands.get_mut(path.sent)
+        {
             let charge = command.charge();
             let position = command.position.unwrap_or(path.next_position);
             if position + charge > path.limit {
@@ -277,6 +283,7 @@ impl Session {
         // A target cannot acknowledge, or ask for, what was never sent to it.
         let position = ack.message.position.min(path.next_position);
         path.limit = path.limit.max(ack.message.limit);
+        path.allowance = path.allowance.saturating_mul(2);
         let mut ended = Vec::new();
         while let Some(front) = path.commands.front() {
             let Some(at) = front.position.filter(|at| *at < position) else { break };
@@ -359,6 +366,12 @@ impl Session {
         }
         if let Some(at) = next {
             self.scan_by(at);
+        }
+        // Those behind may have waited for the ones that are given up.
+        let waiting = |(target, path): (&Arc<str>, &Path)| path.holds_back().then(|| target.clone());
+        let waiting: Vec<Arc<str>> = self.path_by_target.iter().filter_map(waiting).collect();
+        for target in &waiting {
+            self.pump_commands(target);
         }
     }
 

@@ -21,10 +21,12 @@ pub const PROTOCOL_VERSION: u32 = 1;
 const LOGOUT_DEADLINE: Duration = Duration::from_secs(5);
 /// The same, when the session is dropped and nobody waits for the outcome itself.
 const FAREWELL_DEADLINE: Duration = Duration::from_secs(1);
-/// First pause before reconnecting; doubled each time.
+/// A link on which nothing has come for this many heart-beats is dead.
+const SILENT_BEATS: u32 = 2;
+/// Shortest pause before reconnecting; the longest possible one doubles each time.
 const BACKOFF_FIRST_MS: u64 = 200;
 /// Longest pause before reconnecting.
-const BACKOFF_LAST_MS: u64 = 8_000;
+const BACKOFF_LAST_MS: u64 = 30_000;
 /// A bulk connection that nothing needs is closed after this long.
 const BULK_IDLE: Duration = Duration::from_secs(30);
 /// Secret holders renew their token this long before it expires.
@@ -248,10 +250,15 @@ impl Session {
 
     /// Bytes have been fed to a connection's reader.
     pub fn received(&mut self, conn: Conn, now: Now) {
+        if !self.is_there(conn) {
+            // The connection was given up with the other one, before the shell came to reading what it had brought.
+            self.wire_of(conn).reader = FrameReader::new(SESSION_LIMIT);
+            return;
+        }
         if conn == Conn::Command
             && let Line::Up { silent_at, .. } = &mut self.line
         {
-            *silent_at = now.mono + self.terms.heartbeat * 5 / 2;
+            *silent_at = now.mono + self.terms.heartbeat * SILENT_BEATS;
         }
         let generation = self.wire_of(conn).generation;
         loop {
@@ -274,6 +281,14 @@ impl Session {
             }
         }
         self.settle(now);
+    }
+
+    /// Whether a connection stands on which the relay can say something.
+    fn is_there(&self, conn: Conn) -> bool {
+        match conn {
+            Conn::Command => !matches!(self.line, Line::Down | Line::Connecting { .. } | Line::Waiting { .. }),
+            Conn::Bulk => !matches!(self.bulk, Bulk::Closed | Bulk::Connecting { .. } | Bulk::Waiting { .. }),
+        }
     }
 
     // ---- deadlines ----------------------------------------------------------------------------------------
@@ -313,7 +328,7 @@ impl Session {
                 self.break_off(Conn::Command, code::NOSERVER_RSP, now);
             }
             Line::Up { silent_at, .. } if silent_at <= now.mono => {
-                log::warn!("nothing came from the relay for two and a half heart-beats; reconnecting");
+                log::warn!("nothing came from the relay for two heart-beats; reconnecting");
                 self.break_off(Conn::Command, code::CONNECTIONLOST, now);
             }
             Line::Waiting { next_server, until, .. } if until <= now.mono => self.connect(next_server, now),
@@ -430,10 +445,10 @@ impl Session {
         self.line = Line::Waiting { attempt, next_server, until };
     }
 
-    /// Half of the pause is certain, half is chance, so that a thousand clients do not come back at once.
+    /// The first pause is certain, all above it is chance, so that thousands of clients do not come back at once.
     fn backoff(&mut self, attempt: u32) -> Duration {
-        let full = BACKOFF_FIRST_MS.saturating_mul(1 << attempt.min(16)).min(BACKOFF_LAST_MS);
-        Duration::from_millis(full / 2 + self.random_below(full))
+        let most = BACKOFF_FIRST_MS.saturating_mul(4 << attempt.min(16)).min(BACKOFF_LAST_MS);
+        Duration::from_millis(BACKOFF_FIRST_MS + self.random_below(most - BACKOFF_FIRST_MS))
     }
 
     fn login_failed(&mut self, err: i32) {
@@ -680,7 +695,7 @@ impl Session {
         self.terms.max_file = answer.max_file;
         self.terms.failures = 0;
         self.terms.bulk_failures = 0;
-        self.line = Line::Up { server, silent_at: now.mono + heartbeat * 5 / 2 };
+        self.line = Line::Up { server, silent_at: now.mono + heartbeat * SILENT_BEATS };
         let resumed = answer.resumed && answer.epoch == self.epoch;
         let first = self.epoch == 0;
         self.epoch = answer.epoch;

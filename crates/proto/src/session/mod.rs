@@ -252,6 +252,38 @@ impl Session {
         self.inbound() + (self.read_ahead + queued) as u64
     }
 
+    /// How many entries each of the tables has that are empty when nothing is under way, and, of a session that is not
+    /// logged in, the others too but for remembered outcomes. For checks against leaks.
+    pub fn tables(&self) -> Vec<(&'static str, usize)> {
+        let paths = self.path_by_target.values();
+        let mut tables = vec![
+            ("acknowledgements due", self.acks.len()),
+            ("transfers out", self.sending_by_task.len()),
+            ("places in the ring", self.ring.len()),
+            ("bytes read ahead", self.read_ahead),
+            ("transfers in", self.receiving_by_id.len()),
+            ("keys of transfers in", self.receiving_id_by_key.len()),
+            ("offers that wait", self.next_offers.len()),
+            ("RTM messages that wait", self.rtm_waiting),
+            ("open quests", self.wire.pending_by_seq.len() + self.bulk_wire.pending_by_seq.len()),
+            ("bytes of unfinished frames", self.wire.reader.buffered() + self.bulk_wire.reader.buffered()),
+            ("commands out", paths.clone().map(|path| path.commands.len()).sum()),
+            ("transfers of paths", paths.clone().map(|path| path.transfers.len()).sum()),
+            ("farewells", paths.map(|path| path.farewells.len()).sum()),
+        ];
+        if self.mode == Mode::Idle {
+            tables.extend([
+                ("paths", self.path_by_target.len()),
+                ("sources", self.source_by_user.len()),
+                ("sources aside", self.sources_aside.len()),
+                ("sources that are gone", self.gone_sources.len()),
+                ("tickets", usize::from(self.terms.ticket.is_some())),
+                ("deadlines", usize::from(self.deadline().is_some())),
+            ]);
+        }
+        tables
+    }
+
     /// What the application wants to hear of transfers that come in.
     pub fn set_wants(&mut self, offers: bool, receive_progress: bool) {
         self.wants_offers = offers;

@@ -48,6 +48,9 @@ pub(super) struct Path {
     pub commands: VecDeque<Outgoing>,
     /// How many of `commands`, from the front, have been queued on this connection.
     pub sent: usize,
+    /// At most this many of them, until acknowledgements show that they get through. What is repeated because the
+    /// relay had no room may well have arrived: to repeat all of it each time would fill that room again, for ever.
+    pub allowance: usize,
     /// Position of the next command that is sent for the first time.
     pub next_position: u64,
     /// The target takes commands up to here.
@@ -68,6 +71,7 @@ impl Path {
             busy: 0,
             commands: VecDeque::new(),
             sent: 0,
+            allowance: usize::MAX,
             next_position: floor,
             limit: floor + INITIAL_COMMAND_LIMIT,
             probed: false,
@@ -80,6 +84,11 @@ impl Path {
         self.commands.is_empty() && self.transfers.is_empty()
     }
 
+    /// Commands wait although the target is within reach.
+    pub fn holds_back(&self) -> bool {
+        self.sent < self.commands.len() && self.open_for(CLASS_COMMANDS)
+    }
+
     pub fn open_for(&self, class: u8) -> bool {
         self.state == PathState::On && self.busy & class == 0
     }
@@ -90,6 +99,7 @@ impl Path {
         self.epoch = epoch;
         self.limit = self.next_position + INITIAL_COMMAND_LIMIT;
         self.sent = 0;
+        self.allowance = usize::MAX;
         self.probed = false;
         self.busy = 0;
         self.farewells.clear();
@@ -157,6 +167,7 @@ impl Session {
         let news = Peer::read(payload)?;
         let user: Arc<str> = news.user.into();
         let state = PeerState::from_wire(news.state);
+        log::trace!("{:?} hears that {user:?} is {state:?} in epoch {}", self.user(), news.epoch);
         if matches!(state, PeerState::Gone | PeerState::Left) {
             self.source_gone(&user, news.epoch);
         }
@@ -167,6 +178,13 @@ impl Session {
             PeerState::Gone => path.epoch == 0 || [path.epoch, 0].contains(&news.epoch),
             _ => path.epoch == 0 || news.epoch == path.epoch,
         };
+        // After its restart the relay may have let an earlier incarnation come back than the one that was awaited.
+        let earlier = state == PeerState::On && !meant && matches!(path.state, PathState::Away { .. });
+        if earlier {
+            path.state = PathState::Unknown;
+            self.path(&user);
+            return Ok(());
+        }
         if path.state == PathState::Finding || !meant {
             return Ok(());
         }
@@ -181,6 +199,9 @@ impl Session {
             path.busy |= news.class;
         } else {
             path.busy &= !news.class;
+            if news.class & CLASS_COMMANDS != 0 {
+                path.allowance = 1;
+            }
             self.send_again(&user, news.class, now);
         }
         Ok(())
@@ -196,6 +217,7 @@ impl Session {
             PeerState::On | PeerState::Busy => {
                 path.state = PathState::On;
                 path.busy = 0;
+                path.allowance = usize::MAX;
                 self.send_again(target, CLASS_COMMANDS | CLASS_BULK, now);
             }
             PeerState::Away => {

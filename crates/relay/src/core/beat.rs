@@ -10,11 +10,11 @@ use super::connection::Role;
 use super::timers::Subject;
 use super::{AWAY_IS_OFFLINE, ConnectionId, Core, SessionId};
 
-/// A command connection is given up when nothing has come for this many half heart-beats.
-const SILENCE_HALVES: u32 = 5;
+/// A command connection is given up at the half heart-beat at which nothing has come for this many of them, which is
+/// two heart-beats after the last sign of life at the latest.
+const SILENCE_HALVES: u32 = 3;
 
-/// The tick that all command connections share. Pings go out on every other one; silence of two heart-beats
-/// and a half ends on the ones between.
+/// The tick that all command connections share. Pings go out on every other one; silence may end on each.
 #[derive(Debug, Default)]
 pub(super) struct Beat {
     halves: u64,

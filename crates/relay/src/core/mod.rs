@@ -412,6 +412,39 @@ impl Core {
         self.connections.values().map(Connection::queued).chain(waiting).sum()
     }
 
+    /// How many entries each of the tables has that are empty when nobody is there. For checks against leaks.
+    pub fn tables(&self) -> Vec<(&'static str, usize)> {
+        let projects = self.projects.values();
+        vec![
+            ("connections", self.connections.len()),
+            ("connections before login", self.before_login),
+            ("sessions", self.sessions.len()),
+            ("tickets", self.session_by_ticket.len()),
+            ("users", projects.clone().map(|project| project.session_by_user.len()).sum()),
+            ("users online", projects.clone().map(|project| project.online.len()).sum()),
+            ("watchers", projects.clone().map(|project| project.watchers.len()).sum()),
+            ("questions", projects.map(|project| project.askers_by_user.len()).sum()),
+            ("questions counted", self.asked),
+            ("timers of connections and sessions", self.timers.bound()),
+            ("connections over their limit", self.overflowed.len()),
+        ]
+    }
+
+    /// The most bytes that wait for any one session on its command connection, and on or for its bulk connection.
+    pub fn longest_queues(&self) -> [usize; 2] {
+        let on = |id: Option<ConnectionId>| id.and_then(|id| self.connections.get(&id)).map_or(0, Connection::queued);
+        self.sessions.values().fold([0, 0], |[commands, bulk], session| {
+            let waiting = session.waiting.as_ref().map_or(0, |waiting| waiting.queue.len());
+            [commands.max(on(session.command)), bulk.max(on(session.bulk)).max(waiting)]
+        })
+    }
+
+    /// Whether a connection is the command connection of a session that lasts.
+    pub fn serves(&self, id: ConnectionId) -> bool {
+        let role = self.connections.get(&id).map(|connection| connection.role);
+        matches!(role, Some(Role::Command(session)) if self.sessions.get(&session).is_some_and(|it| it.command == Some(id)))
+    }
+
     /// The epochs, for the shell to note on disk.
     pub fn epochs(&mut self) -> &mut Epochs {
         &mut self.epochs

@@ -43,6 +43,12 @@ impl Timers {
         }
     }
 
+    /// Timers of connections and sessions.
+    pub(super) fn bound(&self) -> usize {
+        let bound = |subject: &Subject| matches!(subject, Subject::Connection(_) | Subject::Session(_));
+        self.queue.iter().filter(|(_, subject)| bound(subject)).count()
+    }
+
     /// The earliest timer.
     pub(super) fn first(&self) -> Option<Duration> {
         self.queue.first().map(|(at, _)| *at)
