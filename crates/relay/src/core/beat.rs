@@ -10,10 +10,10 @@ use super::connection::Role;
 use super::timers::Subject;
 use super::{AWAY_IS_OFFLINE, ConnectionId, Core, SessionId};
 
-/// A command connection is given up when nothing has come for this many half heart-beats.
+/// A session's connection is given up when nothing has come for this many half heart-beats.
 const SILENCE_HALVES: u32 = 5;
 
-/// The tick that all command connections share. Pings go out on every other one; silence of two heart-beats
+/// The tick that all sessions' connections share. Pings go out on every other one; silence of two heart-beats
 /// and a half ends on the ones between.
 #[derive(Debug, Default)]
 pub(super) struct Beat {
@@ -36,10 +36,10 @@ impl Core {
         let mut silent = Vec::new();
         let mut alive = Vec::new();
         for (id, connection) in &self.connections {
-            if !matches!(connection.role, Role::Command(_)) || connection.closing {
+            if !matches!(connection.role, Role::Command(_) | Role::Bulk(_)) || connection.closing {
                 continue;
             }
-            if connection.heard_at + silence <= self.now.at {
+            if connection.alive_at + silence <= self.now.at {
                 silent.push(*id);
             } else if ping {
                 alive.push(*id);

@@ -112,7 +112,11 @@ impl Core {
         connection.stuck_since = (queued > 0).then_some(self.now.at);
         let (session, class) = match connection.role {
             Role::Command(session) => (session, Class::Commands),
-            Role::Bulk(session) => (session, Class::Bulk),
+            Role::Bulk(session) => {
+                // The answer to a ping may wait behind bytes, and so may the ping.
+                connection.alive_at = self.now.at;
+                (session, Class::Bulk)
+            }
             _ => return,
         };
         if queued < self.soft_limit(class) / 2 {
