@@ -7,11 +7,15 @@
 // It is a test: what cannot go on ends with a message.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+pub mod command;
 pub mod crowd;
+pub mod flips;
 pub mod journal;
+pub mod kills;
 pub mod ledger;
 pub mod outcome;
 pub mod party;
+pub mod peer;
 pub mod proxy;
 pub mod relay;
 pub mod rng;

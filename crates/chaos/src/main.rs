@@ -1,18 +1,34 @@
-//! Runs scenarios; `cargo xtask chaos` and `cargo xtask soak` start it.
+//! Runs scenarios; `cargo xtask chaos` and `cargo xtask soak` start it. It is also the peer that scenarios kill.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stderr)]
 
-fn main() {
+use std::path::Path;
+use std::process::ExitCode;
+
+use crvideo_chaos::{command, peer};
+
+fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let seed = words.get(1).and_then(|it| it.parse().ok()).unwrap_or_else(crvideo_chaos::rng::fresh_seed);
-    let n: u64 = words.get(2).and_then(|it| it.parse().ok()).unwrap_or(100);
-    use crvideo_chaos::storm;
-    use std::time::Duration;
-    let o = match words.first().map(String::as_str) {
-        Some("cuts") => storm::cuts(seed, n),
-        Some("restarts") => storm::restarts(seed, n),
-        Some("stopped") => storm::relay_stopped(seed, n, Duration::from_secs(5)),
-        Some("starvation") => storm::starvation(seed, Duration::from_secs(n)),
-        Some("clock") => storm::clock_jumps(seed, n, "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1".as_ref()),
-        _ => storm::mixed(seed, Duration::from_secs(n)),
+    let done = match words.split_first() {
+        Some((name, rest)) if name == "peer" => peer::run(rest),
+        Some((name, rest)) if name == "chaos" => run_chaos(rest),
+        Some((name, rest)) if name == "soak" => {
+            command::Wish::parse(rest).and_then(|wish| command::soak(wish.minutes, wish.seed))
+        }
+        _ => Err("say chaos, soak or peer; `cargo xtask help chaos` tells of the options".to_owned()),
     };
-    println!("{o}");
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("crvideo-chaos: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_chaos(words: &[String]) -> Result<(), String> {
+    let wish = command::Wish::parse(words)?;
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let target = program.parent().and_then(Path::parent).unwrap_or(Path::new("."));
+    command::chaos(&wish, &program, target)
 }

@@ -33,8 +33,6 @@ pub struct Work {
 pub struct Peer {
     child: Child,
     journal: PathBuf,
-    /// Keeps standard output open, so that its end is noticed.
-    output: BufReader<std::process::ChildStdout>,
     stopped: Duration,
 }
 
@@ -53,7 +51,7 @@ impl Peer {
         let mut line = String::new();
         output.read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n", "the peer {user} does not start");
-        Self { child, journal, output, stopped: Duration::ZERO }
+        Self { child, journal, stopped: Duration::ZERO }
     }
 
     /// Whether it has ended by itself.
@@ -74,16 +72,6 @@ impl Peer {
         let ended = self.has_ended();
         let _ = (self.child.kill(), self.child.wait());
         self.notes(!ended)
-    }
-
-    /// Asks it to end in order and waits; what it has noted.
-    pub fn finish(mut self) -> Process {
-        send_signal(self.child.id(), Signal::TERM);
-        let mut rest = String::new();
-        let _ = std::io::Read::read_to_string(&mut self.output, &mut rest);
-        let status = self.child.wait().unwrap();
-        // It installs no handler, so SIGTERM ends it; work that was left is judged as after a kill.
-        self.notes(!status.success())
     }
 
     /// Waits until it has done its work and ended; `None` when it takes longer.

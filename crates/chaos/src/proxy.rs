@@ -63,7 +63,7 @@ pub struct Lane {
     pub jitter: Duration,
     /// Bytes per second.
     pub rate: Option<u64>,
-    /// Bytes of one piece, at most; a delay lies between pieces if `latency` is set.
+    /// Bytes that are written at once, at most.
     pub slice: Option<usize>,
     /// What happens, and at which byte, ascending.
     pub faults: Vec<(u64, Fault)>,

@@ -44,8 +44,7 @@ impl Link {
 /// Carries bytes until their source ends.
 pub(crate) async fn run(link: &Link, way: Way, lane: Lane, from: &TcpStream, to: &TcpStream) {
     let (sender, receiver) = mpsc::channel(UNDER_WAY);
-    let pace = (lane.latency, lane.jitter, lane.slice.unwrap_or(PIECE).min(PIECE));
-    let reading = read(link, way, pace, from, sender);
+    let reading = read(link, way, (lane.latency, lane.jitter), from, sender);
     let writing = Writer::new(link, way, lane, to).run(receiver);
     tokio::join!(reading, writing);
 }
@@ -54,13 +53,13 @@ pub(crate) async fn run(link: &Link, way: Way, lane: Lane, from: &TcpStream, to:
 async fn read(
     link: &Link,
     way: Way,
-    (latency, jitter, size): (Duration, Duration, usize),
+    (latency, jitter): (Duration, Duration),
     from: &TcpStream,
     sender: mpsc::Sender<(Instant, Bytes)>,
 ) {
     let mut rng = Rng::of_part(link.number, 17 + way as u64);
     let mut last = Instant::now();
-    let mut buffer = vec![0; size];
+    let mut buffer = vec![0; PIECE];
     loop {
         while_silent(link, way).await;
         let Ok(count) = receive(from, &mut buffer).await else { return };

@@ -113,8 +113,10 @@ impl Core {
         let (session, class) = match connection.role {
             Role::Command(session) => (session, Class::Commands),
             Role::Bulk(session) => {
-                // The answer to a ping may wait behind bytes, and so may the ping.
-                connection.alive_at = self.now.at;
+                // A ping may wait behind these bytes. When it has gone out with them, an answer is due.
+                if queued > 0 {
+                    connection.alive_at = self.now.at;
+                }
                 (session, Class::Bulk)
             }
             _ => return,
