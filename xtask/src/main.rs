@@ -5,6 +5,7 @@
 
 mod artefacts;
 mod bench;
+mod chaos;
 mod checks;
 mod demo;
 mod process;
@@ -66,6 +67,21 @@ apt-get; elsewhere they are named and nothing runs (exit code 2).",
         summary: "measure memory, throughput and latency, and print a table",
         details: bench::DETAILS,
         run: bench::run,
+    },
+    Command {
+        name: "chaos",
+        arguments: "[OPTION…]",
+        summary: "the library and the relay under faults, judged by a ledger",
+        details: chaos::DETAILS,
+        run: chaos::chaos,
+    },
+    Command {
+        name: "soak",
+        arguments: "--minutes N [--seed S]",
+        summary: "rounds of mixed faults: memory, threads and descriptors stay where they were",
+        details: "Runs a crowd of users through random faults in rounds of 20 seconds, with everything ended in between, and fails
+when a descriptor or thread is left behind or resident memory grows: in the library's process, and in the relay.",
+        run: chaos::soak,
     },
     Command {
         name: "ci",

@@ -54,7 +54,11 @@ impl Wish {
                 "--flips" => wish.flips = value,
                 "--minutes" => wish.minutes = value,
                 "--seed" => wish.seed = Some(value),
-                _ => return Err(format!("there is no option {word}; there are --cuts, --kills, --flips, --minutes and --seed")),
+                _ => {
+                    return Err(format!(
+                        "there is no option {word}; there are --cuts, --kills, --flips, --minutes and --seed"
+                    ));
+                }
             }
         }
         Ok(wish)

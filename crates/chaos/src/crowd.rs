@@ -100,7 +100,11 @@ impl Crowd {
         let left = || RECOVERY.saturating_sub(healed.elapsed());
         for (party, place) in parties.iter().zip(&self.places) {
             if party.is_out() && !party.log_in_within(left(), *place) {
-                wrong.push(format!("I12: {} cannot log in {:?} after everything was healed", party.user, healed.elapsed()));
+                wrong.push(format!(
+                    "I12: {} cannot log in {:?} after everything was healed",
+                    party.user,
+                    healed.elapsed()
+                ));
             }
         }
         std::thread::scope(|scope| {

@@ -53,7 +53,11 @@ pub fn any_bit(seed: u64, count: u64) -> Outcome {
     let mut outcome = run("flips of any bit", seed, count, What::AnyBit);
     let bad = std::mem::take(&mut outcome.report.violations);
     let counts = |it: &String| {
-        let of_wire = it.starts_with("I2") || it.starts_with("I4") || it.starts_with("I6") || it.starts_with("I7") || it.starts_with("I11");
+        let of_wire = it.starts_with("I2")
+            || it.starts_with("I4")
+            || it.starts_with("I6")
+            || it.starts_with("I7")
+            || it.starts_with("I11");
         let of_command = it.starts_with("I3") && it.contains("Command");
         // An id that has changed on the wire belongs to nobody.
         let of_id = it.starts_with("I3") && it.contains("sent by nobody");
@@ -89,7 +93,7 @@ fn lane(what: What, rng: &mut Rng) -> Lane {
             // Most come when the login is over.
             let at = if rng.percent(10) { rng.below(700) } else { rng.magnitude(700, 100_000) };
             lane.faults.push((at, Fault::Flip(rng.below(8) as u8)));
-        },
+        }
         What::Content | What::Frames => {
             let kinds = match what {
                 What::Content => vec![FrameFault::FlipContent],

@@ -36,25 +36,72 @@ pub fn sha256(bytes: &[u8]) -> Sha {
 #[allow(missing_docs)]
 pub enum Note {
     /// A session was made for a user of a project.
-    Session { session: u64, project: i64, user: String },
+    Session {
+        session: u64,
+        project: i64,
+        user: String,
+    },
     /// The library was asked to send; noted before the call where the application chose the id.
-    Sent { session: u64, task: TaskId, kind: Kind, target: String, size: u64, sha: Sha, timeout: Duration },
+    Sent {
+        session: u64,
+        task: TaskId,
+        kind: Kind,
+        target: String,
+        size: u64,
+        sha: Sha,
+        timeout: Duration,
+    },
     /// That call was refused: there is no such task.
-    Refused { session: u64, task: TaskId, err: i32 },
+    Refused {
+        session: u64,
+        task: TaskId,
+        err: i32,
+    },
     /// The task's terminal event.
-    Ended { session: u64, task: TaskId, err: i32 },
-    Progress { session: u64, task: TaskId, sent: u64, total: u64 },
-    CancelCalled { session: u64, task: TaskId },
-    CancelEnded { session: u64, task: TaskId, err: i32 },
+    Ended {
+        session: u64,
+        task: TaskId,
+        err: i32,
+    },
+    Progress {
+        session: u64,
+        task: TaskId,
+        sent: u64,
+        total: u64,
+    },
+    CancelCalled {
+        session: u64,
+        task: TaskId,
+    },
+    CancelEnded {
+        session: u64,
+        task: TaskId,
+        err: i32,
+    },
     /// The library has delivered this.
-    Delivered { session: u64, source: String, task: TaskId, kind: Kind, size: u64, sha: Sha },
-    LineOff { session: u64 },
+    Delivered {
+        session: u64,
+        source: String,
+        task: TaskId,
+        kind: Kind,
+        size: u64,
+        sha: Sha,
+    },
+    LineOff {
+        session: u64,
+    },
     /// Any event that has no note of its own: only that it came.
-    Heard { session: u64 },
+    Heard {
+        session: u64,
+    },
     /// `Destroy` has returned.
-    Destroyed { session: u64 },
+    Destroyed {
+        session: u64,
+    },
     /// How much later than asked for a thread that does nothing else has been woken, at most, since the last such note.
-    Stalled { longest: Duration },
+    Stalled {
+        longest: Duration,
+    },
 }
 
 /// A note and its time since the journal was opened.
@@ -153,13 +200,9 @@ fn kind_of(text: &str) -> Option<Kind> {
 fn line(entry: &Entry) -> String {
     let what = match &entry.note {
         Note::Session { session, project, user } => format!("session {session} {project} {user}"),
-        Note::Sent { session, task, kind: what, target, size, sha, timeout } => format!(
-            "sent {session} {} {} {target} {size} {} {}",
-            id(task),
-            kind(*what),
-            hex(sha),
-            timeout.as_millis()
-        ),
+        Note::Sent { session, task, kind: what, target, size, sha, timeout } => {
+            format!("sent {session} {} {} {target} {size} {} {}", id(task), kind(*what), hex(sha), timeout.as_millis())
+        }
         Note::Refused { session, task, err } => format!("refused {session} {} {err}", id(task)),
         Note::Ended { session, task, err } => format!("ended {session} {} {err}", id(task)),
         Note::Progress { session, task, sent, total } => format!("progress {session} {} {sent} {total}", id(task)),

@@ -137,10 +137,13 @@ impl Trial<'_> {
         let notes = || processes.iter().flat_map(|it| &it.entries).map(|it| &it.note);
         let delivered: BTreeSet<_> =
             notes().filter_map(|it| if let Note::Delivered { task, .. } = it { Some(task) } else { None }).collect();
-        let good: BTreeSet<_> =
-            notes().filter_map(|it| if let Note::Ended { task, err: 0, .. } = it { Some(task) } else { None }).collect();
+        let good: BTreeSet<_> = notes()
+            .filter_map(|it| if let Note::Ended { task, err: 0, .. } = it { Some(task) } else { None })
+            .collect();
         let unseen = notes().filter_map(|it| match it {
-            Note::Sent { task, kind: Kind::File, sha, .. } if good.contains(task) && !delivered.contains(task) => Some((task, sha)),
+            Note::Sent { task, kind: Kind::File, sha, .. } if good.contains(task) && !delivered.contains(task) => {
+                Some((task, sha))
+            }
             _ => None,
         });
         let unseen: Vec<_> = unseen.collect();
@@ -148,7 +151,8 @@ impl Trial<'_> {
             return Vec::new();
         }
         let files = files_below(&self.dir.join("files"));
-        let there: BTreeSet<_> = files.iter().filter_map(|path| std::fs::read(path).ok()).map(|it| sha256(&it)).collect();
+        let there: BTreeSet<_> =
+            files.iter().filter_map(|path| std::fs::read(path).ok()).map(|it| sha256(&it)).collect();
         let lost = unseen.into_iter().filter(|(_, sha)| !there.contains(*sha));
         lost.map(|(task, _)| format!("I2: the file {task:?} ended well and lies nowhere")).collect()
     }

@@ -199,7 +199,10 @@ impl<'a> Ledger<'a> {
                 let back = task.progress.is_some_and(|before| *sent < before);
                 if back || sent > total || *total != task.size || !task.ends.is_empty() {
                     let ended = !task.ends.is_empty();
-                    wrong = Some(format!("I6: progress {sent}/{total} of {} after {:?}, ended {ended}", task.size, task.progress));
+                    wrong = Some(format!(
+                        "I6: progress {sent}/{total} of {} after {:?}, ended {ended}",
+                        task.size, task.progress
+                    ));
                 }
                 if task.progress.is_none_or(|before| *sent > before) {
                     task.moved = entry.at;
@@ -254,7 +257,10 @@ impl<'a> Ledger<'a> {
             let whole = (task.kind, task.size, task.sha) == (*kind, *size, *sha);
             let mut wrong = Vec::new();
             if !whole {
-                wrong.push(format!("I3: {:?} of {} bytes arrived as {kind:?} of {size} other bytes", task.kind, task.size));
+                wrong.push(format!(
+                    "I3: {:?} of {} bytes arrived as {kind:?} of {size} other bytes",
+                    task.kind, task.size
+                ));
             }
             match (of_sender, of_receiver) {
                 (Some((from, name)), Some((to, user))) => {

@@ -161,15 +161,7 @@ impl Party {
         };
         let session = client::create_session(config, ear.clone()).unwrap();
         let (sent, cancels) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self {
-            user: user.to_owned(),
-            session,
-            ear,
-            habits: habits.clone(),
-            sent,
-            cancels,
-            transfers: Mutex::default(),
-        }
+        Self { user: user.to_owned(), session, ear, habits: habits.clone(), sent, cancels, transfers: Mutex::default() }
     }
 
     /// Logs in once; how that ended.

@@ -38,7 +38,14 @@ pub struct Peer {
 
 impl Peer {
     /// Starts this program again as a user who receives, and sends if there is work; returns when it is logged in.
-    pub fn start(program: &Path, dir: &Path, user: &str, at: SocketAddr, work: Option<&Work>, env: &[(&str, &str)]) -> Self {
+    pub fn start(
+        program: &Path,
+        dir: &Path,
+        user: &str,
+        at: SocketAddr,
+        work: Option<&Work>,
+        env: &[(&str, &str)],
+    ) -> Self {
         let journal = dir.join(format!("journal-{:x}", crate::rng::fresh_seed()));
         let mut command = Command::new(program);
         command.arg("peer").arg(at.to_string()).args([user, &journal.display().to_string()]).arg(dir.join("files"));
@@ -139,8 +146,8 @@ pub struct Witness {
 impl Witness {
     /// Takes what goes through.
     pub fn see(&mut self, way: crate::proxy::Way, frame: &crvideo_proto::frame::Frame) {
-        use crvideo_proto::message::{Address, Command, CommandAck, Done, Message};
         use crate::proxy::Way;
+        use crvideo_proto::message::{Address, Command, CommandAck, Done, Message};
         match (way, frame.method()) {
             (Way::Down, Command::METHOD) => {
                 if let Ok(it) = crvideo_proto::message::Routed::<Command>::read(&frame.payload) {
@@ -150,12 +157,15 @@ impl Witness {
             }
             (Way::Up, CommandAck::METHOD) => {
                 let address = Address::to(&frame.payload).map(|it| (it.user.to_owned(), it.epoch));
-                let (Ok((to, epoch)), Ok(ack)) = (address, crvideo_proto::message::Body::read(&frame.payload)) else { return };
+                let (Ok((to, epoch)), Ok(ack)) = (address, crvideo_proto::message::Body::read(&frame.payload)) else {
+                    return;
+                };
                 let ack: CommandAck = ack;
                 let refused = |end: u64| ack.refused.iter().any(|(from, to)| *from < end && end <= *to);
-                let confirmed = self.commands.iter().filter(|it| {
-                    it.0 == to && it.1 == epoch && it.2 <= ack.position && !refused(it.2)
-                });
+                let confirmed = self
+                    .commands
+                    .iter()
+                    .filter(|it| it.0 == to && it.1 == epoch && it.2 <= ack.position && !refused(it.2));
                 self.done.extend(confirmed.map(|it| it.3));
             }
             (Way::Up, Done::METHOD) => {

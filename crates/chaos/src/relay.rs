@@ -162,7 +162,11 @@ impl Relay {
     pub fn stop(mut self) -> Result<(), String> {
         self.signal(Signal::TERM);
         let status = self.child.wait().map_err(|error| error.to_string())?;
-        if status.success() { Ok(()) } else { Err(format!("the relay ended with {status}; see {}", self.log.display())) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(format!("the relay ended with {status}; see {}", self.log.display()))
+        }
     }
 }
 

@@ -124,7 +124,12 @@ pub fn cuts(seed: u64, cuts: u64) -> Outcome {
         crowd.allow((stage.cuts() + 20) * (TASKS_A_CUT + 1));
         // Idle connections never reach their byte, so from time to time all of one proxy are cut.
         if rng.percent(20) {
-            stage.proxies[rng.below(PROXIES as u64) as usize].cut(rng.pick(&[Cut::Fin, Cut::Rst, Cut::Fin, Cut::Silence]));
+            stage.proxies[rng.below(PROXIES as u64) as usize].cut(rng.pick(&[
+                Cut::Fin,
+                Cut::Rst,
+                Cut::Fin,
+                Cut::Silence,
+            ]));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -169,19 +174,25 @@ fn small_crowd(users: usize) -> Manners {
 
 /// R25: SIGTERM under load, and a start at the same address: no success that is none.
 pub fn restarts(seed: u64, count: u64) -> Outcome {
-    let mut outcome = disturb("restarts", seed, |_| {}, small_crowd(16), |outcome, _, setup, mut relay| {
-        let mut rng = Rng::of_part(seed, 3);
-        for _ in 0..count {
-            if let Err(error) = relay.stop() {
-                outcome.violated(error);
+    let mut outcome = disturb(
+        "restarts",
+        seed,
+        |_| {},
+        small_crowd(16),
+        |outcome, _, setup, mut relay| {
+            let mut rng = Rng::of_part(seed, 3);
+            for _ in 0..count {
+                if let Err(error) = relay.stop() {
+                    outcome.violated(error);
+                }
+                outcome.fired("SIGTERM", 1);
+                std::thread::sleep(rng.millis(0, 500));
+                relay = setup.start().unwrap();
+                std::thread::sleep(rng.millis(500, 1_500));
             }
-            outcome.fired("SIGTERM", 1);
-            std::thread::sleep(rng.millis(0, 500));
-            relay = setup.start().unwrap();
-            std::thread::sleep(rng.millis(500, 1_500));
-        }
-        (relay, Duration::ZERO)
-    });
+            (relay, Duration::ZERO)
+        },
+    );
     outcome.trials = count;
     outcome.must_have_fired("SIGTERM", count);
     outcome
@@ -189,17 +200,23 @@ pub fn restarts(seed: u64, count: u64) -> Outcome {
 
 /// F14: the relay is stopped with SIGSTOP for a while, and goes on.
 pub fn relay_stopped(seed: u64, count: u64, longest: Duration) -> Outcome {
-    let mut outcome = disturb("relay stopped", seed, |_| {}, small_crowd(16), |outcome, _, _, relay| {
-        let mut rng = Rng::of_part(seed, 4);
-        for _ in 0..count {
-            relay.signal(Signal::STOP);
-            outcome.fired("SIGSTOP relay", 1);
-            std::thread::sleep(rng.millis(200, longest.as_millis() as u64));
-            relay.signal(Signal::CONT);
-            std::thread::sleep(rng.millis(200, 800));
-        }
-        (relay, Duration::ZERO)
-    });
+    let mut outcome = disturb(
+        "relay stopped",
+        seed,
+        |_| {},
+        small_crowd(16),
+        |outcome, _, _, relay| {
+            let mut rng = Rng::of_part(seed, 4);
+            for _ in 0..count {
+                relay.signal(Signal::STOP);
+                outcome.fired("SIGSTOP relay", 1);
+                std::thread::sleep(rng.millis(200, longest.as_millis() as u64));
+                relay.signal(Signal::CONT);
+                std::thread::sleep(rng.millis(200, 800));
+            }
+            (relay, Duration::ZERO)
+        },
+    );
     outcome.trials = count;
     outcome
 }
@@ -313,15 +330,21 @@ fn lane(mask: u64, rng: &mut Rng) -> Lane {
 /// and something new succeeds within 30 s.
 pub fn mixed(seed: u64, time: Duration) -> Outcome {
     let manners = Manners { users: 24, restless: 1, largest: 1_000_000, at_once: 8, pause: 100 };
-    let mut outcome = disturb("mixed", seed, |_| {}, manners, |outcome, proxies, setup, relay| {
-        let mut nemesis = Nemesis { rng: Rng::of_part(seed, 6), proxies, setup, outcome };
-        let until = Instant::now() + time;
-        let mut relay = relay;
-        while Instant::now() < until {
-            relay = nemesis.period(relay);
-        }
-        (relay, Duration::ZERO)
-    });
+    let mut outcome = disturb(
+        "mixed",
+        seed,
+        |_| {},
+        manners,
+        |outcome, proxies, setup, relay| {
+            let mut nemesis = Nemesis { rng: Rng::of_part(seed, 6), proxies, setup, outcome };
+            let until = Instant::now() + time;
+            let mut relay = relay;
+            while Instant::now() < until {
+                relay = nemesis.period(relay);
+            }
+            (relay, Duration::ZERO)
+        },
+    );
     outcome.trials = outcome.faults();
     outcome.must_have_fired("cut", 1);
     outcome

@@ -37,16 +37,16 @@ impl World {
 
 /// A proxy whose second connection, which is the first bulk connection, breaks as planned; others are whole.
 fn breaking_bulk(world: &World, plan: Plan) -> Proxy {
-    let draw = move |number: u64, _: &mut crvideo_chaos::rng::Rng| if number == 1 { plan.clone() } else { Plan::default() };
+    let draw =
+        move |number: u64, _: &mut crvideo_chaos::rng::Rng| if number == 1 { plan.clone() } else { Plan::default() };
     Proxy::with_plan(world.relay.clients, 1, Box::new(draw))
 }
 
 #[test]
 fn regression_a_bulk_connection_that_has_gone_silent_is_replaced_while_transfers_need_it() {
-    for (plan, receiving) in [
-        (Plan::cut(Way::Up, 300_000, Cut::Silence), false),
-        (Plan::cut(Way::Down, 300_000, Cut::Silence), true),
-    ] {
+    for (plan, receiving) in
+        [(Plan::cut(Way::Up, 300_000, Cut::Silence), false), (Plan::cut(Way::Down, 300_000, Cut::Silence), true)]
+    {
         let world = World::new();
         let (broken, whole) = (breaking_bulk(&world, plan), Proxy::new(world.relay.clients));
         let (alice, bob) = if receiving { (&whole, &broken) } else { (&broken, &whole) };
