@@ -42,6 +42,9 @@ pub struct Report {
     /// Tasks that ended well at a receiver which was killed before it could note the delivery, but confirmed on the
     /// wire.
     pub confirmed: u64,
+    /// Tasks that ended well at a session whose application destroyed it before it was told: what a library has taken
+    /// over and not delivered is discarded then, says the contract.
+    pub discarded: u64,
     /// Every breach of a rule, in words.
     pub violations: Vec<String>,
 }
@@ -58,6 +61,7 @@ impl Report {
         self.unended += other.unended;
         self.delivered += other.delivered;
         self.confirmed += other.confirmed;
+        self.discarded += other.discarded;
         for (err, count) in other.ends {
             *self.ends.entry(err).or_default() += count;
         }
@@ -67,10 +71,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tasks, ends, unended, delivered, confirmed, violations } = self;
+        let Self { tasks, ends, unended, delivered, confirmed, discarded, violations } = self;
         let count = violations.len();
         write!(f, "{tasks} tasks, {delivered} delivered, ends {ends:?}, {unended} without an end by a kill, ")?;
-        write!(f, "{confirmed} confirmed before a kill, {count} violations")?;
+        write!(f, "{confirmed} confirmed before a kill, {discarded} discarded by a destroy, {count} violations")?;
         violations.iter().take(TOLD).try_for_each(|violation| write!(f, "\n  {violation}"))
     }
 }
@@ -299,6 +303,10 @@ impl<'a> Ledger<'a> {
                     self.report.confirmed += 1;
                     true
                 }
+                Some(&code::NOERR) if delivered == 0 && self.was_destroyed(processes, task) => {
+                    self.report.discarded += 1;
+                    true
+                }
                 Some(&code::NOERR) => delivered == 1,
                 Some(&code::SEND_OUTCOME_UNKNOWN) | None => delivered <= 1,
                 Some(_) => delivered == 0 && !seen,
@@ -324,6 +332,20 @@ impl<'a> Ledger<'a> {
         }
         wrong.extend(self.out_of_order());
         self.report.violations.extend(wrong);
+    }
+
+    /// Whether the application has destroyed a session of the task's target since the task was sent.
+    fn was_destroyed(&self, processes: &[Process], task: &Task<'_>) -> bool {
+        let sent_at = processes[task.process].entries[task.place].at;
+        processes.iter().enumerate().any(|(process, notes)| {
+            notes.entries.iter().any(|entry| match entry.note {
+                // Times of different processes cannot be compared; each is a case of its own.
+                Note::Destroyed { session } if process != task.process || entry.at >= sent_at => {
+                    self.sessions.get(&(process, session)).is_some_and(|(_, user)| *user == task.target)
+                }
+                _ => false,
+            })
+        })
     }
 
     /// I4: commands of one session to one session arrive in the order of their calls.

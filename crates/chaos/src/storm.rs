@@ -88,7 +88,9 @@ impl Stage {
         let same = || Holdings::of(None).descriptors <= before.descriptors;
         if !until(Duration::from_secs(20), same) {
             let now = Holdings::of(None);
-            outcome.violated(format!("I9: {} descriptors became {}", before.descriptors, now.descriptors));
+            let links = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+            let open: Vec<_> = links.filter_map(|it| std::fs::read_link(it.path()).ok()).collect();
+            outcome.violated(format!("I9: {} descriptors became {}: {open:?}", before.descriptors, now.descriptors));
         }
         let process = Process { entries: journal.entries(), killed: false, stopped };
         outcome.report.add(check(&[process], &BTreeSet::new()));
