@@ -132,12 +132,11 @@ fn run(name: &'static str, seed: u64, count: u64, what: What) -> Outcome {
     let fired = || proxies.iter().map(|it| it.count("frame") + it.count("flip")).sum::<u64>();
     let give_up = Instant::now() + PATIENCE + Duration::from_millis(100) * count as u32;
     while fired() < count && Instant::now() < give_up {
-        for at in 0..parties.len() {
-            if parties[at].is_out() {
+        for (at, party) in parties.iter_mut().enumerate() {
+            if party.is_out() {
                 // What came from another time may have ended the session.
-                parties[at] = new(at as u64);
+                *party = new(at as u64);
             }
-            let party = &parties[at];
             if party.open() >= 8 {
                 continue;
             }

@@ -1,6 +1,5 @@
 //! One direction of one connection: bytes on their way, slowed down and broken as planned.
 
-use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -202,11 +201,9 @@ async fn send(to: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
 
 /// Takes what both ends send, and says nothing to either, until both have given up.
 pub(crate) async fn swallow(one: &TcpStream, other: &TcpStream) {
-    fn end(stream: &TcpStream) -> impl Future<Output = ()> {
-        async move {
-            let mut buffer = vec![0; PIECE];
-            while receive(stream, &mut buffer).await.is_ok_and(|count| count > 0) {}
-        }
+    async fn end(stream: &TcpStream) {
+        let mut buffer = vec![0; PIECE];
+        while receive(stream, &mut buffer).await.is_ok_and(|count| count > 0) {}
     }
     tokio::join!(end(one), end(other));
 }
