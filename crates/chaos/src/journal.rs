@@ -94,6 +94,10 @@ pub enum Note {
     Heard {
         session: u64,
     },
+    /// `Destroy` is called: from here on only terminal events follow.
+    DestroyCalled {
+        session: u64,
+    },
     /// `Destroy` has returned.
     Destroyed {
         session: u64,
@@ -213,6 +217,7 @@ fn line(entry: &Entry) -> String {
         }
         Note::LineOff { session } => format!("off {session}"),
         Note::Heard { session } => format!("heard {session}"),
+        Note::DestroyCalled { session } => format!("destroying {session}"),
         Note::Destroyed { session } => format!("destroyed {session}"),
         Note::Stalled { longest } => format!("stalled {}", longest.as_millis()),
     };
@@ -252,6 +257,7 @@ fn parse(line: &str) -> Option<Entry> {
         },
         "off" => Note::LineOff { session },
         "heard" => Note::Heard { session },
+        "destroying" => Note::DestroyCalled { session },
         "destroyed" => Note::Destroyed { session },
         "stalled" => Note::Stalled { longest: Duration::from_millis(session) },
         _ => return None,
@@ -283,6 +289,7 @@ mod tests {
             Note::Delivered { session, source: "alice".to_owned(), task, kind: Kind::Command, size: 0, sha },
             Note::LineOff { session },
             Note::Heard { session },
+            Note::DestroyCalled { session },
             Note::Destroyed { session },
             Note::Stalled { longest: timeout },
         ];

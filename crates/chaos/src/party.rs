@@ -309,6 +309,7 @@ impl Party {
 
     /// Ends the session; nothing is heard of it afterwards.
     pub fn destroy(&self) {
+        self.ear.journal.note(Note::DestroyCalled { session: self.ear.number });
         if client::destroy_session(self.session).is_ok() {
             self.ear.journal.note(Note::Destroyed { session: self.ear.number });
         }
