@@ -6,6 +6,7 @@
 mod abi;
 mod artefacts;
 mod bench;
+mod chaos;
 mod checks;
 mod demo;
 mod fuzz;
@@ -108,6 +109,21 @@ and --threads T.",
         summary: "change the protocol in one place after the other, and see whether a test notices",
         details: mutants::DETAILS,
         run: mutants::mutants,
+    },
+    Command {
+        name: "chaos",
+        arguments: "[OPTION…]",
+        summary: "the library and the relay under faults, judged by a ledger",
+        details: chaos::DETAILS,
+        run: chaos::chaos,
+    },
+    Command {
+        name: "soak",
+        arguments: "--minutes N [--seed S]",
+        summary: "rounds of mixed faults: memory, threads and descriptors stay where they were",
+        details: "Runs a crowd of users through random faults in rounds of 20 seconds, with everything ended in between, and fails
+when a descriptor or thread is left behind or resident memory grows: in the library's process, and in the relay.",
+        run: chaos::soak,
     },
     Command {
         name: "ci",

@@ -538,7 +538,7 @@ async fn keep_time(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-/// Removes what a crash has left behind, once, and what has expired, again and again.
+/// Puts into quarantine what a crash has left behind, once, and removes what has expired, again and again.
 async fn keep_sweeping(blobs: Arc<dyn Blobs>, messages: Messages, mut stopped: watch::Receiver<bool>) {
     let work = async {
         if let Err(error) = blobs.clear_orphans().await {

@@ -72,9 +72,11 @@ pub(super) enum Bulk {
     Attaching {
         until: Duration,
     },
-    /// `idle_at` is when it will be closed unless something needs it.
+    /// `idle_at` is when it will be closed unless something needs it, `silent_at` when it will be given up unless
+    /// something comes.
     Up {
         idle_at: Option<Duration>,
+        silent_at: Duration,
     },
     Closing {
         until: Duration,
@@ -255,10 +257,12 @@ impl Session {
             self.wire_of(conn).reader = FrameReader::new(SESSION_LIMIT);
             return;
         }
-        if conn == Conn::Command
-            && let Line::Up { silent_at, .. } = &mut self.line
-        {
-            *silent_at = now.mono + self.terms.heartbeat * SILENT_BEATS;
+        let silence = now.mono + self.terms.heartbeat * SILENT_BEATS;
+        match (conn, &mut self.line, &mut self.bulk) {
+            (Conn::Command, Line::Up { silent_at, .. }, _) | (Conn::Bulk, _, Bulk::Up { silent_at, .. }) => {
+                *silent_at = silence;
+            }
+            _ => {}
         }
         let generation = self.wire_of(conn).generation;
         loop {
@@ -315,7 +319,7 @@ impl Session {
             | Bulk::Attaching { until }
             | Bulk::Closing { until, .. }
             | Bulk::Waiting { until, .. } => Some(until),
-            Bulk::Up { idle_at } => idle_at,
+            Bulk::Up { idle_at, silent_at } => Some(idle_at.map_or(silent_at, |idle_at| idle_at.min(silent_at))),
         }
     }
 
@@ -349,6 +353,11 @@ impl Session {
             return;
         }
         match self.bulk {
+            Bulk::Up { silent_at, .. } if silent_at <= now.mono => {
+                log::warn!("nothing came on the bulk connection for two and a half heart-beats; opening another one");
+                self.terms.bulk_torn = true;
+                self.break_off(Conn::Bulk, code::CONNECTIONLOST, now);
+            }
             Bulk::Up { .. } => {
                 log::debug!("closing the bulk connection: nothing needs it");
                 self.bulk_wire.quest(&CloseBulk {}, Pending::CloseBulk);
@@ -541,17 +550,17 @@ impl Session {
                 self.wire_of(conn).out.error(frame.seq, 20_004, &text);
                 Ok(())
             }
-            FrameKind::OneWay => self.one_way(frame, now),
+            FrameKind::OneWay => self.one_way(conn, frame, now),
         }
     }
 
-    fn one_way(&mut self, frame: &Frame, now: Now) -> Result<(), PackError> {
+    fn one_way(&mut self, conn: Conn, frame: &Frame, now: Now) -> Result<(), PackError> {
         if self.mode != Mode::Kept {
             return Ok(());
         }
         let payload = &frame.payload;
         match frame.method() {
-            "crping" => self.wire.out.one_way(&Pong {}),
+            "crping" => self.wire_of(conn).out.one_way(&Pong {}),
             "crbye" => self.bye(&Bye::read(payload)?, now),
             "crpeer" => self.peer_news(payload, now)?,
             "crwake" => self.want_bulk(now),
@@ -739,7 +748,7 @@ impl Session {
         match &mut self.bulk {
             Bulk::Closed => self.connect_bulk(now),
             Bulk::Closing { wanted, .. } => *wanted = true,
-            Bulk::Up { idle_at } => *idle_at = None,
+            Bulk::Up { idle_at, .. } => *idle_at = None,
             _ => {}
         }
     }
@@ -750,8 +759,8 @@ impl Session {
         match &mut self.bulk {
             Bulk::Closed if needed && matches!(self.line, Line::Up { .. }) => self.connect_bulk(now),
             Bulk::Closing { wanted, .. } => *wanted |= needed,
-            Bulk::Up { idle_at } if needed => *idle_at = None,
-            Bulk::Up { idle_at } => *idle_at = idle_at.or(Some(now.mono + BULK_IDLE)),
+            Bulk::Up { idle_at, .. } if needed => *idle_at = None,
+            Bulk::Up { idle_at, .. } => *idle_at = idle_at.or(Some(now.mono + BULK_IDLE)),
             _ => {}
         }
     }
@@ -777,7 +786,8 @@ impl Session {
         self.terms.ticket = Some(answer.ticket);
         self.terms.bulk_failures = 0;
         self.terms.bulk_torn = false;
-        self.bulk = Bulk::Up { idle_at: Some(now.mono + BULK_IDLE) };
+        let silent_at = now.mono + self.terms.heartbeat * SILENT_BEATS;
+        self.bulk = Bulk::Up { idle_at: Some(now.mono + BULK_IDLE), silent_at };
         self.offer_again();
     }
 

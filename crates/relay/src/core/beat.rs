@@ -10,11 +10,11 @@ use super::connection::Role;
 use super::timers::Subject;
 use super::{AWAY_IS_OFFLINE, ConnectionId, Core, SessionId};
 
-/// A command connection is given up at the half heart-beat at which nothing has come for this many of them, which is
+/// A session's connection is given up at the half heart-beat at which nothing has come for this many of them, which is
 /// two heart-beats after the last sign of life at the latest.
 const SILENCE_HALVES: u32 = 3;
 
-/// The tick that all command connections share. Pings go out on every other one; silence may end on each.
+/// The tick that all sessions' connections share. Pings go out on every other one; silence may end on each.
 #[derive(Debug, Default)]
 pub(super) struct Beat {
     halves: u64,
@@ -36,10 +36,10 @@ impl Core {
         let mut silent = Vec::new();
         let mut alive = Vec::new();
         for (id, connection) in &self.connections {
-            if !matches!(connection.role, Role::Command(_)) || connection.closing {
+            if !matches!(connection.role, Role::Command(_) | Role::Bulk(_)) || connection.closing {
                 continue;
             }
-            if connection.heard_at + silence <= self.now.at {
+            if connection.alive_at + silence <= self.now.at {
                 silent.push(*id);
             } else if ping {
                 alive.push(*id);

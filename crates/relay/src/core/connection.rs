@@ -40,8 +40,8 @@ pub(super) struct Connection {
     pub(super) closing: bool,
     /// The shell has been told that there is something to do.
     pub(super) woken: bool,
-    /// When anything came last.
-    pub(super) heard_at: Duration,
+    /// When it gave its last sign of life.
+    pub(super) alive_at: Duration,
     /// Since when bytes wait without the socket taking any; `None` while none wait.
     pub(super) stuck_since: Option<Duration>,
     /// When the connection ends, whatever happens: the time to log in, or to flush last words.
@@ -60,7 +60,7 @@ impl Connection {
             taken: 0,
             closing: false,
             woken: false,
-            heard_at: now,
+            alive_at: now,
             stuck_since: None,
             close_by: None,
             armed: None,

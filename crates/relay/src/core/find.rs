@@ -167,7 +167,9 @@ impl Core {
             session.forget(id);
             // Only over two links that have been whole all the time has the peer got every answer.
             let whole = |session: &Session| session.command.is_some_and(|link| link < joined.number);
-            let certain = heard_all && whole(ended) && whole(session);
+            // What the two had to do with each other before the relay was restarted is not known.
+            let know_all = !(ended.adopted && session.adopted);
+            let certain = heard_all && know_all && whole(ended) && whole(session);
             let state = if state == PeerState::Left && !certain { PeerState::Gone } else { state };
             // One that was joined while the peer was away never meant anything to it.
             let unknown = session.away_since.is_some_and(|since| joined.at > since);

@@ -143,7 +143,13 @@ impl Core {
         connection.stuck_since = (queued > 0).then_some(self.now.at);
         let (session, class) = match connection.role {
             Role::Command(session) => (session, Class::Commands),
-            Role::Bulk(session) => (session, Class::Bulk),
+            Role::Bulk(session) => {
+                // A ping may wait behind these bytes. When it has gone out with them, an answer is due.
+                if queued > 0 {
+                    connection.alive_at = self.now.at;
+                }
+                (session, Class::Bulk)
+            }
             _ => return,
         };
         if queued < self.soft_limit(class) / 2 {

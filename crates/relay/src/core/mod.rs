@@ -290,7 +290,7 @@ impl Core {
     /// Bytes have come that are no whole frame yet.
     pub fn heard(&mut self, id: ConnectionId, now: Now) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.heard_at = now.at;
+            connection.alive_at = now.at;
         }
     }
 
@@ -298,7 +298,7 @@ impl Core {
     pub fn frame(&mut self, id: ConnectionId, frame: &Frame, now: Now) {
         self.now = now;
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.heard_at = now.at;
+        connection.alive_at = now.at;
         self.counters.frames += 1;
         #[cfg(test)]
         assert_ne!(frame.method(), FAILPOINT, "a test has asked for it");

@@ -8,7 +8,7 @@ use super::{ConnectionId, SessionId};
 /// What a timer is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
-    /// The heart-beat of all command connections.
+    /// The heart-beat of all sessions' connections.
     Beat,
     /// The end of the time in which clients of an earlier run of the relay may still come back.
     Startup,

@@ -136,7 +136,7 @@ pub(crate) trait Blobs: Send + Sync {
     /// Removes what has expired and returns how many files that were.
     fn sweep(&self) -> Later<'_, Result<usize, StoreError>>;
 
-    /// Removes what a crash has left behind, and returns how much that was. Takes as long as there are files, so it
+    /// Puts into quarantine what a crash has left behind, and returns how much that was. Takes as long as there are files, so it
     /// runs beside everything else.
     fn clear_orphans(&self) -> Later<'_, Result<usize, BlobError>>;
 }

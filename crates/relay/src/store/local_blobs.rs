@@ -2,7 +2,8 @@
 //!
 //! A file is written under a temporary name, brought to the disk, renamed, and only then entered in the database. It
 //! is removed in the opposite order. So whatever the database knows is whole, and what a crash leaves behind is
-//! unknown to everybody and cleared away after the next start.
+//! unknown to everybody. After the next start it is put into quarantine, and not deleted at once: should the database
+//! be damaged, or another one than that of these files, they can still be had back.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::disk::Disk;
 use super::private_dir::{PrivateDir, private};
@@ -23,6 +24,8 @@ use super::{About, Blob, BlobError, BlobId, Blobs, Content, Database, Later, Spo
 const DIRECTORY: &str = "files";
 /// Below that: content on its way in. It is emptied at each start.
 const TEMPORARY: &str = "tmp";
+/// Below that, too: content that the database did not know, for as long as files are kept.
+const QUARANTINE: &str = "quarantine";
 /// Files that one step of a sweep removes.
 const SWEEP_STEP: usize = 256;
 
@@ -177,6 +180,7 @@ impl LocalBlobs {
             let now = unix_seconds();
             let expired = self.database.run(move |db| delete_expired(db, now)).await?;
             if expired.is_empty() {
+                self.end_quarantine().await;
                 return Ok(count);
             }
             count += expired.len();
@@ -187,8 +191,9 @@ impl LocalBlobs {
         }
     }
 
-    /// Clears away content that the database does not know: a crash came between the two.
-    async fn remove_unknown(&self) -> Result<usize, BlobError> {
+    /// Puts content that the database does not know into quarantine: a crash came between the two, or the database is
+    /// not the one of these files.
+    async fn quarantine_unknown(&self) -> Result<usize, BlobError> {
         let root = self.root.clone();
         let mut count = 0;
         for first in self.disk.run(move || directories(&root)).await? {
@@ -201,13 +206,24 @@ impl LocalBlobs {
             let orphans = self.database.run(move |db| unknown(db, found)).await?;
             count += orphans.len();
             for id in orphans {
-                self.unlink(id).await;
+                let (root, path) = (self.root.clone(), self.path(&id));
+                self.disk.run(move || quarantine(&root, &path)).await?;
             }
         }
         if count > 0 {
-            info!(count, "content that a crash had left behind is cleared away");
+            let place = self.root.join(QUARANTINE);
+            let place = place.display();
+            warn!(count, %place, "files that the database does not know are in quarantine; after a crash they are no loss");
         }
         Ok(count)
+    }
+
+    /// Removes what has been in quarantine for as long as files are kept.
+    async fn end_quarantine(&self) {
+        let (place, keep) = (self.root.join(QUARANTINE), self.limits.keep);
+        if let Err(error) = self.disk.run(move || remove_older(&place, keep)).await {
+            warn!(%error, "what is in quarantine stays a little longer");
+        }
     }
 }
 
@@ -250,7 +266,7 @@ impl Blobs for LocalBlobs {
     }
 
     fn clear_orphans(&self) -> Later<'_, Result<usize, BlobError>> {
-        Box::pin(self.remove_unknown())
+        Box::pin(self.quarantine_unknown())
     }
 }
 
@@ -326,6 +342,29 @@ fn move_into_place(file: TempFile, root: &Path, to: &Path) -> io::Result<()> {
         #[cfg(unix)]
         File::open(path)?.sync_all()?;
         at = path.parent();
+    }
+    Ok(())
+}
+
+/// Moves content out of the way. Its time becomes that of the quarantine's beginning.
+fn quarantine(root: &Path, path: &Path) -> io::Result<()> {
+    let place = root.join(QUARANTINE);
+    make_private_directory(&place)?;
+    File::open(path)?.set_modified(SystemTime::now())?;
+    fs::rename(path, place.join(path.file_name().unwrap_or_default()))
+}
+
+fn remove_older(directory: &Path, than: Duration) -> io::Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        // A clock that was put back makes no file older.
+        if entry.metadata()?.modified()?.elapsed().is_ok_and(|age| age >= than) {
+            fs::remove_file(entry.path())?;
+        }
     }
     Ok(())
 }

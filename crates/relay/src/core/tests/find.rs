@@ -170,3 +170,26 @@ fn after_a_restart_nobody_is_waited_for_in_vain() {
     assert_eq!(world.find(&alice, "bob"), (0, 0));
     assert_eq!(world.core.asked, 0);
 }
+
+#[test]
+fn regression_after_a_restart_a_logout_is_no_certainty_for_a_peer_of_the_earlier_run() {
+    let mut before = World::new();
+    let (alice, bob) = before.pair();
+    for (both, told) in [(true, PeerState::Gone), (false, PeerState::Left)] {
+        let mut world = restarted();
+        // What the two of them had sent each other before may have been taken, and the answer lost with the relay.
+        let mut alice = alice.clone();
+        world.resume(&mut alice);
+        let bob = if both {
+            let mut bob = bob.clone();
+            world.resume(&mut bob);
+            bob
+        } else {
+            world.login("bob")
+        };
+        world.find(&bob, "alice");
+        world.news(bob.link);
+        world.ask::<_, msg::Empty>(alice.link, &msg::Logout {}).unwrap();
+        assert_eq!(world.news(bob.link), [("alice".into(), alice.epoch, told, 3)]);
+    }
+}

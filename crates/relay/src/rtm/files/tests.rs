@@ -594,7 +594,7 @@ async fn chunks_that_cannot_become_a_file_are_refused() {
 // ---- storage ----------------------------------------------------------------------------------------------
 
 #[tokio::test]
-async fn stored_files_outlive_a_restart_and_what_a_crash_left_behind_does_not() {
+async fn stored_files_outlive_a_restart_and_what_a_crash_left_behind_is_put_into_quarantine() {
     let directory = tempfile::tempdir().unwrap();
     let ground = Ground::at(directory.path(), |_| {}).await;
     let token = ground.token(&Target::User(200));
@@ -606,17 +606,40 @@ async fn stored_files_outlive_a_restart_and_what_a_crash_left_behind_does_not() 
     std::fs::write(files.join("tmp").join("half"), "half a file").unwrap();
     let orphan = files.join("ab").join("cd");
     std::fs::create_dir_all(&orphan).unwrap();
-    std::fs::write(orphan.join(format!("abcd{}", "0".repeat(28))), "renamed, but never entered").unwrap();
+    let name = format!("abcd{}", "0".repeat(28));
+    std::fs::write(orphan.join(&name), "renamed, but never entered").unwrap();
 
     let ground = Ground::at(directory.path(), |settings| settings.project_quota = 1).await;
     assert_eq!(ground.left(), 2);
     assert_eq!(ground.blobs.clear_orphans().await.unwrap(), 1);
     assert_eq!(ground.stored(&message).await.1, b"x");
-    assert_eq!(ground.left(), 1);
+    let place = files.join("quarantine");
+    assert_eq!(std::fs::read(place.join(&name)).unwrap(), b"renamed, but never entered");
+    assert_eq!((ground.left(), ground.blobs.sweep().await.unwrap()), (2, 0));
+    assert!(place.join(&name).exists(), "it stays as long as files are kept");
     // What was stored before still counts.
     let token = ground.token(&Target::User(200));
     let refused = ground.send("sendfile", good(&token, b"x").int("to", 200).text("file", "x")).await.unwrap_err();
     assert_eq!(refused.0, code::QUEUE_FULL);
+}
+
+#[tokio::test]
+async fn regression_a_database_that_knows_no_file_costs_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let ground = Ground::at(directory.path(), |_| {}).await;
+    let token = ground.token(&Target::User(200));
+    ground.send("sendfile", good(&token, b"x").int("to", 200).text("file", "x")).await.unwrap();
+    drop(ground);
+    for entry in std::fs::read_dir(directory.path()).unwrap().map(Result::unwrap) {
+        if entry.file_name().to_string_lossy().starts_with("relay.sqlite") {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    let ground = Ground::at(directory.path(), |settings| settings.keep = Duration::ZERO).await;
+    assert_eq!(ground.blobs.clear_orphans().await.unwrap(), 1);
+    assert_eq!(ground.left(), 1);
+    ground.blobs.sweep().await.unwrap();
+    assert_eq!(ground.left(), 0, "and no longer than that");
 }
 
 #[tokio::test]

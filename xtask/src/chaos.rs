@@ -1,0 +1,40 @@
+//! `cargo xtask chaos` and `cargo xtask soak`: build optimised programs and start `crvideo-chaos`.
+
+use std::process::Command;
+
+use crate::artefacts::{Profile, relay};
+use crate::process::{Outcome, cargo, run, target_dir};
+
+/// What `cargo xtask help chaos` says.
+pub const DETAILS: &str = "\
+  --cuts N      end N connections at random bytes, in order, by a reset or in silence; ten times as many tasks
+  --kills N     kill N processes (relay, receiver, sender) at random bytes of payloads of up to 100 MB
+  --flips N     flip N bits of content and N / 10 of anything on the wire, and repeat or swap N frames
+  --minutes M   mixed faults, restarts, stops, busy processors and clock jumps for about M minutes
+  --seed S      repeat a run; without it the seed is fresh, and printed
+
+Without an option it does a little of each. Every rule of the contract is checked by a ledger that is itself tested. Prints a
+table and adds a line of JSON for each run to target/chaos-ledger.jsonl. Fails when a rule was broken.";
+
+/// What is done when nothing is asked for.
+const A_LITTLE: [&str; 8] = ["--cuts", "300", "--kills", "20", "--flips", "500", "--minutes", "1"];
+
+/// Runs scenarios.
+pub fn chaos(arguments: &[String]) -> Outcome<()> {
+    let little = A_LITTLE.map(str::to_owned);
+    let only_a_seed = arguments.iter().all(|word| word == "--seed" || word.parse::<u64>().is_ok());
+    let more: &[String] = if only_a_seed { &little } else { &[] };
+    start("chaos", arguments.iter().chain(more))
+}
+
+/// Runs rounds of mixed faults.
+pub fn soak(arguments: &[String]) -> Outcome<()> {
+    start("soak", arguments.iter())
+}
+
+fn start<'a>(name: &str, arguments: impl Iterator<Item = &'a String>) -> Outcome<()> {
+    let relay = relay(Profile::Release)?;
+    run(&mut cargo(["build", "--release", "--package", "crvideo-chaos", "--bin", "crvideo-chaos"]))?;
+    let mut program = Command::new(target_dir().join("release/crvideo-chaos"));
+    run(program.arg(name).args(arguments).env("CRVIDEO_RELAY_BIN", relay))
+}
