@@ -254,7 +254,8 @@ impl Sink {
 
 /// Removes a file of ours; that it is gone already is no error.
 pub fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_file(path)
+    let again = |_| std::fs::remove_file(path);
+    if let Err(error) = std::fs::remove_file(path).or_else(again)
         && error.kind() != io::ErrorKind::NotFound
     {
         log::warn!("cannot remove {}: {error}", path.display());
