@@ -138,7 +138,8 @@ impl Torture {
     /// Every N until a fault does not fire any more.
     fn exhaust(&self, scenario: &str, seed: u64) {
         let fds = self.quiet(scenario).fds;
-        let fires = |nth: u64| self.one(&Run { scenario: scenario.to_owned(), nth, variant: nth.wrapping_add(seed) }, fds);
+        let fires =
+            |nth: u64| self.one(&Run { scenario: scenario.to_owned(), nth, variant: nth.wrapping_add(seed) }, fds);
         (1..).take_while(|nth| fires(*nth)).count();
     }
 

@@ -367,6 +367,27 @@ EXPORT int fstat64(int fd, struct stat64 *out)
     return real(fd, out);
 }
 
+EXPORT int fstat(int fd, struct stat *out)
+{
+    REAL(fstat);
+    FAULT("fstat", -1, EIO);
+    return real(fd, out);
+}
+
+EXPORT int fstatat(int dir, const char *restrict path, struct stat *restrict out, int flags)
+{
+    REAL(fstatat);
+    FAULT("fstatat", -1, EIO, EACCES);
+    return real(dir, path, out, flags);
+}
+
+EXPORT int chmod(const char *path, mode_t mode)
+{
+    REAL(chmod);
+    FAULT("chmod", -1, EIO, EPERM);
+    return real(path, mode);
+}
+
 EXPORT int fstatat64(int dir, const char *restrict path, struct stat64 *restrict out, int flags)
 {
     REAL(fstatat64);
