@@ -184,7 +184,7 @@ EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *len)
 {
     REAL(getpeername);
-    FAULT("getpeername", -1, ENOBUFS, ENOTCONN);
+    FAULT("getpeername", -1, ENOBUFS);
     return real(fd, address, len);
 }
 
