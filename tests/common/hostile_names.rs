@@ -133,7 +133,7 @@ pub fn judge(name: &str, told: &str) {
     let turns =
         ["\u{202a}", "\u{202b}", "\u{202c}", "\u{202d}", "\u{202e}", "\u{2066}", "\u{2067}", "\u{2068}", "\u{2069}"];
     assert!(!turns.iter().any(|turn| told.contains(turn)), "{}", from());
-    assert!(told.trim_matches('.') != "" && !told.ends_with('.') && !told.ends_with(' '), "{}", from());
+    assert!(!told.trim_matches('.').is_empty() && !told.ends_with('.') && !told.ends_with(' '), "{}", from());
     let stem = told.split('.').next().unwrap_or_default().trim_end_matches(' ').to_uppercase();
     assert!(!DEVICES.split_whitespace().any(|device| device == stem), "{}", from());
     if harmless().iter().any(|harmless| harmless == name) {
