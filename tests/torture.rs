@@ -57,8 +57,8 @@ struct Shown {
 }
 
 impl Run {
-    /// Runs it; how it has gone wrong, if it has.
-    fn run(&self, relay: &Relay) -> Result<Shown, String> {
+    /// Runs it, and waits until no more than `fds` descriptors are open; how it has gone wrong, if it has.
+    fn run(&self, relay: &Relay, fds: Option<u64>) -> Result<Shown, String> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let scratch = Scratch::new();
         let base = format!("t{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -71,6 +71,9 @@ impl Run {
         let mut command = Mode::Plain.command("tests/c/torture.c", relay.args());
         command.args([&self.scenario, &nth, &variant, &relay.rtm, &base, &token]).arg(scratch.path("dir"));
         command.env("LD_PRELOAD", shim()).env("TMPDIR", scratch.path("tmp"));
+        if let Some(fds) = fds {
+            command.env("CRVIDEO_FDS", fds.to_string());
+        }
         let done = Running::start(command).finish();
         if done.status.success() { Ok(Shown::read(&done)) } else { Err(done.report()) }
     }
@@ -108,7 +111,7 @@ impl Torture {
 
     /// Runs one, and keeps what it has shown; whether its fault has fired.
     fn one(&self, run: &Run, fds: u64) -> bool {
-        let shown = run.run(&self.relay);
+        let shown = run.run(&self.relay, Some(fds));
         let mut tally = self.tally.lock().unwrap();
         tally.runs += 1;
         let name = format!("{}/{}/{}", run.scenario, run.nth, run.variant);
@@ -132,7 +135,7 @@ impl Torture {
     /// A scenario without a fault: the calls that it makes, and the descriptors that are open afterwards.
     fn quiet(&self, scenario: &str) -> Shown {
         let run = Run { scenario: scenario.to_owned(), nth: 0, variant: 0 };
-        run.run(&self.relay).unwrap_or_else(|report| panic!("{scenario} without a fault: {report}"))
+        run.run(&self.relay, None).unwrap_or_else(|report| panic!("{scenario} without a fault: {report}"))
     }
 
     /// Every N until a fault does not fire any more.

@@ -910,6 +910,10 @@ int main(int argc, char **argv)
     everything_works();
     CHECK_EQ(entries(dir), 0);
     CHECK_EQ(entries(getenv("TMPDIR")), 0);
+    /* A helper may still be closing the file of a transfer that nobody waits for any more. */
+    step("waiting until as few descriptors are open as without a fault");
+    while (getenv("CRVIDEO_FDS") != NULL && entries("/proc/self/fd") > atoi(getenv("CRVIDEO_FDS")))
+        usleep(10000);
     printf("left fds=%d threads=%d\n", entries("/proc/self/fd"), entries("/proc/self/task"));
     return 0;
 }
