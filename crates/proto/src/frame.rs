@@ -116,6 +116,8 @@ const GROWTH: usize = 16 * 1024;
 
 /// Memory of this size and above is asked for, not demanded.
 const ASKED_FROM: usize = 64 * 1024;
+/// Room that is made at least, so that it takes no more than 64 KiB with what is moved into it.
+const LEAST_ROOM: usize = 4 * GROWTH - 256;
 
 impl FrameReader {
     /// A reader that refuses payloads above `limit` bytes and takes msgpack alone.
@@ -164,7 +166,7 @@ impl FrameReader {
         }
         // Room that is left serves first: to top it up after every read would double the memory at the second byte.
         if self.buffer.capacity() - self.buffer.len() < GROWTH {
-            let room = missing.min(self.buffer.len().max(4 * GROWTH));
+            let room = missing.min(self.buffer.len().max(LEAST_ROOM));
             // Without memory for that, reading goes on in small steps, and the first that fails ends the connection.
             self.make_room(room).ok()?;
         }
@@ -183,7 +185,7 @@ impl FrameReader {
             return Ok(());
         }
         let mut larger = Vec::new();
-        larger.try_reserve_exact(needed.max(ASKED_FROM))?;
+        larger.try_reserve_exact(needed.max(LEAST_ROOM))?;
         larger.extend_from_slice(&self.buffer);
         // A vector of which nobody else knows becomes a buffer without being copied.
         self.buffer = Bytes::from(larger).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
