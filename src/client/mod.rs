@@ -27,6 +27,7 @@ pub use event::{Event, EventHandler, TransferKind};
 pub use logging::Sink as LogSink;
 
 use std::any::Any;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +156,9 @@ pub fn login(session: u64, info: LoginInfo, cookie: usize) -> Result<(), Code> {
     let shared = SESSIONS.get(session)?;
     if info.servers.is_empty() || !is_user_id(&info.user) {
         return Err(code::PARAM_ERR);
+    }
+    if info.servers.iter().any(|server| server.host.parse::<IpAddr>().is_err()) {
+        names::ready()?;
     }
     shared.enter(&[Stage::Out], Stage::Entering, code::LOGINSTATE_ERROR)?;
     let mut credential = info.credential;

@@ -6,8 +6,10 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crvideo_proto::code;
 use crvideo_proto::session::CONNECT_DEADLINE;
 
+use super::Code;
 use super::io::Link;
 use super::pool::NAMES;
 
@@ -38,6 +40,14 @@ static LOOK_UPS: Mutex<Option<HashMap<String, LookUp>>> = Mutex::new(None);
 
 fn lock() -> MutexGuard<'static, Option<HashMap<String, LookUp>>> {
     LOOK_UPS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes sure that names can be looked up at all.
+pub fn ready() -> Result<(), Code> {
+    NAMES.ready().map_err(|error| {
+        log::error!("cannot start a thread that resolves names: {error}");
+        code::NETWORK_INITFAILED
+    })
 }
 
 /// Looks a name up, together with all others who wait for the same one; `tell` is called on a helper thread.

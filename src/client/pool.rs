@@ -1,6 +1,7 @@
 //! The helper pool: the few threads on which files are read and written and names are resolved.
 
 use std::collections::VecDeque;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -45,12 +46,21 @@ impl Pool {
         if state.threads >= self.limit {
             return;
         }
-        state.threads += 1;
         drop(state);
-        if let Err(error) = spawn_quiet(self.name, || self.serve()) {
-            lock(&self.state).threads -= 1;
+        // Where there is a thread already, it takes the job when it is free.
+        if let Err(error) = self.start_thread() {
             log::error!("cannot start a helper thread: {error}");
         }
+    }
+
+    /// Makes sure of one thread at least: without any, jobs would wait for ever.
+    pub fn ready(&'static self) -> io::Result<()> {
+        if lock(&self.state).threads > 0 { Ok(()) } else { self.start_thread() }
+    }
+
+    fn start_thread(&'static self) -> io::Result<()> {
+        lock(&self.state).threads += 1;
+        spawn_quiet(self.name, || self.serve()).map(drop).inspect_err(|_| lock(&self.state).threads -= 1)
     }
 
     fn serve(&self) {

@@ -1,37 +1,48 @@
 //! The library's own directory for received files: private, below the system's temporary directory.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crvideo_proto::code;
 
 use super::Code;
-use crate::sys::make_private_dir;
+use crate::sys::Dir;
 
-static DIR: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The directory, held open, and the path that the application is told.
+type Place = (Arc<Dir>, PathBuf);
+
+static DIR: Mutex<Option<Place>> = Mutex::new(None);
+
+fn lock() -> MutexGuard<'static, Option<Place>> {
+    DIR.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Runs `create` with the directory, which is made when it is first needed or when somebody has removed it, and which
 /// is not removed meanwhile.
-pub fn create_in<T>(create: impl FnOnce(&Path) -> Result<T, Code>) -> Result<T, Code> {
-    let mut dir = DIR.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(dir) = dir.as_ref().filter(|dir| dir.is_dir()) {
-        return create(dir);
+pub fn create_in<T>(create: impl FnOnce(Arc<Dir>, &Path) -> Result<T, Code>) -> Result<T, Code> {
+    let mut place = lock();
+    if place.as_ref().is_some_and(|(dir, _)| dir.is_removed()) {
+        *place = None;
+    }
+    if let Some((dir, path)) = place.as_ref() {
+        return create(dir.clone(), path);
     }
     let parent = std::env::temp_dir();
-    let made = make_private_dir(&parent, "crvideo-").map_err(|error| {
+    let (dir, path) = Dir::make_private(&parent, "crvideo-").map_err(|error| {
         log::error!("cannot make a directory for received files below {}: {error}", parent.display());
         code::FILE_WRITE_ERR
     })?;
-    create(dir.insert(made))
+    let (dir, path) = place.insert((Arc::new(dir), path));
+    create(dir.clone(), path)
 }
 
 /// Removes the directory if no received file is left in it; the last session does this when it ends.
 pub fn remove_if_empty() {
-    let mut dir = DIR.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(path) = dir.take()
-        && std::fs::remove_dir(&path).is_err()
-        && path.is_dir()
-    {
-        *dir = Some(path);
+    let mut place = lock();
+    let Some((dir, path)) = place.as_ref() else { return };
+    // Once more: what fails for a moment must not leave a directory behind.
+    let again = |_| std::fs::remove_dir(path);
+    if std::fs::remove_dir(path).or_else(again).is_ok() || dir.is_removed() {
+        *place = None;
     }
 }

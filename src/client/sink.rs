@@ -1,8 +1,8 @@
 //! Where a transfer's bytes go: memory or a file. Written and hashed on the helper pool.
 
-use std::fs::{File, OpenOptions};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use crvideo_proto::code;
 use super::Code;
 use super::pool::{FILES, Strand};
 use super::private_dir;
-use crate::sys;
+use crate::sys::{self, Dir};
 
 /// Where a file is to be put.
 #[derive(Debug, Clone)]
@@ -42,13 +42,28 @@ struct Writing {
     written: u64,
 }
 
+/// A file of ours, by the directory that it was made in: whoever swaps the path for another one meanwhile misleads
+/// nobody.
+struct Entry {
+    dir: Arc<Dir>,
+    name: OsString,
+    /// What the application is told.
+    path: PathBuf,
+}
+
+impl Entry {
+    fn remove(&self) {
+        log_unless_removed(&self.path, self.dir.remove(&self.name).or_else(|_| self.dir.remove(&self.name)));
+    }
+}
+
 /// Names on disk. Held only for the moment of creating, renaming and removing, so that an abort never waits for a
 /// write or a sync.
 struct Names {
     /// The file as it is written.
-    part: Option<PathBuf>,
+    part: Option<Entry>,
     /// The file once it is complete.
-    complete: Option<PathBuf>,
+    complete: Option<Entry>,
     aborted: bool,
 }
 
@@ -124,8 +139,8 @@ impl Sink {
         FILES.run(move || {
             let mut names = lock(&sink.names);
             names.aborted = true;
-            for path in [names.part.take(), names.complete.take()].into_iter().flatten() {
-                remove(&path);
+            for entry in [names.part.take(), names.complete.take()].into_iter().flatten() {
+                entry.remove();
             }
             drop(names);
             *lock(&sink.finished) = None;
@@ -144,7 +159,7 @@ impl Sink {
 
     /// Where a finished file is; from now on it is the application's.
     pub fn take_path(&self) -> PathBuf {
-        lock(&self.names).complete.take().unwrap_or_default()
+        lock(&self.names).complete.take().map(|entry| entry.path).unwrap_or_default()
     }
 
     // ---- on the pool --------------------------------------------------------------------------------------
@@ -158,34 +173,30 @@ impl Sink {
                 memory.try_reserve_exact(size).map_err(|_| code::OUTOF_MEM)?;
                 Content::Memory(memory)
             }
-            Place::Private => Content::File(private_dir::create_in(|dir| self.create(dir, "", size))?),
-            Place::Directory(dir) => Content::File(self.create(dir, "crvideo-", size)?),
+            Place::Private => Content::File(private_dir::create_in(|dir, path| self.create(dir, path, "", size))?),
+            Place::Directory(path) => Content::File(self.create(open_dir(path)?, path, "crvideo-", size)?),
             Place::Path(path) => {
-                if path.symlink_metadata().is_ok() {
+                let parent = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let dir = open_dir(parent)?;
+                if path.file_name().is_some_and(|name| dir.has(name)) {
                     return Err(code::FILE_ALREADY_EXIST);
                 }
-                let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                Content::File(self.create(dir, ".crvideo-part-", size)?)
+                Content::File(self.create(dir, parent, ".crvideo-part-", size)?)
             }
         };
         lock(&self.writing).content = content;
         Ok(())
     }
 
-    fn create(&self, dir: &Path, prefix: &str, size: u64) -> Result<File, Code> {
-        let path = dir.join(format!("{prefix}{}", random_name()?));
+    fn create(&self, dir: Arc<Dir>, dir_path: &Path, prefix: &str, size: u64) -> Result<File, Code> {
+        let name = OsString::from(format!("{prefix}{}", random_name()?));
+        let path = dir_path.join(&name);
         let mut names = lock(&self.names);
         if names.aborted {
             return Err(code::SEND_CANCELLED);
         }
-        let created = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-            .open(&path);
-        let file = created.map_err(|error| cannot_write(&path, &error))?;
-        names.part = Some(path.clone());
+        let file = dir.create(&name).map_err(|error| cannot_write(&path, &error))?;
+        names.part = Some(Entry { dir, name, path: path.clone() });
         drop(names);
         sys::reserve(&file, size).map_err(|error| cannot_write(&path, &error))?;
         Ok(file)
@@ -230,31 +241,50 @@ impl Sink {
         }
         let mut names = lock(&self.names);
         // An abort that came first has removed the part.
-        let Some(part) = names.part.clone() else { return Err(code::SEND_CANCELLED) };
-        let complete = match &self.place {
-            Place::Path(path) => {
-                sys::rename_no_replace(&part, path).map_err(|error| match error.kind() {
-                    io::ErrorKind::AlreadyExists => code::FILE_ALREADY_EXIST,
-                    _ => cannot_write(path, &error),
-                })?;
-                path.clone()
+        let Some(part) = names.part.take() else { return Err(code::SEND_CANCELLED) };
+        let complete = match self.renamed(&part) {
+            Ok(complete) => complete,
+            Err(err) => {
+                names.part = Some(part);
+                return Err(err);
             }
-            _ => part,
         };
-        names.part = None;
-        names.complete = Some(complete.clone());
+        let dir = complete.dir.clone();
+        names.complete = Some(complete);
         drop(names);
-        match complete.parent() {
-            Some(dir) if self.durable => sys::sync_dir(if dir.as_os_str().is_empty() { Path::new(".") } else { dir })
-                .map_err(|error| cannot_write(dir, &error)),
-            _ => Ok(()),
+        if !self.durable {
+            return Ok(());
         }
+        dir.sync().map_err(|error| cannot_write(Path::new("the directory of a received file"), &error))
+    }
+
+    /// The complete file under the name that it is to have.
+    fn renamed(&self, part: &Entry) -> Result<Entry, Code> {
+        let Place::Path(path) = &self.place else {
+            return Ok(Entry { dir: part.dir.clone(), name: part.name.clone(), path: part.path.clone() });
+        };
+        let name = path.file_name().ok_or(code::FILE_WRITE_ERR)?;
+        part.dir.rename_no_replace(&part.name, name).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => code::FILE_ALREADY_EXIST,
+            _ => cannot_write(path, &error),
+        })?;
+        Ok(Entry { dir: part.dir.clone(), name: name.to_owned(), path: path.clone() })
     }
 }
 
-/// Removes a file of ours; that it is gone already is no error.
+fn open_dir(path: &Path) -> Result<Arc<Dir>, Code> {
+    Dir::open(path).map(Arc::new).map_err(|error| cannot_write(path, &error))
+}
+
+/// Removes a received file whose time is over. By its path, so that no directory is held open for a day: the file's
+/// name is 128 random bits, so nobody can put another one in its place unseen.
 pub fn remove(path: &Path) {
-    if let Err(error) = std::fs::remove_file(path)
+    log_unless_removed(path, std::fs::remove_file(path).or_else(|_| std::fs::remove_file(path)));
+}
+
+/// That a file is gone already is no error.
+fn log_unless_removed(path: &Path, removed: io::Result<()>) {
+    if let Err(error) = removed
         && error.kind() != io::ErrorKind::NotFound
     {
         log::warn!("cannot remove {}: {error}", path.display());

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use crvideo_proto::code;
 use crvideo_proto::rtm::sign::FileHasher;
 
@@ -137,9 +137,11 @@ impl<H: Hashing> Source<H> {
                 Ok(data.slice(start..end))
             }
             Content::File { file, .. } => {
-                let mut buffer = BytesMut::zeroed(len);
+                let mut buffer = Vec::new();
+                buffer.try_reserve_exact(len).map_err(|_| code::OUTOF_MEM)?;
+                buffer.resize(len, 0);
                 match file.read_exact_at(&mut buffer, offset) {
-                    Ok(()) => Ok(buffer.freeze()),
+                    Ok(()) => Ok(Bytes::from(buffer)),
                     Err(error) => {
                         log::warn!("the source file cannot be read to its end: {error}");
                         Err(code::SENDFILE_FILEINERROR)

@@ -1,46 +1,164 @@
 //! File calls that std does not offer.
 
-use std::ffi::{CString, OsString};
-use std::fs::File;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
-/// Makes a new directory `prefixXXXXXX` below `parent` that only this user may enter.
-pub fn make_private_dir(parent: &Path, prefix: &str) -> io::Result<PathBuf> {
-    let template = c_path(&parent.join(format!("{prefix}XXXXXX")))?.into_bytes_with_nul();
-    let mut template = template;
-    // SAFETY: the template is a writable, NUL-terminated string that ends with six X.
-    if unsafe { libc::mkdtemp(template.as_mut_ptr().cast()) }.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    template.pop();
-    Ok(PathBuf::from(OsString::from_vec(template)))
+/// A directory that is open: what is done in it stays in it, whatever becomes of its path meanwhile.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+fn done(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Renames a file unless the new name exists.
-pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
-    let (c_from, c_to) = (c_path(from)?, c_path(to)?);
-    // SAFETY: both are NUL-terminated strings that live through the call.
-    let done = unsafe {
-        libc::renameat2(libc::AT_FDCWD, c_from.as_ptr(), libc::AT_FDCWD, c_to.as_ptr(), libc::RENAME_NOREPLACE)
-    };
-    if done == 0 {
-        return Ok(());
+impl Dir {
+    /// Opens a directory that exists.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Self::open_with(path, 0)
     }
-    let error = io::Error::last_os_error();
-    match error.raw_os_error() {
-        // File systems without that flag still have hard links, which never replace either.
-        Some(libc::EINVAL | libc::ENOSYS) => {
-            std::fs::hard_link(from, to)?;
-            std::fs::remove_file(from)
+
+    fn open_with(path: &Path, flags: libc::c_int) -> io::Result<Self> {
+        let path = c_path(path)?;
+        let flags = flags | libc::O_DIRECTORY | libc::O_CLOEXEC;
+        // One may write into a directory that one may not list; such a one cannot be synced.
+        for access in [libc::O_RDONLY, libc::O_PATH] {
+            // SAFETY: the path is a NUL-terminated string that lives through the call.
+            let fd = unsafe { libc::open(path.as_ptr(), access | flags) };
+            if fd >= 0 {
+                // SAFETY: the call has just given us this descriptor, and nobody else has it.
+                return Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }));
+            }
+            if io::Error::last_os_error().raw_os_error() != Some(libc::EACCES) {
+                break;
+            }
         }
-        _ => Err(error),
+        Err(io::Error::last_os_error())
+    }
+
+    /// Makes a new directory `prefixXXXXXX` below `parent` that only this user may enter, whatever the umask, and
+    /// returns its path, too.
+    pub fn make_private(parent: &Path, prefix: &str) -> io::Result<(Self, PathBuf)> {
+        let mut template = c_path(&parent.join(format!("{prefix}XXXXXX")))?.into_bytes_with_nul();
+        // SAFETY: the template is a writable, NUL-terminated string that ends with six X.
+        if unsafe { libc::mkdtemp(template.as_mut_ptr().cast()) }.is_null() {
+            return Err(io::Error::last_os_error());
+        }
+        template.pop();
+        let path = PathBuf::from(OsString::from_vec(template));
+        match Self::take_over(&path) {
+            Ok(dir) => Ok((dir, path)),
+            Err(error) => {
+                let _ = std::fs::remove_dir(&path);
+                Err(error)
+            }
+        }
+    }
+
+    /// Opens what has just been made, after a look at whether it is still that.
+    fn take_over(path: &Path) -> io::Result<Self> {
+        let unmasked = |path: &Path| std::fs::set_permissions(path, Permissions::from_mode(0o700));
+        let dir = match Self::open_with(path, libc::O_NOFOLLOW) {
+            // A umask of 777 shuts us out of our own directory.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                unmasked(path)?;
+                Self::open_with(path, libc::O_NOFOLLOW)?
+            }
+            opened => opened?,
+        };
+        let info = dir.info()?;
+        // SAFETY: geteuid takes nothing and cannot fail.
+        if info.st_uid != unsafe { libc::geteuid() } {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the directory belongs to somebody else"));
+        }
+        if info.st_mode & 0o777 != 0o700 {
+            // SAFETY: fchmod takes no pointers.
+            done(unsafe { libc::fchmod(dir.0.as_raw_fd(), 0o700) })?;
+        }
+        Ok(dir)
+    }
+
+    fn info(&self) -> io::Result<libc::stat> {
+        // SAFETY: an all-zero stat is valid, and fstat fills it.
+        let mut info: libc::stat = unsafe { std::mem::zeroed() };
+        // SAFETY: the pointer is to a stat that lives through the call.
+        done(unsafe { libc::fstat(self.0.as_raw_fd(), &mut info) })?;
+        Ok(info)
+    }
+
+    /// Whether somebody has removed it. What cannot be found out counts as no.
+    pub fn is_removed(&self) -> bool {
+        self.info().is_ok_and(|info| info.st_nlink == 0)
+    }
+
+    /// Creates a file that was not there, for writing, readable by this user alone whatever the umask.
+    pub fn create(&self, name: &OsStr) -> io::Result<File> {
+        let name = c_path(Path::new(name))?;
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+        let mode: libc::c_uint = 0o600;
+        // SAFETY: the name is a NUL-terminated string that lives through the call.
+        let fd = unsafe { libc::openat(self.0.as_raw_fd(), name.as_ptr(), flags, mode) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the call has just given us this descriptor, and nobody else has it.
+        let file = unsafe { File::from_raw_fd(fd) };
+        // SAFETY: fchmod takes no pointers.
+        if let Err(error) = done(unsafe { libc::fchmod(fd, 0o600) }) {
+            let _ = self.remove_c(&name);
+            return Err(error);
+        }
+        Ok(file)
+    }
+
+    /// Whether there is something of this name.
+    pub fn has(&self, name: &OsStr) -> bool {
+        let Ok(name) = c_path(Path::new(name)) else { return false };
+        // SAFETY: an all-zero stat is valid, and fstatat fills it.
+        let mut info: libc::stat = unsafe { std::mem::zeroed() };
+        let fd = self.0.as_raw_fd();
+        // SAFETY: the name is a NUL-terminated string and `info` a stat; both live through the call.
+        unsafe { libc::fstatat(fd, name.as_ptr(), &mut info, libc::AT_SYMLINK_NOFOLLOW) == 0 }
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, name: &OsStr) -> io::Result<()> {
+        self.remove_c(&c_path(Path::new(name))?)
+    }
+
+    fn remove_c(&self, name: &CString) -> io::Result<()> {
+        // SAFETY: the name is a NUL-terminated string that lives through the call.
+        done(unsafe { libc::unlinkat(self.0.as_raw_fd(), name.as_ptr(), 0) })
+    }
+
+    /// Renames a file unless the new name exists.
+    pub fn rename_no_replace(&self, from: &OsStr, to: &OsStr) -> io::Result<()> {
+        let (from, to, fd) = (c_path(Path::new(from))?, c_path(Path::new(to))?, self.0.as_raw_fd());
+        // SAFETY: both are NUL-terminated strings that live through the call.
+        let renamed = done(unsafe { libc::renameat2(fd, from.as_ptr(), fd, to.as_ptr(), libc::RENAME_NOREPLACE) });
+        match renamed {
+            // File systems without that flag still have hard links, which never replace either.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
+                // SAFETY: both are NUL-terminated strings that live through the call.
+                done(unsafe { libc::linkat(fd, from.as_ptr(), fd, to.as_ptr(), 0) })?;
+                self.remove_c(&from)
+            }
+            renamed => renamed,
+        }
+    }
+
+    /// Makes its entries survive a power loss.
+    pub fn sync(&self) -> io::Result<()> {
+        // SAFETY: fsync takes no pointers.
+        done(unsafe { libc::fsync(self.0.as_raw_fd()) })
     }
 }
 
@@ -59,9 +177,4 @@ pub fn reserve(file: &File, size: u64) -> io::Result<()> {
         Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINTR) => Ok(()),
         _ => Err(error),
     }
-}
-
-/// Makes a directory's entries survive a power loss.
-pub fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

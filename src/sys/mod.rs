@@ -6,6 +6,6 @@ mod process;
 mod socket;
 
 pub use event_fd::EventFd;
-pub use file::{make_private_dir, rename_no_replace, reserve, sync_dir};
+pub use file::{Dir, reserve};
 pub use process::spawn_quiet;
 pub use socket::{keep_alive, recv_into, send_vectored};

@@ -43,6 +43,25 @@ fn runner() -> Command {
     }
 }
 
+/// Every fault of every scenario, or of one; and the hostile programs in full numbers.
+pub fn torture(arguments: &[String]) -> Outcome<()> {
+    let what = match arguments {
+        [] => "all",
+        [scenario] if !scenario.starts_with('-') => scenario,
+        _ => return Err(Failure::usage("torture takes one scenario at most")),
+    };
+    tools::prepare_for_tests()?;
+    let library_dir = library(Profile::Dev)?;
+    let relay = relay(Profile::Dev)?;
+    let test = |name: &str| {
+        let mut command = cargo(["test", "--package", "crvideo", "--test", name, "--", "--nocapture"]);
+        command.env("CRVIDEO_LIB_DIR", &library_dir).env("CRVIDEO_RELAY_BIN", &relay);
+        run(command.env("CRVIDEO_TORTURE", what).env("CRVIDEO_THOROUGH", "1").env("RUST_TEST_THREADS", "1"))
+    };
+    test("torture")?;
+    if arguments.is_empty() { test("hostile") } else { Ok(()) }
+}
+
 /// Writes include/crvideo.h again.
 pub fn header() -> Outcome<()> {
     run(cargo(["test", "--package", "crvideo", "--test", "header"]).env("CRVIDEO_UPDATE_HEADER", "1"))

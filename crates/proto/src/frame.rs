@@ -1,5 +1,7 @@
 //! FPNN framing: bytes in, frames out. The layout stands in `docs/wire.md`, section 1.
 
+use std::collections::TryReserveError;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 /// Bytes before the sequence number.
@@ -112,6 +114,11 @@ pub struct FrameReader {
 /// Smallest step by which a reader's buffer grows.
 const GROWTH: usize = 16 * 1024;
 
+/// Memory of this size and above is asked for, not demanded.
+const ASKED_FROM: usize = 64 * 1024;
+/// Room that is made at least, so that it takes no more than 64 KiB with what is moved into it.
+const LEAST_ROOM: usize = 4 * GROWTH - 256;
+
 impl FrameReader {
     /// A reader that refuses payloads above `limit` bytes and takes msgpack alone.
     pub fn new(limit: usize) -> Self {
@@ -139,6 +146,15 @@ impl FrameReader {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// [`feed`](Self::feed) that fails where there is no memory, and then takes nothing.
+    pub fn try_feed(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
+        if self.buffer.capacity() - self.buffer.len() < bytes.len() {
+            self.make_room(bytes.len())?;
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
     /// The buffer to read the rest of a large frame into without a copy: it has room for
     /// some of what is missing, more only as more has arrived. `None` when a small read
     /// and [`feed`](Self::feed) serve better.
@@ -150,9 +166,30 @@ impl FrameReader {
         }
         // Room that is left serves first: to top it up after every read would double the memory at the second byte.
         if self.buffer.capacity() - self.buffer.len() < GROWTH {
-            self.buffer.reserve(missing.min(self.buffer.len().max(4 * GROWTH)));
+            let room = missing.min(self.buffer.len().max(LEAST_ROOM));
+            // Without memory for that, reading goes on in small steps, and the first that fails ends the connection.
+            self.make_room(room).ok()?;
         }
         Some(&mut self.buffer)
+    }
+
+    /// Room for `more` bytes. A library must not abort its host for what a peer sends, so that large rooms are asked
+    /// for; `BytesMut` itself can only demand.
+    fn make_room(&mut self, more: usize) -> Result<(), TryReserveError> {
+        let needed = self.buffer.len().saturating_add(more);
+        if self.buffer.try_reclaim(more) {
+            return Ok(());
+        }
+        if needed < ASKED_FROM / 2 {
+            self.buffer.reserve(more);
+            return Ok(());
+        }
+        let mut larger = Vec::new();
+        larger.try_reserve_exact(needed.max(LEAST_ROOM))?;
+        larger.extend_from_slice(&self.buffer);
+        // A vector of which nobody else knows becomes a buffer without being copied.
+        self.buffer = Bytes::from(larger).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        Ok(())
     }
 
     /// The whole length of the frame at the front, once its header is here and good.

@@ -9,9 +9,10 @@ const NAMELESS: &str = "unnamed";
 
 /// Names that Windows gives to devices, whatever follows the first dot.
 /// Source: Microsoft, "Naming Files, Paths, and Namespaces".
-const RESERVED: [&str; 28] = [
-    "CON", "PRN", "AUX", "NUL", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8", "COM9", "COM¹", "COM²",
-    "COM³", "LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9", "LPT¹", "LPT²", "LPT³",
+const RESERVED: [&str; 30] = [
+    "CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "COM1", "COM2", "COM3", "COM4", "COM5", "COM6", "COM7", "COM8",
+    "COM9", "COM¹", "COM²", "COM³", "LPT1", "LPT2", "LPT3", "LPT4", "LPT5", "LPT6", "LPT7", "LPT8", "LPT9", "LPT¹",
+    "LPT²", "LPT³",
 ];
 
 /// Takes from a name all that could harm whoever uses it: path parts, control and bidirectional characters, device

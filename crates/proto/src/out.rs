@@ -9,6 +9,9 @@ use crate::frame::{FLAG_MSGPACK, Frame, HEADER_LEN, MAGIC, VERSION};
 use crate::message::{Body, ErrorAnswer, Message, Routed};
 use crate::pack::Writer;
 
+/// Bytes of small frames that are collected in one piece.
+const OPEN_LIMIT: usize = 16 * 1024;
+
 /// Bytes on their way out, in order. Small frames share a buffer, large byte strings are never copied.
 #[derive(Debug, Default)]
 pub struct OutQueue {
@@ -115,6 +118,11 @@ impl OutQueue {
     }
 
     fn frame(&mut self, mtype: u8, ss: u8, seq: Option<u32>, method: &str, payload: impl FnOnce(&mut Writer<'_>)) {
+        // Small frames lie together, but no more of them than fit into a small piece of memory.
+        if self.open.len() >= OPEN_LIMIT {
+            self.ready.push_back(self.open.split().freeze());
+            self.open = BytesMut::new();
+        }
         let start = self.open.len();
         self.open.put_slice(&MAGIC);
         self.open.put_slice(&[VERSION, FLAG_MSGPACK, mtype, ss, 0, 0, 0, 0]);

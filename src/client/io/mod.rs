@@ -97,6 +97,23 @@ struct Handle {
     woken: AtomicBool,
 }
 
+/// Attempts at waking the thread: an interrupted one is no reason to leave an order lying.
+const WAKE_ATTEMPTS: usize = 3;
+
+impl Handle {
+    fn wake(&self) {
+        for _ in 0..WAKE_ATTEMPTS {
+            let Err(error) = self.waker.wake() else { return };
+            if error.kind() != std::io::ErrorKind::Interrupted {
+                log::error!("cannot wake the network thread: {error}");
+                break;
+            }
+        }
+        // Nobody else would try while the thread counts as woken.
+        self.woken.store(false, Ordering::SeqCst);
+    }
+}
+
 static IO: OnceCell<Arc<Handle>> = OnceCell::new();
 /// Sessions that the io thread holds.
 pub static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -116,7 +133,12 @@ pub fn start() -> Result<(), Code> {
         let waker = Waker::new(poll.registry(), WAKE)?;
         let (orders, receiver) = crossbeam_channel::unbounded();
         let handle = Arc::new(Handle { orders, waker, woken: AtomicBool::new(false) });
-        let thread = IoThread::new(poll, receiver, handle.clone());
+        let mut scratch = Vec::new();
+        scratch.try_reserve_exact(SCRATCH)?;
+        scratch.resize(SCRATCH, 0);
+        // Later there may be no thread to be had, and then nobody would remove a file or say that a session has ended.
+        FILES.ready()?;
+        let thread = IoThread::new(poll, receiver, handle.clone(), scratch);
         spawn_quiet("crvideo-io", move || thread.run())?;
         Ok(handle)
     });
@@ -132,10 +154,8 @@ pub fn give(order: Order) {
     let Some(handle) = IO.get() else { return };
     // The receiver lives as long as the process: the thread never ends.
     let _ = handle.orders.send(order);
-    if !handle.woken.swap(true, Ordering::SeqCst)
-        && let Err(error) = handle.waker.wake()
-    {
-        log::error!("cannot wake the network thread: {error}");
+    if !handle.woken.swap(true, Ordering::SeqCst) {
+        handle.wake();
     }
 }
 
@@ -244,7 +264,7 @@ struct Context<'a> {
 const SCRATCH: usize = 64 * 1024;
 
 impl IoThread {
-    fn new(poll: Poll, orders: Receiver<Order>, handle: Arc<Handle>) -> Self {
+    fn new(poll: Poll, orders: Receiver<Order>, handle: Arc<Handle>, scratch: Vec<u8>) -> Self {
         Self {
             poll,
             orders,
@@ -257,7 +277,7 @@ impl IoThread {
             dirty: Vec::new(),
             unread: Vec::new(),
             expiring: BTreeMap::new(),
-            scratch: vec![0; SCRATCH],
+            scratch,
         }
     }
 

@@ -146,7 +146,7 @@ impl Connection {
             return sys::recv_into(stream, buffer);
         }
         let len = stream.read(scratch)?;
-        reader.feed(scratch.get(..len).unwrap_or_default());
+        reader.try_feed(scratch.get(..len).unwrap_or_default())?;
         Ok(len)
     }
 

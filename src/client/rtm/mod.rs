@@ -24,6 +24,7 @@ use crvideo_proto::rtm::{FILE_MTYPES, MAX_ATTRS, MAX_MESSAGE, MTYPES, code as rt
 use zeroize::Zeroize;
 
 use super::io::{self, Order, RtmOrder};
+use super::names;
 use super::queue;
 use super::registry::{CLIENTS, Kind, new_handle};
 use super::source::Source;
@@ -77,6 +78,8 @@ pub type Callback = Box<dyn FnOnce(&Done) + Send>;
 pub fn create(config: Config, handler: Arc<dyn Handler>) -> Result<u64, Code> {
     let queue = queue_of(config.queue)?;
     io::start()?;
+    // Gates name their file gates as they like, later.
+    names::ready()?;
     let seed = u64::from_le_bytes(random()?);
     let handle = new_handle(Kind::Rtm);
     queue.attach();

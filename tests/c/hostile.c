@@ -1,0 +1,340 @@
+/*
+ * hostile: surroundings that a library does not choose. Started as hostile RELAY PROJECT SECRET WHAT NUMBER.
+ *
+ * cycles N    N times a session is created, logs in, sends everything there is, and is destroyed with all of it in
+ *             flight; afterwards there are as many descriptors and threads as before, and no more memory.
+ * umask N     receives a file under the umask N (octal): the file is 0600, its directory 0700.
+ * bare N      works with standard input, output and error closed, and with descriptors from N on.
+ * signals N   works with a timer that interrupts the host's threads N times a second.
+ * full N      receives a file of N bytes where there is no room for it: its sender hears 1402 and nothing is left.
+ * swap N      receives N files while another thread replaces the download directory by a link to an empty one: nothing
+ *             is ever written there, and each sender hears the truth.
+ */
+#define _GNU_SOURCE
+
+#include "check.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+
+static struct counter ended = COUNTER_INIT;
+static struct counter failed = COUNTER_INIT;
+static struct counter received = COUNTER_INIT;
+static CRVideo_Err last_err;
+static int keeps_files;
+static struct stat file_info, dir_info;
+
+static void on_result(void *user, const char *task_id, CRVideo_Err err, void *cookie)
+{
+    (void)user;
+    (void)task_id;
+    (void)cookie;
+    last_err = err;
+    if (err != CRVideo_NOERR)
+        counter_add(&failed, 1);
+    counter_add(&ended, 1);
+}
+
+static void on_file_result(void *user, const char *task_id, const char *file_name, CRVideo_Err err, void *cookie)
+{
+    (void)file_name;
+    on_result(user, task_id, err, cookie);
+}
+
+static void on_data(void *user, const char *source, const char *task_id, const void *data, size_t len)
+{
+    (void)user;
+    (void)source;
+    (void)task_id;
+    (void)data;
+    (void)len;
+    counter_add(&received, 1);
+}
+
+static void on_file(void *user, const char *source, const char *task_id, const char *tmp_file, const char *name)
+{
+    char dir[4096];
+    (void)user;
+    (void)source;
+    (void)task_id;
+    (void)name;
+    snprintf(dir, sizeof dir, "%s", tmp_file);
+    *strrchr(dir, '/') = '\0';
+    if (stat(tmp_file, &file_info) == 0 && stat(dir, &dir_info) == 0 && !keeps_files)
+        unlink(tmp_file);
+    counter_add(&received, 1);
+}
+
+static CRVideo_Session enter(const char *user, const char *download_dir)
+{
+    CRVideo_Config config;
+    CRVideo_Session session;
+    CRVideo_ConfigInit(&config);
+    config.download_dir = download_dir;
+    CHECK_OK(CRVideo_Create(&config, &session));
+    CHECK_OK(CRVideo_SetSendCmdRlstCallback(session, on_result, NULL));
+    CHECK_OK(CRVideo_SetSendBufferRlstCallback(session, on_result, NULL));
+    CHECK_OK(CRVideo_SetSendFileRlstCallback(session, on_file_result, NULL));
+    CHECK_OK(CRVideo_SetNotifyCmdDataCallback(session, on_data, NULL));
+    CHECK_OK(CRVideo_SetNotifyBufferDataCallback(session, on_data, NULL));
+    CHECK_OK(CRVideo_SetNotifyFileDataCallback(session, on_file, NULL));
+    CHECK_OK(check_login(session, 0, user));
+    return session;
+}
+
+static int entries(const char *path)
+{
+    DIR *open = opendir(path);
+    struct dirent *entry;
+    int count = 0;
+    if (open == NULL)
+        return -1;
+    while ((entry = readdir(open)) != NULL)
+        count += entry->d_name[0] != '.' || strcspn(entry->d_name + 1, ".") > 0;
+    closedir(open);
+    return count;
+}
+
+/* Resident memory in KiB. */
+static long resident(void)
+{
+    long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    CHECK(statm != NULL && fscanf(statm, "%*d %ld", &pages) == 1);
+    fclose(statm);
+    return pages * (sysconf(_SC_PAGESIZE) / 1024);
+}
+
+static char *source_file(size_t size)
+{
+    static char path[512];
+    FILE *file;
+    size_t i;
+    snprintf(path, sizeof path, "%s/source-XXXXXX", getenv("SOURCES"));
+    file = fdopen(mkstemp(path), "wb");
+    CHECK(file != NULL);
+    for (i = 0; i < size; i++)
+        CHECK(putc((int)(i * 7), file) != EOF);
+    CHECK(fclose(file) == 0);
+    return path;
+}
+
+static void cycle(const char *path)
+{
+    static char content[300000];
+    CRVideo_Session bob = enter("bob", NULL), alice = enter("alice", NULL);
+    long before = counter_get(&ended);
+    double begun;
+    int i;
+    for (i = 0; i < 5; i++)
+        CHECK_OK(CRVideo_SendCmd(alice, "bob", "hello", 5, NULL, NULL, NULL));
+    CHECK_OK(CRVideo_SendBuffer(alice, "bob", content, sizeof content, NULL, NULL, NULL));
+    CHECK_OK(CRVideo_SendFile(alice, "bob", path, NULL, NULL, NULL));
+    begun = check_now();
+    CHECK_OK(CRVideo_Destroy(alice));
+    CHECK_EQ(counter_get(&ended), before + 7);
+    CHECK_OK(CRVideo_Destroy(bob));
+    if (check_now() - begun > 5.0 * check_slow())
+        FAIL("two destroys take %.1f s", check_now() - begun);
+}
+
+/* Cycles after which caches, arenas and helper threads are as they stay. */
+enum { WARM_UP = 60, GROWTH_KIB = 4096 };
+
+static void cycles(long count)
+{
+    const char *path = source_file(200000);
+    int fds = 0, threads = 0;
+    long memory = 0, i;
+    for (i = 0; i < WARM_UP + count; i++) {
+        cycle(path);
+        if (i == WARM_UP - 1) {
+            fds = entries("/proc/self/fd");
+            threads = entries("/proc/self/task");
+            memory = resident();
+        }
+    }
+    unlink(path);
+    CHECK_EQ(entries("/proc/self/fd"), fds);
+    /* The pool has up to four threads, and starts them when it has use for them. */
+    CHECK(entries("/proc/self/task") <= 7 && threads <= 7);
+    CHECK_EQ(entries(getenv("TMPDIR")), 0);
+    if (resident() > memory + GROWTH_KIB * check_slow())
+        FAIL("%ld cycles take memory from %ld KiB to %ld KiB", count, memory, resident());
+    printf("%ld cycles: descriptors %d, threads %d, memory %ld KiB, was %ld KiB\n", count, fds, threads, resident(),
+           memory);
+}
+
+/* A file to oneself; the code that its sender hears. */
+static CRVideo_Err send_file(CRVideo_Session alice, size_t size)
+{
+    const char *path = source_file(size);
+    long before = counter_get(&ended), arrived = counter_get(&received);
+    CHECK_OK(CRVideo_SendFile(alice, "alice", path, NULL, NULL, NULL));
+    WAIT_FOR(ended, before + 1);
+    if (last_err == CRVideo_NOERR)
+        WAIT_FOR(received, arrived + 1);
+    else
+        CHECK_EQ(counter_get(&received), arrived);
+    unlink(path);
+    return last_err;
+}
+
+static void with_umask(long mask)
+{
+    CRVideo_Session alice;
+    char *path = source_file(10);
+    alice = enter("alice", NULL);
+    umask((mode_t)mask);
+    CHECK_OK(CRVideo_SendFile(alice, "alice", path, NULL, NULL, NULL));
+    WAIT_FOR(ended, 1);
+    CHECK_OK(last_err);
+    WAIT_FOR(received, 1);
+    CHECK_EQ(file_info.st_mode & 07777, 0600);
+    CHECK_EQ(dir_info.st_mode & 07777, 0700);
+    CHECK(file_info.st_uid == geteuid() && dir_info.st_uid == geteuid());
+    unlink(path);
+    CHECK_OK(CRVideo_Destroy(alice));
+}
+
+static void bare(long first)
+{
+    struct rlimit limit;
+    CRVideo_Session alice;
+    int fd, count = 0;
+    CHECK(getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max >= (rlim_t)first + 100);
+    limit.rlim_cur = (rlim_t)first + 100;
+    CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+    for (fd = open("/dev/null", O_RDONLY | O_CLOEXEC); fd >= 0 && fd < first; fd = dup(fd))
+        count++;
+    CHECK(count > 0 && fd >= first);
+    /* Now the library is given the lowest of these, which are also those of the standard streams, and high ones. */
+    close(0);
+    close(1);
+    alice = enter("alice", NULL);
+    CHECK_OK(send_file(alice, 100000));
+    CHECK_OK(CRVideo_Destroy(alice));
+}
+
+static volatile sig_atomic_t ticked;
+
+static void on_tick(int signal)
+{
+    (void)signal;
+    ticked++;
+}
+
+static void signals(long frequency)
+{
+    struct itimerval timer;
+    struct sigaction action;
+    CRVideo_Session alice;
+    int i;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_tick; /* without SA_RESTART: calls are interrupted */
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    memset(&timer, 0, sizeof timer);
+    timer.it_interval.tv_usec = timer.it_value.tv_usec = 1000000 / frequency;
+    alice = enter("alice", NULL);
+    CHECK(setitimer(ITIMER_REAL, &timer, NULL) == 0);
+    for (i = 0; i < 5; i++)
+        CHECK_OK(send_file(alice, 1000000));
+    CHECK_OK(CRVideo_Destroy(alice));
+    CHECK(ticked > 10);
+}
+
+static void full(long size)
+{
+    CRVideo_Session alice = enter("alice", NULL);
+    CHECK_EQ(send_file(alice, (size_t)size), CRVideo_FILE_WRITE_ERR);
+    CHECK_OK(CRVideo_Destroy(alice));
+    CHECK_EQ(entries(getenv("TMPDIR")), 0);
+}
+
+static struct counter swap_stops = COUNTER_INIT;
+static char inbox[512], aside[512], decoy[512];
+static long swaps;
+
+static void *swap(void *unused)
+{
+    (void)unused;
+    while (counter_get(&swap_stops) == 0) {
+        CHECK(rename(inbox, aside) == 0 && symlink(decoy, inbox) == 0);
+        CHECK(unlink(inbox) == 0 && rename(aside, inbox) == 0);
+        swaps++;
+    }
+    return NULL;
+}
+
+static int is_empty(void)
+{
+    int left = entries(decoy);
+    return left == 0;
+}
+
+/*
+ * The directory that the library has made for itself is swapped: whatever the path leads to meanwhile, files are made,
+ * written and removed in the directory that it has opened. A file that is to be heard of may be out of reach by its path.
+ */
+static void swap_links(long rounds)
+{
+    const char *tmp = getenv("TMPDIR");
+    char *path;
+    pthread_t attacker;
+    CRVideo_Session alice = enter("alice", NULL);
+    DIR *open;
+    struct dirent *entry;
+    long i;
+    keeps_files = 1;
+    CHECK_OK(send_file(alice, 10)); /* makes the directory */
+    open = opendir(tmp);
+    CHECK(open != NULL);
+    while ((entry = readdir(open)) != NULL)
+        if (strncmp(entry->d_name, "crvideo-", 8) == 0)
+            snprintf(inbox, sizeof inbox, "%s/%s", tmp, entry->d_name);
+    closedir(open);
+    CHECK(inbox[0] != '\0');
+    snprintf(aside, sizeof aside, "%s/aside", getenv("SOURCES"));
+    snprintf(decoy, sizeof decoy, "%s/decoy", getenv("SOURCES"));
+    CHECK(mkdir(decoy, 0700) == 0);
+    CHECK(pthread_create(&attacker, NULL, swap, NULL) == 0);
+    path = source_file(20000);
+    for (i = 0; i < rounds || (rounds > 0 && swaps < rounds * 20); i++) {
+        long before = counter_get(&ended);
+        CHECK_OK(CRVideo_SendFile(alice, "alice", path, NULL, NULL, NULL));
+        WAIT_FOR(ended, before + 1);
+        CHECK_OK(last_err);
+        CHECK(is_empty());
+    }
+    counter_add(&swap_stops, 1);
+    pthread_join(attacker, NULL);
+    WAIT_FOR(received, i + 1);
+    CHECK(is_empty());
+    CHECK_EQ(entries(inbox), i + 1);
+    unlink(path);
+    CHECK_OK(CRVideo_Destroy(alice));
+    printf("%ld files, %ld swaps, none won\n", i, swaps);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(long);
+    } all[] = { { "cycles", cycles }, { "umask", with_umask }, { "bare", bare },
+                { "signals", signals }, { "full", full },       { "swap", swap_links } };
+    size_t i;
+    CHECK(argc == 6);
+    check_begin(argc, argv);
+    for (i = 0; i < sizeof all / sizeof all[0]; i++)
+        if (strcmp(all[i].name, argv[4]) == 0) {
+            all[i].run(strtol(argv[5], NULL, 0));
+            return 0;
+        }
+    FAIL("there is no %s", argv[4]);
+    return 1;
+}

@@ -1,0 +1,126 @@
+//! Surroundings that a library does not choose, and names that a stranger chooses: `tests/c/hostile.c` and
+//! `tests/c/names.c` against the real library and a real relay. `CRVIDEO_THOROUGH=1` (set by `cargo xtask torture`)
+//! asks for the full numbers, else a part of them is run.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+
+#[path = "c/harness.rs"]
+mod harness;
+#[path = "common/hostile_names.rs"]
+mod hostile_names;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use harness::{Finished, Mode, Relay, Running, Scratch};
+
+/// How many times something is done: all of them where that is asked for.
+fn times(sample: u32, all: u32) -> String {
+    let thorough = std::env::var_os("CRVIDEO_THOROUGH").is_some();
+    if thorough { all.to_string() } else { sample.to_string() }
+}
+
+/// Runs `hostile WHAT NUMBER` with this directory for temporary files, or one of its own.
+fn hostile(what: &str, number: &str, tmp: Option<&Path>) -> Finished {
+    let relay = Relay::start();
+    let scratch = Scratch::new();
+    for dir in ["tmp", "sources"] {
+        std::fs::create_dir(scratch.path(dir)).unwrap();
+    }
+    let mut command = Mode::Plain.command("tests/c/hostile.c", relay.args());
+    command.args([what, number]).env("SOURCES", scratch.path("sources"));
+    command.env("TMPDIR", tmp.map_or_else(|| scratch.path("tmp"), Path::to_owned));
+    let done = Running::start(command).finish().exits(0);
+    eprintln!("{}", done.stdout);
+    done
+}
+
+#[test]
+fn sessions_that_come_and_go_with_tasks_in_flight_leave_nothing_behind() {
+    hostile("cycles", &times(60, 10_000), None);
+}
+
+#[test]
+fn a_received_file_and_its_directory_are_private_whatever_the_umask() {
+    for mask in ["0", "077", "0777"] {
+        hostile("umask", mask, None);
+    }
+}
+
+#[test]
+fn closed_standard_streams_and_high_descriptors_do_no_harm() {
+    hostile("bare", "1100", None);
+}
+
+#[test]
+fn a_timer_that_interrupts_the_host_a_thousand_times_a_second_disturbs_nothing() {
+    hostile("signals", "1000", None);
+}
+
+#[test]
+fn a_directory_that_is_swapped_for_a_link_leads_no_file_astray() {
+    hostile("swap", &times(100, 5_000), None);
+}
+
+/// A file system of its own, unmounted with the value.
+struct Mounted(PathBuf);
+
+impl Mounted {
+    /// `None` where this user may not mount.
+    fn new(scratch: &Scratch, options: &str) -> Option<Self> {
+        let dir = scratch.path("mounted");
+        std::fs::create_dir(&dir).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(&dir);
+        mount.output().is_ok_and(|done| done.status.success()).then_some(Self(dir))
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_file_without_room_at_its_target_ends_with_1402_and_leaves_nothing() {
+    // No room for the bytes; none for the directory; none for the file in it; no leave to write at all.
+    for (options, size) in [("size=1m", "3000000"), ("nr_inodes=1", "10"), ("nr_inodes=2", "10"), ("ro", "10")] {
+        let scratch = Scratch::new();
+        let Some(mounted) = Mounted::new(&scratch, options) else {
+            eprintln!("SKIPPED: mounting a tmpfs needs root; no full disk was tried");
+            return;
+        };
+        hostile("full", size, Some(&mounted.0));
+    }
+}
+
+#[test]
+fn no_name_that_a_stranger_chooses_leads_out_of_the_directory() {
+    let corpus = hostile_names::corpus();
+    let thorough = std::env::var_os("CRVIDEO_THOROUGH").is_some();
+    // Through the wire go those that a sender can give: 1 to 255 bytes without a NUL.
+    let sendable = corpus.iter().filter(|name| (1..=255).contains(&name.len()) && !name.contains('\0'));
+    let names: Vec<_> = sendable.step_by(if thorough { 1 } else { 67 }).collect();
+    let (relay, scratch) = (Relay::start(), Scratch::new());
+    let (tmp, home) = (scratch.path("tmp"), scratch.path("home"));
+    for dir in [&tmp, &home] {
+        std::fs::create_dir(dir).unwrap();
+    }
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let list: String = names.iter().map(|name| hex(name) + "\n").collect();
+    let list = scratch.file("names", list.as_bytes());
+    let mut command = Mode::Plain.command("tests/c/names.c", relay.args());
+    command.arg(&list).current_dir(&home).env("TMPDIR", &tmp).env("HOME", &home);
+    let done = Running::start(command).finish().exits(0);
+    let told: Vec<_> = done.stdout.lines().filter_map(|line| line.strip_prefix("name ")).collect();
+    assert_eq!(told.len(), names.len(), "{}", done.report());
+    for (name, told) in names.iter().zip(told) {
+        let told: Vec<u8> =
+            (0..told.len() / 2).map(|at| u8::from_str_radix(&told[2 * at..2 * at + 2], 16).unwrap()).collect();
+        hostile_names::judge(name, std::str::from_utf8(&told).expect("UTF-8"));
+    }
+    assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0, "something was put where the program runs");
+    assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0, "something is left, or was put outside the directory");
+    eprintln!("{} names through the relay", names.len());
+}
