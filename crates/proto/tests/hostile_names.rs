@@ -1,4 +1,5 @@
 //! Names of files as strangers choose them.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 #[path = "../../../tests/common/hostile_names.rs"]
 mod hostile_names;

@@ -36,6 +36,14 @@ thread_local! {
     static SCRATCH_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
 }
 
+/// What a connection may take of what many share.
+pub(crate) struct Share {
+    /// Among the connections of its address.
+    pub(crate) place: Place,
+    /// How fast it may send.
+    pub(crate) pace: Pace,
+}
+
 /// A connection's state, as small as can be: most connections are idle.
 struct Link {
     entry: Entry,
@@ -47,9 +55,7 @@ struct Link {
     /// What came first on a connection in plain text is the beginning of TLS.
     met_tls: bool,
     out: OutQueue,
-    /// Among the connections of its address.
-    place: Place,
-    pace: Pace,
+    share: Share,
     /// Frames and bytes that were read and not charged yet.
     read: (usize, usize),
     /// Nothing is read before.
@@ -90,8 +96,7 @@ pub(crate) async fn serve(
     tls: Option<Arc<Tls>>,
     id: ConnectionId,
     notify: Arc<Notify>,
-    place: Place,
-    pace: Pace,
+    share: Share,
 ) {
     let entry = Entry { shared, id };
     let (stream, channel) = match tls {
@@ -110,8 +115,7 @@ pub(crate) async fn serve(
         logged_in: false,
         met_tls: false,
         out: OutQueue::default(),
-        place,
-        pace,
+        share,
         read: (0, 0),
         paused_until: None,
     };
@@ -230,7 +234,7 @@ impl Link {
     fn slow_down(&mut self) {
         static FAST: Seldom = Seldom::new();
         let (frames, bytes) = std::mem::take(&mut self.read);
-        let pause = self.pace.charge(frames, bytes);
+        let pause = self.share.pace.charge(frames, bytes);
         if !pause.is_zero() {
             self.paused_until = Some(Instant::now() + pause);
             if FAST.now() {
@@ -326,8 +330,8 @@ impl Link {
         frames.clear();
         if let (Some(project), false) = (project, self.logged_in) {
             self.logged_in = true;
-            self.place.trust();
-            self.pace.joins(project);
+            self.share.place.trust();
+            self.share.pace.joins(project);
             self.reader.set_limit(SESSION_LIMIT);
         }
     }

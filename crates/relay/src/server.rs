@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::admin::{self, Office};
 use crate::config::{Config, ConfigError, STOP_DEADLINE};
-use crate::connection;
+use crate::connection::{self, Share};
 use crate::core::{Core, Epochs, Refused};
 use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
 use crate::guard::{Crowd, Pace, Paces, Place, Spare};
@@ -152,7 +152,7 @@ impl Relay {
             let take = move |stream, from| {
                 if let Some(place) = enter(&crowd, from) {
                     let pace = Pace::new(&paces, place.block());
-                    take_in(&shared, stream, from, tls.clone(), place, pace, &alive, &crowded);
+                    take_in(&shared, stream, from, tls.clone(), Share { place, pace }, &alive, &crowded);
                 }
             };
             tokio::spawn(accept(listener, stopped.clone(), take));
@@ -464,17 +464,16 @@ fn take_in(
     stream: TcpStream,
     from: SocketAddr,
     tls: Option<Arc<Tls>>,
-    place: Place,
-    pace: Pace,
+    share: Share,
     alive: &mpsc::Sender<()>,
     crowded: &Seldom,
 ) {
-    match shared.open(from, place.block()) {
+    match shared.open(from, share.place.block()) {
         Ok((id, notify)) => {
             debug!(connection = id, %from, "accepted");
             let (shared, alive) = (shared.clone(), alive.clone());
             tokio::spawn(async move {
-                connection::serve(shared, stream, tls, id, notify, place, pace).await;
+                connection::serve(shared, stream, tls, id, notify, share).await;
                 drop(alive);
             });
         }
