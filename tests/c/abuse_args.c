@@ -728,8 +728,9 @@ static void rtm_options(RTM_Client client)
         CHECK(plain.err == CRVideo_PARAM_ERR && plain.text[0] != '\0');
         EXPECT(RTM_Kickout(client, 1, &options, export_on_ended, NULL, NULL), CRVideo_PARAM_ERR);
     }
+/* The first form of each ended with its text. */
 #define SIZES(type, init, value, call) \
-    for (size = 0; size < sizeof(type); size += 4) { \
+    for (size = 0; size < offsetof(type, text) + RTM_TEXT_SIZE; size += 4) { \
         memset(&value, '#', sizeof value); \
         value.struct_size = size; \
         EXPECT(call, CRVideo_PARAM_ERR); \
