@@ -282,7 +282,7 @@ fn table(rows: &[(String, Row)], totals: &BTreeMap<String, u64>) -> String {
 }
 
 /// Replaces a committed corpus by the smallest inputs that reach everything that is known to be reached. Those that
-/// a bug's mending has left behind stay: their names begin with `regression`.
+/// a bug's mending has left behind, and those made by hand, stay: their names begin with `regression` and `seed`.
 fn minimise(programs: &Path, name: &str) -> Outcome<()> {
     let (corpus, merged) = (corpus(name), fuzz_dir().join("merged").join(name));
     let _ = std::fs::remove_dir_all(&merged);
@@ -299,7 +299,8 @@ fn minimise(programs: &Path, name: &str) -> Outcome<()> {
         .collect();
     inputs.sort();
     for entry in std::fs::read_dir(&corpus).map_err(cannot("read", &corpus))?.flatten() {
-        if !entry.file_name().to_string_lossy().starts_with("regression") {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if !name.starts_with("regression") && !name.starts_with("seed") {
             std::fs::remove_file(entry.path()).map_err(cannot("remove", &entry.path()))?;
         }
     }

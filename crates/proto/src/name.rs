@@ -71,6 +71,16 @@ mod tests {
     }
 
     #[test]
+    fn names_above_255_bytes_are_cut_and_keep_their_extension() {
+        let x = |count: usize| "x".repeat(count);
+        assert_eq!(clean(&x(255)), x(255));
+        assert_eq!(clean(&x(256)), x(255));
+        assert_eq!(clean(&format!("{}.tar.gz", x(300))), format!("{}.gz", x(252)));
+        // A device's name grows by one letter, and has no more room for it.
+        assert_eq!(clean(&format!("CON.{}", x(251))), format!("_CON.{}", x(250)));
+    }
+
+    #[test]
     fn harmful_parts_go() {
         for (name, cleaned) in [
             ("../../etc/passwd", "passwd"),
