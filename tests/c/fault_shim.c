@@ -7,6 +7,7 @@
  * Allocations count from 64 KiB on; smaller ones may end the process, and the library says so.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -241,6 +242,28 @@ EXPORT ssize_t read(int fd, void *data, size_t len)
     REAL(read);
     FAULT("read", -1, EIO, EINTR);
     return real(fd, data, len);
+}
+
+EXPORT ssize_t readv(int fd, const struct iovec *parts, int count)
+{
+    REAL(readv);
+    FAULT("readv", -1, EIO, EINTR);
+    return real(fd, parts, count);
+}
+
+/* The system's list of authorities may be a directory. */
+EXPORT DIR *opendir(const char *path)
+{
+    REAL(opendir);
+    FAULT("opendir", NULL, EMFILE, EACCES, ENOMEM);
+    return real(path);
+}
+
+EXPORT struct dirent64 *readdir64(DIR *dir)
+{
+    REAL(readdir64);
+    FAULT("readdir", NULL, EIO);
+    return real(dir);
 }
 
 EXPORT ssize_t pread64(int fd, void *data, size_t len, off64_t at)

@@ -45,6 +45,8 @@ impl Stage {
         let journal = Arc::new(Journal::default());
         // The library's own threads and descriptors come with its first session and stay.
         drop(Party::logged_in("first", &Habits::in_dir(&dir.path().join("files")), &journal, relay.clients));
+        // So does the pair of sockets by which tokio hears of signals.
+        drop(Proxy::new(relay.clients));
         let before = Holdings::of(None);
         let calm: fn() -> Draw = || Box::new(|_, _| Plan::default());
         let proxies = (0..PROXIES).map(|at| Proxy::with_plan(relay.clients, seed ^ at as u64, calm())).collect();
