@@ -1156,3 +1156,73 @@ fn crupend_and_its_answer() {
     ",
     );
 }
+
+#[test]
+fn crreceipts_and_its_answer() {
+    let quest = named_quest(14, "crreceipts");
+    let fields = Fields::new().int("pid", 1).text("sign", "S").int("salt", 2).int("ts", 3);
+    named(
+        &quest,
+        fields.bytes("watch", &SESSION),
+        r"
+        46504e4e 01 80 01 0a                       ; FPNN, version 1, msgpack, quest, method of 10 bytes
+        2f000000                                   ; 47 bytes of payload
+        0e000000                                   ; sequence number 14
+        63727265636569707473                       ; 'crreceipts'
+        85                                         ; a map of 5 pairs
+          a3 706964 01                             ; pid: 1
+          a4 7369676e a153                         ; sign: 'S'
+          a4 73616c74 02                           ; salt: 2
+          a2 7473 03                               ; ts: 3
+          a5 7761746368 c410000102030405060708090a0b0c0d0e0f ; watch: bin16
+    ",
+    );
+    let answer = rtm::answer(&quest, Fields::new());
+    named(
+        &answer,
+        Fields::new().bytes("store", &SESSION),
+        r"
+        46504e4e 01 80 02 00                       ; FPNN, version 1, msgpack, answer, good
+        19000000                                   ; 25 bytes of payload
+        0e000000                                   ; sequence number 14
+        81                                         ; a map of one pair
+          a5 73746f7265 c410000102030405060708090a0b0c0d0e0f ; store: bin16
+    ",
+    );
+}
+
+#[test]
+fn crreceipt_and_its_answer() {
+    let quest = named_quest(15, "crreceipt");
+    let row = [7, 1, 100, 200, 1_234, 200, 3, 0];
+    let rows = Fields::new().write("rs", |writer| {
+        writer.array(1);
+        writer.array(row.len());
+        row.into_iter().for_each(|value| writer.int(value));
+    });
+    named(
+        &quest,
+        rows,
+        r"
+        46504e4e 01 80 01 09                       ; FPNN, version 1, msgpack, quest, method of 9 bytes
+        12000000                                   ; 18 bytes of payload
+        0f000000                                   ; sequence number 15
+        637272656365697074                         ; 'crreceipt'
+        81                                         ; a map of one pair
+          a2 7273 91                               ; rs: one receipt
+            98 07 01                               ; number 7, to a user
+            64 ccc8 cd04d2                         ; from 100, to 200, mid 1234
+            ccc8 03 00                             ; the recipient 200, delivered, no error
+    ",
+    );
+    named(
+        &rtm::answer(&quest, Fields::new()),
+        Fields::new(),
+        r"
+        46504e4e 01 80 02 00                       ; FPNN, version 1, msgpack, answer, good
+        01000000                                   ; one byte of payload
+        0f000000                                   ; sequence number 15
+        80                                         ; an empty map
+    ",
+    );
+}
