@@ -454,6 +454,7 @@ impl World {
         for party in 0..self.parties.len() {
             self.parties[party].asleep_until = self.now;
             self.later(Duration::ZERO, Happening::Read(party));
+            self.later(Duration::ZERO, Happening::Renew(party));
             for (source, task) in self.ledger.coming_in(party) {
                 self.later(Duration::ZERO, Happening::Decide { party, source, task, accept: true });
             }

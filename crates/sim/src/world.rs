@@ -24,6 +24,8 @@ use crate::trace::Trace;
 
 /// The start of every run, in microseconds since 1970.
 pub(crate) const START_MICROS: u64 = 1_000_000_000_000_000;
+/// How long before its use a token was made that does not last long, in seconds.
+const TOKEN_AGE_S: u64 = 55;
 /// All content is cut out of this much.
 const MATERIAL: usize = 4 * 1_024 * 1_024;
 /// So many steps without any time passing are a hang.
@@ -194,6 +196,7 @@ impl World {
         let mut party = Party::new(project, user, device, self.plan.config.clone(), name, seed);
         party.wants_offers = self.rng.percent(40);
         party.manners = self.rng.pick(&[Manners::Accepts, Manners::Accepts, Manners::AnyOfThese]);
+        party.renews = self.rng.percent(60);
         party.session.set_wants(party.wants_offers, self.rng.percent(50));
         self.parties.push(party);
         self.parties.len() - 1
@@ -780,9 +783,10 @@ impl World {
 
     /// A token for a party: one that does not last long, or, when all is healed, one that does.
     pub(crate) fn short_token(&mut self, party: usize) -> String {
-        let life = if self.healed { 100_000 } else { self.rng.between(1, 120) };
+        // The relay's tolerance lets a token live on for a minute after its time.
+        let life = if self.healed { 100_000 } else { self.rng.between(5, 120) };
         let start = START_MICROS / 1_000_000;
-        let expires = start + self.now.as_secs() + life;
+        let expires = (start + self.now.as_secs() + life - TOKEN_AGE_S).max(start);
         let it = &mut self.parties[party];
         let lasts = Duration::from_secs(expires - start);
         it.expires = Some(it.expires.map_or(lasts, |old| old.max(lasts)));
