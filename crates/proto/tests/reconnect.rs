@@ -9,7 +9,7 @@ use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{Body, CommandAck, FindAnswer, HelloAnswer, LoginAnswer, Offer, Peer};
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
-use crvideo_proto::session::{CommandCall, Config, Conn, Credential, Identity, Now, Output, Session};
+use crvideo_proto::session::{CommandCall, Config, Conn, Credential, Event, Identity, Now, Output, Session};
 
 /// Bob's epoch.
 const BOB: u64 = 50;
@@ -101,6 +101,30 @@ fn regression_what_is_unacknowledged_is_not_repeated_whole_whenever_the_relay_ha
     out.forward("crack", 5, "bob", BOB, pairs.freeze());
     hears(&mut session, Conn::Command, out);
     assert_eq!(written(&mut session), ["crcmd", "crcmd"]);
+}
+
+#[test]
+fn regression_that_the_target_left_says_nothing_about_what_it_took_over_an_earlier_link() {
+    let mut session = with_commands(BOB, 1);
+    assert_eq!(written(&mut session).len(), 10);
+    session.closed(Conn::Command, 204, at(NOW));
+    session.timeout(at(session.deadline().unwrap()));
+    session.connected(Conn::Command, at(NOW));
+    let mut out = OutQueue::default();
+    out.answer(1, &HelloAnswer { version: 1, features: 0, agent: "relay".to_owned() });
+    let ticket = [2; 16];
+    let heartbeat_ms = 20_000;
+    out.answer(2, &LoginAnswer { epoch: 9, resumed: true, ticket, expires_ms: 1 << 40, heartbeat_ms, max_file: 0 });
+    out.answer(3, &FindAnswer { epoch: BOB, state: 1 });
+    hears(&mut session, Conn::Command, out);
+    while session.poll_output().is_some() {}
+    peer(&mut session, BOB, 4, 3);
+    let result = |output| match output {
+        Output::Event(Event::CommandRslt { err, .. }) => Some(err),
+        _ => None,
+    };
+    let results: Vec<i32> = std::iter::from_fn(|| session.poll_output()).filter_map(result).collect();
+    assert_eq!(results, [1107; 10]);
 }
 
 #[test]

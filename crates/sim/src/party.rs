@@ -66,6 +66,8 @@ pub(crate) struct Party {
     pub(crate) deadline: Option<Duration>,
     pub(crate) destroyed: bool,
     pub(crate) wants_offers: bool,
+    /// The same of the one that expires first: what replaces it may never reach the relay.
+    pub(crate) first_expires: Option<Duration>,
     /// When the last token that was given expires, in time since the start; `None` where the secret was given.
     pub(crate) expires: Option<Duration>,
     /// The application renews its token when it is told to.
@@ -99,6 +101,7 @@ impl Party {
             deadline: None,
             destroyed: false,
             wants_offers: false,
+            first_expires: None,
             expires: None,
             renews: true,
         }

@@ -119,6 +119,7 @@ impl World {
         let now = self.now_of_session();
         let project = self.parties[party].project;
         self.parties[party].expires = None;
+        self.parties[party].first_expires = None;
         let credential = match !self.plan.calm && self.rng.percent(self.plan.tokens) {
             true => Credential::Token(self.short_token(party)),
             false => Credential::Secret(project.secret.to_owned()),

@@ -306,7 +306,8 @@ impl Session {
         self.event(Event::CommandRslt { task, err, cookie, size: data.len(), chosen });
     }
 
-    /// The target's incarnation has ended. `certain`: it took nothing that it has not acknowledged.
+    /// The target's incarnation has ended. `certain`: over the present link, it took nothing that it has not
+    /// acknowledged. The answer to what was handed to an earlier link may have been lost with that.
     pub(super) fn commands_lost(&mut self, target: &Arc<str>, err: i32, certain: bool) {
         let written = self.wire.out.written();
         let Some(path) = self.path_by_target.get_mut(target) else { return };
@@ -317,7 +318,7 @@ impl Session {
             ended.extend(path.commands.pop_front());
         }
         for command in ended {
-            let certain = certain || !command.may_have_arrived(written);
+            let certain = (certain && !command.handed) || !command.may_have_arrived(written);
             self.command_ended(command, Self::ended_code(certain, err));
         }
     }

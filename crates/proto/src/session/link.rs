@@ -417,6 +417,7 @@ impl Session {
         let was_up = matches!(self.line, Line::Up { .. });
         self.line = Line::Down;
         self.mark_handed_commands();
+        self.mark_lost_answers();
         let open = self.wire.reset();
         self.drop_bulk();
         let servers = self.identity.as_deref().map_or(1, |identity| identity.servers.max(1));

@@ -68,6 +68,8 @@ pub(super) struct Sending {
     end_queued: bool,
     /// The last frame has been queued at some time: only the target knows how the task ends.
     may_be_complete: bool,
+    /// That was over an earlier link, with which the target's word may have been lost.
+    answer_lost: bool,
     wishes: Vec<Wish>,
     told: u64,
     told_at: Option<Duration>,
@@ -144,6 +146,7 @@ impl Session {
                 hash: None,
                 end_queued: false,
                 may_be_complete: false,
+                answer_lost: false,
                 wishes: Vec::new(),
                 told: 0,
                 told_at: None,
@@ -204,6 +207,13 @@ impl Session {
             if self.sending_by_task.get(&task).is_some_and(|sending| !sending.wishes.is_empty()) {
                 self.tell_cancel(task, code::SEND_CANCELLED);
             }
+        }
+    }
+
+    /// The command connection is about to be forgotten, and answers may be lost with it.
+    pub(super) fn mark_lost_answers(&mut self) {
+        for sending in self.sending_by_task.values_mut() {
+            sending.answer_lost |= sending.may_be_complete;
         }
     }
 
@@ -462,7 +472,7 @@ impl Session {
     /// How a transfer fails: `unknown` where the target may have completed it.
     fn fail_sending(&mut self, task: TaskId, err: i32, certain: bool) {
         let Some(sending) = self.sending_by_task.get(&task) else { return };
-        let certain = certain || !sending.may_be_complete;
+        let certain = (certain && !sending.answer_lost) || !sending.may_be_complete;
         let err = if certain && !sending.wishes.is_empty() { code::SEND_CANCELLED } else { err };
         self.sending_ended(task, Self::ended_code(certain, err));
     }
