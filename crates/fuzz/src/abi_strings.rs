@@ -5,13 +5,14 @@
 #![allow(unsafe_code, reason = "the boundary is C's")]
 
 use std::ffi::{c_char, c_void};
+use std::mem::offset_of;
 use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
 
 use crvideo::ffi::{
     CRVideo_AcceptTransfer, CRVideo_CancelReceive, CRVideo_CancelSend, CRVideo_Config, CRVideo_ConfigInit,
     CRVideo_Create, CRVideo_Destroy, CRVideo_Err, CRVideo_ErrText, CRVideo_GetUserStatus, CRVideo_Login,
-    CRVideo_LoginInfo, CRVideo_LoginInfoInit, CRVideo_RefuseTransfer, CRVideo_SendBuffer, CRVideo_SendCmd,
+    CRVideo_LoginInfo, CRVideo_LoginInfoInitSized, CRVideo_RefuseTransfer, CRVideo_SendBuffer, CRVideo_SendCmd,
     CRVideo_SendFile, CRVideo_SendOptions, CRVideo_SendOptionsInit, CRVideo_UpdateToken,
 };
 
@@ -81,8 +82,8 @@ struct Cut<T> {
 }
 
 impl<T: Copy> Cut<T> {
-    /// `value` is a C struct that begins with its size.
-    fn new(value: T, size: usize) -> Self {
+    /// `value` is a C struct that begins with its size, and whose first form had `first` bytes.
+    fn new(value: T, first: usize, size: usize) -> Self {
         let whole = size_of::<T>();
         // The allocator is given whole words, and the size is rounded down to them, so it says so in the struct.
         let words = (size / 8).clamp(1, whole / 8 + 2);
@@ -92,7 +93,7 @@ impl<T: Copy> Cut<T> {
         unsafe { std::ptr::copy_nonoverlapping((&raw const value).cast::<u8>(), memory.as_mut_ptr().cast(), len) };
         let said = u32::try_from(words * 8).unwrap_or_default();
         memory[0] = memory[0] & !0xffff_ffff | u64::from(said);
-        Self { memory, whole: words * 8 >= whole, kind: std::marker::PhantomData }
+        Self { memory, whole: words * 8 >= first, kind: std::marker::PhantomData }
     }
 
     fn pointer(&self) -> *const T {
@@ -152,7 +153,7 @@ impl Options {
         unsafe { CRVideo_SendOptionsInit(&mut options) };
         (options.task_id, options.display_name) = (task.pointer(), name.pointer());
         let size = usize::from(input.u8());
-        let cut = (size != 0).then(|| Cut::new(options, size));
+        let cut = (size != 0).then(|| Cut::new(options, size_of::<CRVideo_SendOptions>(), size));
         Self { task, name, cut }
     }
 
@@ -290,13 +291,13 @@ fn log_in(input: &mut Input<'_>) -> CRVideo_Err {
     let mut info = std::mem::MaybeUninit::<CRVideo_LoginInfo>::uninit();
     // SAFETY: one struct, which the call fills.
     let mut info = unsafe {
-        CRVideo_LoginInfoInit(info.as_mut_ptr());
+        CRVideo_LoginInfoInitSized(info.as_mut_ptr(), size_of::<CRVideo_LoginInfo>());
         info.assume_init()
     };
     info.project = input.u32() as i32;
     (info.servers, info.user_id) = (servers.pointer(), user.pointer());
     (info.token, info.secret) = (token.pointer(), secret.pointer());
-    let cut = Cut::new(info, usize::from(input.u8()));
+    let cut = Cut::new(info, offset_of!(CRVideo_LoginInfo, tls), usize::from(input.u8()));
     // SAFETY: texts are NUL-terminated, the struct has its size.
     let err = unsafe { CRVideo_Login(DEAD, cut.pointer(), null_mut()) };
     let one = token.0.is_none() != secret.0.is_none();
@@ -318,7 +319,7 @@ fn create(input: &mut Input<'_>) -> CRVideo_Err {
     config.download_dir = directory.pointer();
     (config.buffer_limit, config.inbound_limit) = (input.u64(), input.u64());
     config.max_send_bytes_per_s = input.u32();
-    let cut = Cut::new(config, usize::from(input.u8()));
+    let cut = Cut::new(config, size_of::<CRVideo_Config>(), usize::from(input.u8()));
     let mut session = 0;
     // SAFETY: the text is NUL-terminated, the struct has its size, and the number may be written.
     let err = unsafe { CRVideo_Create(cut.pointer(), &mut session) };

@@ -78,10 +78,12 @@ pub fn fill(directory: &Path) -> Result<(), String> {
     database
         .execute_batch(
             "INSERT INTO group_member VALUES (1, 1, 7), (1, 1, 8), (1, 2, 7);
-             INSERT INTO message VALUES (1, x'000102030405060708090a0b0c0d0e0f', 1, 1, 7, 8, 5, 51, 1795000000000, x'68656c6c6f', '', NULL);
-             INSERT INTO message VALUES (2, x'100102030405060708090a0b0c0d0e0f', 1, 2, 1, 8, 6, 50, 1795000000000, x'66696c65', '{}',
+             INSERT INTO message (id, unique_id, project, kind, place, sender, mid, mtype, mtime, body, attrs, blob)
+                 VALUES (1, x'000102030405060708090a0b0c0d0e0f', 1, 1, 7, 8, 5, 51, 1795000000000, x'68656c6c6f', '', NULL);
+             INSERT INTO message (id, unique_id, project, kind, place, sender, mid, mtype, mtime, body, attrs, blob)
+                 VALUES (2, x'100102030405060708090a0b0c0d0e0f', 1, 2, 1, 8, 6, 50, 1795000000000, x'66696c65', '{}',
                  '0123456789abcdef0123456789abcdef');
-             INSERT INTO pending VALUES (1, 7, 1, 8, 1, 3), (1, 7, 2, 1, 2, 0);
+             INSERT INTO pending (project, user, kind, conversation, message, want) VALUES (1, 7, 1, 8, 1, 3), (1, 7, 2, 1, 2, 0);
              INSERT INTO blob VALUES ('0123456789abcdef0123456789abcdef', 1, 5, 'a.txt', 'aa', 9000000000);
              PRAGMA wal_checkpoint(TRUNCATE);",
         )
@@ -99,9 +101,9 @@ pub enum Cell {
     Blob(Vec<u8>),
 }
 
-/// The tables, and how many columns each has.
+/// The tables, and how many values a row is given; what a column has beyond that is NULL.
 pub const TABLES: [(&str, usize); 5] =
-    [("group_member", 3), ("message", 12), ("pending", 6), ("revoked_token", 3), ("blob", 6)];
+    [("group_member", 3), ("message", 13), ("pending", 7), ("revoked_token", 3), ("blob", 6)];
 
 /// Puts a row of any values into a table, as an older program or a hand may have done. What the table's own rules
 /// forbid is not put in.
@@ -110,14 +112,17 @@ pub fn put_row(directory: &Path, table: usize, cells: Vec<Cell>) -> Result<(), S
     let words = |error: rusqlite::Error| error.to_string();
     let database = Connection::open(directory.join("relay.sqlite")).map_err(words)?;
     database.pragma_update(None, "foreign_keys", false).map_err(words)?;
-    let values = cells.into_iter().take(columns).map(|cell| match cell {
+    let count = "SELECT count(*) FROM pragma_table_info(?)";
+    let all: usize = database.query_row(count, [table], |row| row.get(0)).map_err(words)?;
+    let padding = std::iter::repeat_n(Cell::Null, all.saturating_sub(columns));
+    let values = cells.into_iter().take(columns).chain(padding).map(|cell| match cell {
         Cell::Null => Value::Null,
         Cell::Integer(value) => Value::Integer(value),
         Cell::Real(value) => Value::Real(value),
         Cell::Text(value) => Value::Text(value),
         Cell::Blob(value) => Value::Blob(value),
     });
-    let places = vec!["?"; columns].join(", ");
+    let places = vec!["?"; all].join(", ");
     let sql = format!("INSERT OR REPLACE INTO {table} VALUES ({places})");
     database.execute(&sql, params_from_iter(values)).map(drop).map_err(words)
 }
