@@ -10,8 +10,8 @@ use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::session::{Event, Kind};
 
-/// So long after all faults have stopped, whatever can go on goes on: a session may wait 30 s before it comes back.
-const RECOVERY: Duration = Duration::from_secs(35);
+/// So long after all faults have stopped, whatever can go on goes on: a session may wait 20 s before it comes back.
+const RECOVERY: Duration = Duration::from_secs(28);
 /// How late a result may be.
 const LATE: Duration = Duration::from_secs(2);
 /// Progress is told every 50 ms at most; the shell may pass it on with a delay that varies by a little.

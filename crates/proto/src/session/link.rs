@@ -26,7 +26,7 @@ const SILENT_BEATS: u32 = 2;
 /// Shortest pause before reconnecting; the longest possible one doubles each time.
 const BACKOFF_FIRST_MS: u64 = 200;
 /// Longest pause before reconnecting.
-const BACKOFF_LAST_MS: u64 = 30_000;
+const BACKOFF_LAST_MS: u64 = 20_000;
 /// A bulk connection that nothing needs is closed after this long.
 const BULK_IDLE: Duration = Duration::from_secs(30);
 /// Secret holders renew their token this long before it expires.
