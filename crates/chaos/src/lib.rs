@@ -19,6 +19,7 @@ pub mod peer;
 pub mod proxy;
 pub mod relay;
 pub mod rng;
+pub mod store;
 pub mod storm;
 
 mod frames;

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crvideo_chaos::{flips, kills, storm};
+use crvideo_chaos::{flips, kills, store, storm};
 
 #[test]
 fn every_task_ends_once_and_as_said_through_300_cuts_of_the_links() {
@@ -55,6 +55,11 @@ fn a_wall_clock_that_jumps_ends_no_task() {
         return;
     }
     storm::clock_jumps(1, 3, shim).must_be_good();
+}
+
+#[test]
+fn what_was_acknowledged_survives_whatever_call_of_the_store_fails_or_is_the_last() {
+    store::faults(1, 1, 19).must_be_good();
 }
 
 #[test]

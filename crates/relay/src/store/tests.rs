@@ -188,8 +188,11 @@ fn files(root: &Path, at: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files(root, &path, found);
-        } else if !path.ends_with("relay.sqlite-shm") {
-            found.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap());
+        } else if !path.ends_with("relay.sqlite-shm")
+            // The database's thread may be just closing it, and then removes its write-ahead log.
+            && let Ok(content) = fs::read(&path)
+        {
+            found.insert(path.strip_prefix(root).unwrap().to_owned(), content);
         }
     }
 }
