@@ -10,6 +10,7 @@
 pub mod command;
 pub mod crowd;
 pub mod flips;
+pub mod herd;
 pub mod journal;
 pub mod kills;
 pub mod ledger;
@@ -21,6 +22,7 @@ pub mod relay;
 pub mod rng;
 pub mod store;
 pub mod storm;
+pub mod troubled;
 
 mod frames;
 mod pump;
