@@ -1369,8 +1369,8 @@ void CRVideo_LoginInfoInitSized(struct CRVideo_LoginInfo *info, uintptr_t struct
 CRVideo_Err CRVideo_Create(const struct CRVideo_Config *config, CRVideo_Session *session);
 
 /**
- * Ends a session, whatever it is doing. Every send that has not ended gets its terminal event; `Notify...` events that
- * have not been handled are discarded.
+ * Ends a session, whatever it is doing. Every send that has not ended gets its terminal event; other events that have
+ * not been handled, `Notify...` and progress among them, are discarded.
  *
  * Any thread. Outside callbacks it returns when those events have been handled: with the library's own queue by its
  * callback thread, with a queue of the application's by this call itself. After that no callback of the session runs

@@ -191,8 +191,8 @@ pub unsafe extern "C" fn CRVideo_Create(config: *const CRVideo_Config, session: 
     })
 }
 
-/// Ends a session, whatever it is doing. Every send that has not ended gets its terminal event; `Notify...` events that
-/// have not been handled are discarded.
+/// Ends a session, whatever it is doing. Every send that has not ended gets its terminal event; other events that have
+/// not been handled, `Notify...` and progress among them, are discarded.
 ///
 /// Any thread. Outside callbacks it returns when those events have been handled: with the library's own queue by its
 /// callback thread, with a queue of the application's by this call itself. After that no callback of the session runs

@@ -10,6 +10,7 @@ pub const DETAILS: &str = "\
   --cuts N      end N connections at random bytes, in order, by a reset or in silence; ten times as many tasks
   --kills N     kill N processes (relay, receiver, sender) at random bytes of payloads of up to 100 MB
   --flips N     flip N bits of content and N / 10 of anything on the wire, and repeat or swap N frames
+  --store N     every Nth call by which the relay changes its store fails, or is the last before it is killed (1: every)
   --minutes M   mixed faults, restarts, stops, busy processors and clock jumps for about M minutes
   --seed S      repeat a run; without it the seed is fresh, and printed
 
@@ -17,7 +18,7 @@ Without an option it does a little of each. Every rule of the contract is checke
 table and adds a line of JSON for each run to target/chaos-ledger.jsonl. Fails when a rule was broken.";
 
 /// What is done when nothing is asked for.
-const A_LITTLE: [&str; 8] = ["--cuts", "300", "--kills", "20", "--flips", "500", "--minutes", "1"];
+const A_LITTLE: [&str; 10] = ["--cuts", "300", "--kills", "20", "--flips", "500", "--store", "20", "--minutes", "1"];
 
 /// Runs scenarios.
 pub fn chaos(arguments: &[String]) -> Outcome<()> {

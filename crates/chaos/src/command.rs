@@ -10,7 +10,7 @@ use crate::ledger::check_rounds;
 use crate::outcome::Outcome;
 use crate::relay::Setup;
 use crate::rng::{Rng, fresh_seed};
-use crate::{flips, kills, storm};
+use crate::{flips, herd, kills, store, storm, troubled};
 
 /// Seeds that have found something, one line each: the scenario and the seed.
 const REGRESSIONS: &str = include_str!("../regressions.txt");
@@ -24,6 +24,8 @@ const LARGEST: u64 = 100_000_000;
 const CUTS_A_RUN: u64 = 1_000;
 const FLIPS_A_RUN: u64 = 2_000;
 const KILLS_A_RUN: u64 = 50;
+/// Users who lose their relay at once.
+const HERD: usize = 2_000;
 
 /// What is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct Wish {
     pub kills: u64,
     /// Bits to be flipped, and frames to be repeated.
     pub flips: u64,
+    /// Every so many calls of the relay's store one goes wrong; 0: none.
+    pub store: u64,
     /// Minutes of mixed faults.
     pub minutes: u64,
     /// Repeats a run.
@@ -52,11 +56,12 @@ impl Wish {
                 "--cuts" => wish.cuts = value,
                 "--kills" => wish.kills = value,
                 "--flips" => wish.flips = value,
+                "--store" => wish.store = value,
                 "--minutes" => wish.minutes = value,
                 "--seed" => wish.seed = Some(value),
                 _ => {
                     return Err(format!(
-                        "there is no option {word}; there are --cuts, --kills, --flips, --minutes and --seed"
+                        "there is no option {word}; there are --cuts, --kills, --flips, --store, --minutes and --seed"
                     ));
                 }
             }
@@ -94,6 +99,9 @@ pub fn chaos(wish: &Wish, program: &Path, target: &Path) -> Result<(), String> {
         done(flips::any_bit(seed, count.div_ceil(10)));
         done(flips::frames(seed, count));
     }
+    if wish.store > 0 {
+        done(store::faults(seeds(5, 0), 1, wish.store));
+    }
     let end = Instant::now() + Duration::from_secs(60 * wish.minutes);
     let mut run = 0;
     while Instant::now() < end {
@@ -102,8 +110,17 @@ pub fn chaos(wish: &Wish, program: &Path, target: &Path) -> Result<(), String> {
         done(storm::restarts(seed, 5));
         done(storm::relay_stopped(seed, 3, Duration::from_secs(8)));
         done(storm::starvation(seed, Duration::from_secs(10)));
+        done(herd::relay_killed(seed, HERD, 1));
+        match storm::no_packets() {
+            None => done(storm::packets(seed, Duration::from_secs(15), program)),
+            Some(why) => println!("skipped: lost packets, because {why}"),
+        }
+        done(troubled::peers(seed, 4, Duration::from_secs(8), None, program));
         match Path::new(FAKETIME) {
-            shim if shim.exists() => done(storm::clock_jumps(seed, 6, shim)),
+            shim if shim.exists() => {
+                done(storm::clock_jumps(seed, 6, shim));
+                done(troubled::peers(seed, 4, Duration::ZERO, Some(shim), program));
+            }
             shim => println!("skipped: clock jumps, because {} is not there; install libfaketime", shim.display()),
         }
         run += 1;
@@ -156,7 +173,7 @@ fn note(all: &[Outcome], target: &Path) -> std::io::Result<()> {
     let path = target.join("chaos-ledger.jsonl");
     let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
     let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());
-    for Outcome { name, seed, trials, faults, report } in all {
+    for Outcome { name, seed, trials, faults, report, .. } in all {
         let (fired, unknown, bad) = (faults.values().sum::<u64>(), report.unknown(), report.violations.len());
         let (tasks, delivered) = (report.tasks, report.delivered);
         writeln!(

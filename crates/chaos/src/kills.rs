@@ -46,6 +46,7 @@ pub fn kills(seed: u64, count: u64, largest: u64, program: &Path) -> Outcome {
         let trial = Trial { dir: dir.path(), setup: &setup, program, victim, size, trial, rng };
         let (next, report) = trial.run(relay, &mut outcome);
         relay = next;
+        outcome.note_unknown(&format!("{victim:?} killed"), &report);
         outcome.report.add(report);
         outcome.trials += 1;
     }

@@ -14,6 +14,8 @@ use crate::journal::{Entry, Kind, Note, Sha};
 const LATE: Duration = Duration::from_secs(2);
 /// A stall may be noted so much later than it was.
 const WATCHED: Duration = Duration::from_millis(100);
+/// What a library has taken over is delivered to an application that does nothing else within this time.
+const DELIVERY: Duration = Duration::from_secs(1);
 /// Violations that are told in full.
 const TOLD: usize = 20;
 
@@ -45,6 +47,8 @@ pub struct Report {
     /// Tasks that ended well at a session whose application destroyed it before it was told: what a library has taken
     /// over and not delivered is discarded then, says the contract.
     pub discarded: u64,
+    /// Tasks of each kind, and how many of them have ended with an unknown outcome.
+    pub by_kind: BTreeMap<Kind, (u64, u64)>,
     /// Every breach of a rule, in words.
     pub violations: Vec<String>,
 }
@@ -65,13 +69,17 @@ impl Report {
         for (err, count) in other.ends {
             *self.ends.entry(err).or_default() += count;
         }
+        for (kind, (tasks, unknown)) in other.by_kind {
+            let sum = self.by_kind.entry(kind).or_default();
+            *sum = (sum.0 + tasks, sum.1 + unknown);
+        }
         self.violations.extend(other.violations);
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tasks, ends, unended, delivered, confirmed, discarded, violations } = self;
+        let Self { tasks, ends, unended, delivered, confirmed, discarded, violations, .. } = self;
         let count = violations.len();
         write!(f, "{tasks} tasks, {delivered} delivered, ends {ends:?}, {unended} without an end by a kill, ")?;
         write!(f, "{confirmed} confirmed before a kill, {discarded} discarded by a destroy, {count} violations")?;
@@ -95,6 +103,8 @@ struct Task<'a> {
     progress: Option<u64>,
     refused: bool,
     ends: Vec<i32>,
+    /// When the first of its ends was noted.
+    ended_at: Option<Duration>,
     cancels: (usize, Vec<i32>),
     deliveries: Vec<Delivery>,
 }
@@ -127,6 +137,8 @@ struct Ledger<'a> {
     sessions: BTreeMap<(usize, u64), (i64, &'a str)>,
     /// Sessions whose destroy has been called: progress that waited for their applications is discarded.
     ending: BTreeSet<(usize, u64)>,
+    /// When the machine let a process wait, and how long.
+    stalls: BTreeMap<usize, Vec<(Duration, Duration)>>,
     report: Report,
 }
 
@@ -157,6 +169,7 @@ impl<'a> Ledger<'a> {
                         progress: None,
                         refused: false,
                         ends: Vec::new(),
+                        ended_at: None,
                         cancels: (0, Vec::new()),
                         deliveries: Vec::new(),
                     };
@@ -174,6 +187,7 @@ impl<'a> Ledger<'a> {
             }
             self.read_result(process, entry, notes.stopped, &stalls);
         }
+        self.stalls.insert(process, stalls);
         self.check_silence(process, notes);
     }
 
@@ -204,6 +218,7 @@ impl<'a> Ledger<'a> {
                     wrong = Some(format!("I6: ended well with progress {:?} of {}", task.progress, task.size));
                 }
                 task.ends.push(*err);
+                task.ended_at.get_or_insert(entry.at);
             }
             Note::Progress { sent, total, .. } => {
                 let back = task.progress.is_some_and(|before| *sent < before);
@@ -293,6 +308,9 @@ impl<'a> Ledger<'a> {
         let mut wrong = Vec::new();
         for (id, task) in self.tasks.iter().filter(|(_, task)| !task.refused) {
             self.report.tasks += 1;
+            let by_kind = self.report.by_kind.entry(task.kind).or_default();
+            by_kind.0 += 1;
+            by_kind.1 += u64::from(task.ends.first() == Some(&code::SEND_OUTCOME_UNKNOWN));
             let (killed, delivered) = (processes[task.process].killed, task.deliveries.len());
             let told = |rule: &str, what: String| {
                 format!("{rule}: task {id:?} ({:?}, {} bytes, to {}) {what}", task.kind, task.size, task.target)
@@ -340,17 +358,34 @@ impl<'a> Ledger<'a> {
         self.report.violations.extend(wrong);
     }
 
-    /// Whether the application has destroyed a session of the task's target since the task was sent.
+    /// Whether the application has destroyed a session of the task's target while its library had taken the task over
+    /// and not yet delivered it: after the task was sent, and no later than a delivery may take after the task's end.
     fn was_destroyed(&self, processes: &[Process], task: &Task<'_>) -> bool {
-        let sent_at = processes[task.process].entries[task.place].at;
-        processes.iter().enumerate().any(|(process, notes)| {
-            notes.entries.iter().any(|entry| match entry.note {
-                // Times of different processes cannot be compared; each is a case of its own.
-                Note::Destroyed { session } if process != task.process || entry.at >= sent_at => {
-                    self.sessions.get(&(process, session)).is_some_and(|(_, user)| *user == task.target)
-                }
-                _ => false,
-            })
+        // Times of different processes cannot be compared, and no scenario destroys a receiver in another process.
+        let notes = &processes[task.process];
+        let (sent_at, Some(ended_at)) = (notes.entries[task.place].at, task.ended_at) else { return false };
+        let of_target =
+            |session: u64| self.sessions.get(&(task.process, session)).is_some_and(|it| it.1 == task.target);
+        let mut destroy_called = BTreeMap::new();
+        notes.entries.iter().any(|entry| match entry.note {
+            Note::DestroyCalled { session } if of_target(session) => {
+                destroy_called.insert(session, entry.at);
+                false
+            }
+            Note::Destroyed { session } if of_target(session) && entry.at >= sent_at => {
+                let called_at = destroy_called.get(&session).copied().unwrap_or(entry.at);
+                let during = |at: &Duration| *at >= ended_at && *at <= called_at + WATCHED;
+                let lost: Duration = self
+                    .stalls
+                    .get(&task.process)
+                    .into_iter()
+                    .flatten()
+                    .filter(|it| during(&it.0))
+                    .map(|it| it.1)
+                    .sum();
+                called_at <= ended_at + DELIVERY + lost
+            }
+            _ => false,
         })
     }
 

@@ -10,6 +10,7 @@
 pub mod command;
 pub mod crowd;
 pub mod flips;
+pub mod herd;
 pub mod journal;
 pub mod kills;
 pub mod ledger;
@@ -19,7 +20,9 @@ pub mod peer;
 pub mod proxy;
 pub mod relay;
 pub mod rng;
+pub mod store;
 pub mod storm;
+pub mod troubled;
 
 mod frames;
 mod pump;

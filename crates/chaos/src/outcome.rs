@@ -16,6 +16,8 @@ pub struct Outcome {
     pub trials: u64,
     /// What was broken, and how often.
     pub faults: BTreeMap<String, u64>,
+    /// Where outcomes are unknown: what was broken and what was sent, how many tasks that were, and how many of them.
+    pub unknown: BTreeMap<String, (u64, u64)>,
     /// What the ledger says.
     pub report: Report,
 }
@@ -23,13 +25,22 @@ pub struct Outcome {
 impl Outcome {
     /// Nothing yet.
     pub fn new(name: &'static str, seed: u64) -> Self {
-        Self { name, seed, trials: 0, faults: BTreeMap::new(), report: Report::default() }
+        let (faults, unknown) = (BTreeMap::new(), BTreeMap::new());
+        Self { name, seed, trials: 0, faults, unknown, report: Report::default() }
     }
 
     /// A fault has fired so often.
     pub fn fired(&mut self, what: impl Into<String>, count: u64) {
         if count > 0 {
             *self.faults.entry(what.into()).or_default() += count;
+        }
+    }
+
+    /// Notes where outcomes are unknown.
+    pub fn note_unknown(&mut self, after: &str, report: &Report) {
+        for (kind, (tasks, unknown)) in &report.by_kind {
+            let sum = self.unknown.entry(format!("{after}, {kind:?}")).or_default();
+            *sum = (sum.0 + tasks, sum.1 + unknown);
         }
     }
 
@@ -71,7 +82,8 @@ impl Outcome {
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, seed, trials, faults, report } = self;
-        write!(f, "{name} --seed {seed}: {trials} trials, faults {faults:?}, {report}")
+        let Self { name, seed, trials, faults, unknown, report } = self;
+        write!(f, "{name} --seed {seed}: {trials} trials, faults {faults:?}, {report}")?;
+        unknown.iter().try_for_each(|(of, (tasks, count))| write!(f, "\n  {of}: {count} of {tasks} unknown"))
     }
 }

@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crvideo_proto::code;
 use rustix::process::Signal;
 
 use crate::crowd::{Crowd, Manners};
@@ -199,6 +201,81 @@ pub fn restarts(seed: u64, count: u64) -> Outcome {
     );
     outcome.trials = count;
     outcome.must_have_fired("SIGTERM", count);
+    outcome
+}
+
+/// F4 and F5: packets are lost and connections reset below TCP, for a while. To be run in a network namespace of its own,
+/// as root: see [`packets`].
+pub fn packets_here(seed: u64, time: Duration) -> Outcome {
+    const RULES: &str = "table inet chaos {
+        chain input {
+            type filter hook input priority 0;
+            meta l4proto tcp numgen random mod 1000 < 30 counter drop comment \"lost\"
+            meta l4proto tcp numgen random mod 3000 < 1 counter reject with tcp reset comment \"reset\"
+        }
+    }";
+    run_tool("ip", &["link", "set", "lo", "up"]);
+    let mut outcome = disturb(
+        "packets",
+        seed,
+        |_| {},
+        small_crowd(16),
+        |outcome, _, _, relay| {
+            run_tool("nft", &[RULES]);
+            std::thread::sleep(time);
+            let counted = run_tool("nft", &["list", "ruleset"]);
+            run_tool("nft", &["flush", "ruleset"]);
+            for line in counted.lines() {
+                let words: Vec<_> = line.split_whitespace().collect();
+                let Some(at) = words.iter().position(|word| *word == "packets") else { continue };
+                let what = if line.contains("drop") { "packet lost" } else { "packet answered by a reset" };
+                outcome.fired(what, words.get(at + 1).and_then(|count| count.parse().ok()).unwrap_or(0));
+            }
+            (relay, Duration::ZERO)
+        },
+    );
+    outcome.trials = 1;
+    outcome.must_have_fired("packet lost", 1);
+    outcome.must_have_fired("packet answered by a reset", 1);
+    outcome
+}
+
+fn run_tool(name: &str, arguments: &[&str]) -> String {
+    let done = Command::new(name).args(arguments).output().unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert!(done.status.success(), "{name} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+/// Why packets cannot be lost here, if so.
+pub fn no_packets() -> Option<String> {
+    let works = |name: &str, arguments: &[&str]| {
+        Command::new(name).args(arguments).output().is_ok_and(|done| done.status.success())
+    };
+    let all = works("unshare", &["-n", "sh", "-c", "ip link set lo up && nft list ruleset"]);
+    (!all).then(|| "it needs root, unshare, ip (iproute2) and nft (nftables)".to_owned())
+}
+
+/// Starts `program packets …` in a network namespace of its own; it judges itself and prints what it has found.
+pub fn packets(seed: u64, time: Duration, program: &Path) -> Outcome {
+    let mut outcome = Outcome::new("packets", seed);
+    let mut command = Command::new("unshare");
+    command.arg("-n").arg(program).args(["packets", &seed.to_string(), &time.as_secs().to_string()]);
+    let done = command.output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned();
+    print!("{said}");
+    if !done.status.success() {
+        outcome.violated(format!("{said}{}", String::from_utf8_lossy(&done.stderr)));
+    }
+    let number = |name: &str| {
+        let line = said.lines().rev().find(|line| line.starts_with("sum: "))?;
+        line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse::<u64>().ok())
+    };
+    outcome.trials = 1;
+    outcome.fired("packets", number("faults").unwrap_or(0));
+    outcome.report.tasks = number("tasks").unwrap_or(0);
+    outcome.report.delivered = number("delivered").unwrap_or(0);
+    outcome.report.ends.insert(code::SEND_OUTCOME_UNKNOWN, number("unknown").unwrap_or(0));
+    outcome.must_have_fired("packets", 1);
     outcome
 }
 

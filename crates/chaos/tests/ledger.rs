@@ -131,6 +131,20 @@ fn what_is_delivered_twice_or_not_at_all_or_although_it_failed_is_found() {
 }
 
 #[test]
+fn a_success_without_a_delivery_is_excused_by_a_destroy_in_between_and_by_no_later_one() {
+    let with_destroy_at = |called: u64| {
+        let mut notes: Vec<_> = good().into_iter().map(|note| (10, note)).collect();
+        notes.retain(|it| it.1 != delivered(1, Kind::Command, b"one") && !matches!(it.1, Note::Destroyed { .. }));
+        notes.push((called, Note::DestroyCalled { session: BOB }));
+        notes.push((called, Note::Destroyed { session: BOB }));
+        judge_at(notes, false)
+    };
+    let excused = with_destroy_at(10);
+    assert_eq!((excused.violations.len(), excused.discarded), (0, 1), "{excused}");
+    is_found(&with_destroy_at(20), "I2");
+}
+
+#[test]
 fn what_nobody_has_sent_is_found() {
     let mut notes = good();
     notes.insert(5, delivered(9, Kind::Command, b"nine"));

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crvideo_chaos::{flips, kills, storm};
+use crvideo_chaos::{flips, herd, kills, store, storm, troubled};
 
 #[test]
 fn every_task_ends_once_and_as_said_through_300_cuts_of_the_links() {
@@ -43,6 +43,27 @@ fn a_relay_that_stands_still_costs_no_task_its_end() {
 }
 
 #[test]
+fn a_sender_or_receiver_that_stands_still_costs_no_task_its_end() {
+    let program = Path::new(env!("CARGO_BIN_EXE_crvideo-chaos"));
+    troubled::peers(1, 2, Duration::from_secs(4), None, program).must_be_good();
+}
+
+#[test]
+fn a_herd_finds_its_relay_again_after_a_kill() {
+    herd::relay_killed(1, 300, 1).must_be_good();
+}
+
+#[test]
+fn lost_packets_and_resets_from_nowhere_cost_no_task_its_end() {
+    if let Some(why) = storm::no_packets() {
+        eprintln!("SKIPPED: no packets can be lost here: {why}");
+        return;
+    }
+    let program = Path::new(env!("CARGO_BIN_EXE_crvideo-chaos"));
+    storm::packets(1, Duration::from_secs(5), program).must_be_good();
+}
+
+#[test]
 fn work_goes_on_when_processors_are_busy() {
     storm::starvation(1, Duration::from_secs(4)).must_be_good();
 }
@@ -55,6 +76,11 @@ fn a_wall_clock_that_jumps_ends_no_task() {
         return;
     }
     storm::clock_jumps(1, 3, shim).must_be_good();
+}
+
+#[test]
+fn what_was_acknowledged_survives_whatever_call_of_the_store_fails_or_is_the_last() {
+    store::faults(1, 1, 41).must_be_good();
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::rtm::fuzzing::{Visitor, gate};
 use crate::rtm::{Door, Gate, RtmConfig};
 use crate::store::{
     BlobId, Blobs, Conversation, Database, Directory, Group, Kind, Limits, LocalBlobs, MessageLimits, Messages, Query,
-    Revoked,
+    Revoked, sum,
 };
 
 /// The gate's project, and its secret.
@@ -74,20 +74,37 @@ pub fn fill(directory: &Path) -> Result<(), String> {
         let database = Database::open(Some(directory)).map_err(|error| error.to_string())?;
         database.revoke(Revoked { project: 1, user: "7".to_owned(), until: 5 }).await.map_err(|error| error.to_string())
     })?;
-    let database = Connection::open(directory.join("relay.sqlite")).map_err(words)?;
+    let database = open(directory)?;
+    let hash = blake3::hash(b"12345").to_hex();
     database
-        .execute_batch(
+        .execute_batch(&format!(
             "INSERT INTO group_member VALUES (1, 1, 7), (1, 1, 8), (1, 2, 7);
-             INSERT INTO message (id, unique_id, project, kind, place, sender, mid, mtype, mtime, body, attrs, blob)
-                 VALUES (1, x'000102030405060708090a0b0c0d0e0f', 1, 1, 7, 8, 5, 51, 1795000000000, x'68656c6c6f', '', NULL);
-             INSERT INTO message (id, unique_id, project, kind, place, sender, mid, mtype, mtime, body, attrs, blob)
-                 VALUES (2, x'100102030405060708090a0b0c0d0e0f', 1, 2, 1, 8, 6, 50, 1795000000000, x'66696c65', '{}',
-                 '0123456789abcdef0123456789abcdef');
-             INSERT INTO pending (project, user, kind, conversation, message, want) VALUES (1, 7, 1, 8, 1, 3), (1, 7, 2, 1, 2, 0);
-             INSERT INTO blob VALUES ('0123456789abcdef0123456789abcdef', 1, 5, 'a.txt', 'aa', 9000000000);
-             PRAGMA wal_checkpoint(TRUNCATE);",
-        )
-        .map_err(words)
+             INSERT INTO message (id, unique_id, project, kind, place, sender, mid, mtype, mtime, body, attrs, blob) VALUES
+                 (1, x'000102030405060708090a0b0c0d0e0f', 1, 1, 7, 8, 5, 51, 1795000000000, x'68656c6c6f', '', NULL),
+                 (2, x'100102030405060708090a0b0c0d0e0f', 1, 2, 1, 8, 6, 50, 1795000000000, x'66696c65', '{{}}',
+                  '0123456789abcdef0123456789abcdef');
+             INSERT INTO pending (project, user, kind, conversation, message, want)
+                 VALUES (1, 7, 1, 8, 1, 3), (1, 7, 2, 1, 2, 0);
+             INSERT INTO blob (id, project, size, name, hash, expires)
+                 VALUES ('0123456789abcdef0123456789abcdef', 1, 5, 'a.txt', '{hash}', 9000000000);"
+        ))
+        .map_err(words)?;
+    renew_sums(&database).and_then(|()| database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);")).map_err(words)
+}
+
+fn open(directory: &Path) -> Result<Connection, String> {
+    let database = Connection::open(directory.join("relay.sqlite")).map_err(|error| error.to_string())?;
+    sum::install(&database).map_err(|error| error.to_string())?;
+    Ok(database)
+}
+
+/// Gives all rows the checksums that fit them.
+fn renew_sums(database: &Connection) -> rusqlite::Result<()> {
+    let columns =
+        [("message", sum::MESSAGE), ("pending", sum::PENDING), ("blob", sum::BLOB), ("revoked_token", sum::REVOKED)];
+    columns.iter().try_for_each(|(table, columns)| {
+        database.execute(&format!("UPDATE {table} SET sum = {}({columns})", sum::ROW_SUM), []).map(drop)
+    })
 }
 
 /// A value of any of SQLite's types.
@@ -101,30 +118,38 @@ pub enum Cell {
     Blob(Vec<u8>),
 }
 
-/// The tables, and how many values a row is given; what a column has beyond that is NULL.
+/// The tables, and how many columns each has beside its checksum.
 pub const TABLES: [(&str, usize); 5] =
     [("group_member", 3), ("message", 13), ("pending", 7), ("revoked_token", 3), ("blob", 6)];
+
+fn columns_of(table: &str) -> String {
+    match table {
+        "message" => format!("id, {}", sum::MESSAGE),
+        "pending" => sum::PENDING.to_owned(),
+        "revoked_token" => sum::REVOKED.to_owned(),
+        "blob" => sum::BLOB.to_owned(),
+        _ => "project, grp, user".to_owned(),
+    }
+}
 
 /// Puts a row of any values into a table, as an older program or a hand may have done. What the table's own rules
 /// forbid is not put in.
 pub fn put_row(directory: &Path, table: usize, cells: Vec<Cell>) -> Result<(), String> {
     let (table, columns) = TABLES[table % TABLES.len()];
     let words = |error: rusqlite::Error| error.to_string();
-    let database = Connection::open(directory.join("relay.sqlite")).map_err(words)?;
+    let database = open(directory)?;
     database.pragma_update(None, "foreign_keys", false).map_err(words)?;
-    let count = "SELECT count(*) FROM pragma_table_info(?)";
-    let all: usize = database.query_row(count, [table], |row| row.get(0)).map_err(words)?;
-    let padding = std::iter::repeat_n(Cell::Null, all.saturating_sub(columns));
-    let values = cells.into_iter().take(columns).chain(padding).map(|cell| match cell {
+    let values = cells.into_iter().take(columns).map(|cell| match cell {
         Cell::Null => Value::Null,
         Cell::Integer(value) => Value::Integer(value),
         Cell::Real(value) => Value::Real(value),
         Cell::Text(value) => Value::Text(value),
         Cell::Blob(value) => Value::Blob(value),
     });
-    let places = vec!["?"; all].join(", ");
-    let sql = format!("INSERT OR REPLACE INTO {table} VALUES ({places})");
-    database.execute(&sql, params_from_iter(values)).map(drop).map_err(words)
+    let places = vec!["?"; columns].join(", ");
+    let sql = format!("INSERT OR REPLACE INTO {table} ({}) VALUES ({places})", columns_of(table));
+    database.execute(&sql, params_from_iter(values)).map_err(words)?;
+    renew_sums(&database).map_err(words)
 }
 
 /// Reads everything back from a data directory, as a relay does at its start and later. What could not be read is said
@@ -193,8 +218,8 @@ async fn read_messages(messages: &Messages, complaints: &mut Vec<String>) {
 
 async fn read_blobs(blobs: &LocalBlobs, complaints: &mut Vec<String>) {
     if let Some(id) = BlobId::parse("0123456789abcdef0123456789abcdef") {
-        let found = note(complaints, blobs.find(id.clone()).await).flatten();
-        if let (Some(found), Some(content)) = (found, note(complaints, blobs.open(id).await)) {
+        let Some(found) = note(complaints, blobs.find(id).await).flatten() else { return };
+        if let Some(content) = note(complaints, blobs.open(found.clone()).await) {
             // As much as an HTTP answer reads in one piece.
             let len = usize::try_from(found.size).unwrap_or(usize::MAX).min(64 * 1024);
             note(complaints, content.read(0, len).await.map(drop));

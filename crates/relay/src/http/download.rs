@@ -66,7 +66,7 @@ fn head(status: StatusCode, tag: &str) -> Builder {
 }
 
 async fn content(blobs: &dyn Blobs, blob: &Blob, head: Builder, at: u64, len: u64) -> Response {
-    match blobs.open(blob.id.clone()).await {
+    match blobs.open(blob.clone()).await {
         Ok(content) => {
             let head = head
                 .header(CONTENT_TYPE, label::content_type(&blob.name))

@@ -5,6 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -440,12 +441,9 @@ impl Transfer {
             Ok(found) => found,
             Err(outcome) => return outcome,
         };
-        let mut content = match self.courier.blobs.open(blob.id.clone()).await {
+        let mut content = match self.courier.blobs.open(blob.clone()).await {
             Ok(content) => Some(content),
-            Err(error) => {
-                warn!(user = self.to, %error, "a stored file cannot be read");
-                return Outcome::Later;
-            }
+            Err(error) => return unreadable(&self.to, &error),
         };
         let mut repeated = false;
         loop {
@@ -490,7 +488,10 @@ impl Transfer {
             let end = progress.limit.min(progress.confirmed + AHEAD).min(size);
             let news = if progress.next < end {
                 let len = usize::try_from(end - progress.next).unwrap_or(CHUNK).min(CHUNK);
-                let Some(data) = read(content, progress.next, len).await else { return Some(Outcome::Later) };
+                let data = match self.read(content, progress.next, len).await {
+                    Ok(data) => data,
+                    Err(outcome) => return Some(outcome),
+                };
                 let offset = progress.next;
                 progress.next += data.len() as u64;
                 if !self.post(&msg::Data { task: self.task, offset, data }).await {
@@ -526,6 +527,14 @@ impl Transfer {
         }
     }
 
+    /// Reads a piece of a stored file.
+    async fn read(&self, content: &mut Option<Content>, at: u64, len: usize) -> Result<Bytes, Outcome> {
+        let whole = content.take().ok_or(Outcome::Later)?;
+        let (again, bytes) = whole.read(at, len).await.map_err(|error| unreadable(&self.to, &error))?;
+        *content = Some(again);
+        Ok(bytes)
+    }
+
     fn done(&self, code: i64) -> Outcome {
         match i32::try_from(code) {
             Ok(code::NOERR) => {
@@ -558,16 +567,8 @@ impl Transfer {
     }
 }
 
-/// Reads a piece of a stored file.
-async fn read(content: &mut Option<Content>, at: u64, len: usize) -> Option<Bytes> {
-    match content.take()?.read(at, len).await {
-        Ok((again, bytes)) => {
-            *content = Some(again);
-            Some(bytes)
-        }
-        Err(error) => {
-            warn!(%error, "a stored file cannot be read");
-            None
-        }
-    }
+/// What becomes of a file that cannot be read. One that is damaged stays so.
+fn unreadable(user: &str, error: &io::Error) -> Outcome {
+    warn!(user, %error, "a stored file cannot be read, so it cannot be delivered");
+    if error.kind() == io::ErrorKind::InvalidData { Outcome::Failed(code::FILE_NOT_EXIST) } else { Outcome::Later }
 }

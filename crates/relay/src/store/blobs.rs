@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 
 use bytes::{Bytes, BytesMut};
+use tracing::error;
 
 use super::disk::Disk;
+use super::tree::{PART, Tree};
 use super::{Later, Spool, Spooled, StoreError};
 
 /// The name of a stored file: 128 random bits. Who knows it may read the file.
@@ -128,7 +130,8 @@ pub(crate) trait Blobs: Send + Sync {
     fn find(&self, id: BlobId) -> Later<'_, Result<Option<Blob>, StoreError>>;
 
     /// The content of a stored file.
-    fn open(&self, id: BlobId) -> Later<'_, io::Result<Content>>;
+    /// Damage is an error of the kind [`io::ErrorKind::InvalidData`], and in the log.
+    fn open(&self, blob: Blob) -> Later<'_, io::Result<Content>>;
 
     /// Removes a file; who is reading it may finish.
     fn remove(&self, id: BlobId) -> Later<'_, Result<(), StoreError>>;
@@ -141,30 +144,57 @@ pub(crate) trait Blobs: Send + Sync {
     fn clear_orphans(&self) -> Later<'_, Result<usize, BlobError>>;
 }
 
-/// Content that is being read.
+/// Content that is being read. Each part of it is checked before anybody sees a byte of it.
 #[derive(Debug)]
 pub(crate) struct Content {
     file: File,
     disk: Disk,
+    id: BlobId,
+    size: u64,
+    tree: Tree,
 }
 
 impl Content {
-    pub(super) fn new(file: File, disk: Disk) -> Self {
-        Self { file, disk }
+    pub(super) fn new(file: File, disk: Disk, blob: &Blob, tree: Tree) -> Self {
+        Self { file, disk, id: blob.id.clone(), size: blob.size, tree }
     }
 
-    /// Reads `len` bytes from offset `at` on and gives itself back.
+    /// Reads `len` bytes from offset `at` on and gives itself back. What is not as it was stored is an error of the
+    /// kind [`io::ErrorKind::InvalidData`].
     pub(crate) async fn read(self, at: u64, len: usize) -> io::Result<(Self, Bytes)> {
-        let Self { mut file, disk } = self;
-        let again = disk.clone();
-        let read = move || {
-            use std::io::{Read, Seek, SeekFrom};
-            let mut bytes = BytesMut::zeroed(len);
-            file.seek(SeekFrom::Start(at))?;
-            file.read_exact(&mut bytes)?;
-            Ok((file, bytes.freeze()))
-        };
-        let (file, bytes) = disk.run(read).await?;
-        Ok((Self { file, disk: again }, bytes))
+        let disk = self.disk.clone();
+        disk.run(move || {
+            let mut this = self;
+            let bytes = this.read_parts(at, len)?;
+            Ok((this, bytes))
+        })
+        .await
     }
+
+    /// Reads and checks all parts that the bytes touch.
+    fn read_parts(&mut self, at: u64, len: usize) -> io::Result<Bytes> {
+        let end = at.checked_add(len as u64).filter(|end| *end <= self.size).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let part = PART as u64;
+        let (first, start) = (at / part, at / part * part);
+        let whole = (end.div_ceil(part) * part).min(self.size).saturating_sub(start);
+        let mut bytes = BytesMut::zeroed(usize::try_from(whole).map_err(io::Error::other)?);
+        self.file.seek(SeekFrom::Start(start))?;
+        match self.file.read_exact(&mut bytes) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged(&self.id, start)),
+            read => read?,
+        }
+        for (number, bytes) in (first..).zip(bytes.chunks(PART)) {
+            if !self.tree.is_part(number, bytes) {
+                return Err(damaged(&self.id, number * part));
+            }
+        }
+        let from = usize::try_from(at - start).unwrap_or_default();
+        Ok(bytes.freeze().slice(from..from + len))
+    }
+}
+
+/// Content that is not as it was stored, from about this byte on. The operator must know.
+pub(super) fn damaged(id: &BlobId, at: u64) -> io::Error {
+    error!(%id, at, "a stored file is damaged on the disk and is not given to anybody; what was written is not what is read");
+    io::Error::new(io::ErrorKind::InvalidData, format!("the stored file {id} is damaged near byte {at}"))
 }

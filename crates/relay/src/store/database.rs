@@ -5,11 +5,12 @@ use std::fmt;
 use std::path::Path;
 use std::sync::mpsc;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 use tracing::error;
 
 use super::schema::STEPS;
+use super::{damage, sum};
 
 /// Jobs in one transaction.
 const MAX_BATCH: usize = 256;
@@ -32,7 +33,10 @@ impl std::error::Error for StoreError {}
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        StoreError(error.to_string())
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damage::damaged(&error.to_string()),
+            _ => StoreError(error.to_string()),
+        }
     }
 }
 
@@ -50,11 +54,17 @@ pub struct Database {
 impl Database {
     /// The database in a directory, which must exist; without one it lives in memory and ends with the process.
     pub fn open(directory: Option<&Path>) -> Result<Self, StoreError> {
-        let mut connection = match directory {
-            Some(directory) => Connection::open(directory.join(NAME))?,
-            None => Connection::open_in_memory()?,
+        let path = directory.map(|directory| directory.join(NAME));
+        let connection = match &path {
+            Some(path) => {
+                open_file(path).map_err(|error| StoreError(format!("the database {}: {}", path.display(), error.0)))?
+            }
+            None => {
+                let mut connection = Connection::open_in_memory()?;
+                prepare(&mut connection)?;
+                connection
+            }
         };
-        prepare(&mut connection)?;
         let (jobs, receiver) = tokio::sync::mpsc::channel(MAX_WAITING);
         let (started, ready) = mpsc::channel();
         let thread = std::thread::Builder::new().name("relay-store".to_owned()).spawn(move || {
@@ -88,7 +98,19 @@ impl Database {
     }
 }
 
+/// Opens a database file after a look for damage. Nothing is changed in one that is damaged.
+fn open_file(path: &Path) -> Result<Connection, StoreError> {
+    damage::check_files(path)?;
+    let mut connection = Connection::open(path)?;
+    damage::check_structure(&connection)?;
+    prepare(&mut connection)?;
+    damage::check_schema(&connection)?;
+    damage::check_rows(&connection)?;
+    Ok(connection)
+}
+
 fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
+    sum::install(connection)?;
     // With a write-ahead log and full syncs a commit that was confirmed survives a loss of power.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -200,5 +222,50 @@ mod tests {
         raw.pragma_update(None, "user_version", 99).unwrap();
         let error = Database::open(Some(directory.path())).err().unwrap();
         assert!(error.to_string().contains("99"), "{error}");
+    }
+
+    /// A database with members of groups, closed in order.
+    async fn filled(directory: &Path) -> Vec<u8> {
+        let database = Database::open(Some(directory)).unwrap();
+        for user in 0..500 {
+            add(&database, user).await.unwrap();
+        }
+        drop(database);
+        let connection = Connection::open(directory.join(NAME)).unwrap();
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(connection);
+        std::fs::read(directory.join(NAME)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_damaged_database_is_named_and_left_as_it_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let whole = filled(directory.path()).await;
+        let path = directory.path().join(NAME);
+        let page = 4_096;
+        let changes: [fn(&mut Vec<u8>); 4] = [
+            |bytes| bytes.truncate(bytes.len() - 4_096),
+            |bytes| bytes[3] ^= 1,
+            // A letter of the table's definition.
+            |bytes| *bytes.iter_mut().rev().find(|byte| **byte == b'W').unwrap() = b'V',
+            // A member becomes another one, but not in the index.
+            |bytes| {
+                let at = bytes.windows(4).rposition(|four| four == [0, 0x01, 0x01, 0x02]).unwrap_or(bytes.len() - 9);
+                bytes[at + 3] ^= 0x10;
+            },
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut bytes = whole.clone();
+            change(&mut bytes);
+            assert!(bytes.len() > page);
+            std::fs::write(&path, &bytes).unwrap();
+            let error = Database::open(Some(directory.path())).err().map(|error| error.to_string()).unwrap_or_default();
+            let named = error.contains("relay.sqlite") && error.contains("damaged") && error.contains("backup");
+            assert!(named, "change {number}: {error:?}");
+            assert_eq!(std::fs::read(&path).unwrap(), bytes, "change {number}");
+        }
+        std::fs::write(&path, &whole).unwrap();
+        let again = Database::open(Some(directory.path())).unwrap();
+        assert_eq!(groups(&again).await, Ok(500));
     }
 }

@@ -120,8 +120,9 @@ impl Directory for Database {
     }
 
     fn revoke(&self, revoked: Revoked) -> Answer<'_, ()> {
-        let sql = "INSERT INTO revoked_token VALUES (?1, ?2, ?3)
-                   ON CONFLICT (project, user) DO UPDATE SET until = max(until, ?3)";
+        let sql = "INSERT INTO revoked_token VALUES (?1, ?2, ?3, row_sum(?1, ?2, ?3))
+                   ON CONFLICT (project, user) DO UPDATE SET
+                       until = max(until, ?3), sum = row_sum(?1, ?2, max(until, ?3))";
         Box::pin(self.run(move |db| {
             let until = i64::try_from(revoked.until).unwrap_or(i64::MAX);
             db.prepare_cached(sql)?.execute((revoked.project, revoked.user, until)).map(drop)
@@ -129,8 +130,9 @@ impl Directory for Database {
     }
 
     fn revoke_id(&self, revoked: RevokedId) -> Answer<'_, ()> {
-        let sql = "INSERT INTO revoked_token_id VALUES (?1, ?2, ?3)
-                   ON CONFLICT (project, id) DO UPDATE SET expires = max(expires, ?3)";
+        let sql = "INSERT INTO revoked_token_id VALUES (?1, ?2, ?3, row_sum(?1, ?2, ?3))
+                   ON CONFLICT (project, id) DO UPDATE SET
+                       expires = max(expires, ?3), sum = row_sum(?1, ?2, max(expires, ?3))";
         Box::pin(self.run(move |db| {
             let expires = i64::try_from(revoked.expires).unwrap_or(i64::MAX);
             db.prepare_cached(sql)?.execute((revoked.project, revoked.id, expires)).map(drop)

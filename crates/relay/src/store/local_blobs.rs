@@ -15,9 +15,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tracing::{error, warn};
 
+use super::blobs::damaged;
 use super::disk::Disk;
 use super::private_dir::{PrivateDir, private};
 use super::spool::TempFile;
+use super::sum::{BLOB, ROW_SUM};
+use super::tree::Tree;
 use super::{About, Blob, BlobError, BlobId, Blobs, Content, Database, Later, Spool, Spooled, StoreError};
 
 /// Below the data directory.
@@ -114,7 +117,7 @@ impl LocalBlobs {
     }
 
     async fn store(&self, content: Spooled, about: About) -> Result<Blob, BlobError> {
-        let Spooled { len, blake3, memory, file, .. } = content;
+        let Spooled { len, tree, memory, file, .. } = content;
         let mut reservation = self.reserve(about.project, len)?;
         let id = BlobId::random()?;
         let blob = Blob {
@@ -122,7 +125,7 @@ impl LocalBlobs {
             project: about.project,
             size: len,
             name: about.name,
-            hash: blake3,
+            hash: tree.root().to_hex().to_string(),
             expires: unix_seconds().saturating_add(self.limits.keep.as_secs() as i64),
         };
         self.state().pending.insert(id.clone());
@@ -140,7 +143,7 @@ impl LocalBlobs {
             return Err(error.into());
         }
         let row = blob.clone();
-        if let Err(error) = self.database.run(move |db| insert(db, &row)).await {
+        if let Err(error) = self.database.run(move |db| insert(db, &row, &tree)).await {
             self.unlink(id).await;
             return Err(error.into());
         }
@@ -162,6 +165,34 @@ impl LocalBlobs {
         if let Some(used) = self.state().used_by_project.get_mut(&project) {
             *used = used.saturating_sub(size);
         }
+    }
+
+    /// Opens content together with what its bytes are checked by.
+    async fn open_checked(&self, blob: Blob) -> io::Result<Content> {
+        let id = blob.id.clone();
+        let hash = blake3::Hash::from_hex(&blob.hash).map_err(|_| damaged(&id, 0))?;
+        let key = id.clone();
+        let stored = self.database.run(move |db| tree_of(db, &key)).await.map_err(io::Error::other)?;
+        let known = Tree::from_bytes(&stored.unwrap_or_default(), blob.size, hash);
+        let (path, size, made_before) = (self.path(&id), blob.size, known.is_none());
+        let open = move || {
+            let mut file = File::open(path)?;
+            if file.metadata()?.len() != size {
+                return Err(damaged(&id, size));
+            }
+            // A file that an earlier version has stored has no tree, and another one is damaged; the content makes up
+            // for both, if it is what the hash says.
+            let tree = known.map_or_else(|| Tree::of_file(&mut file), Ok)?;
+            if tree.root() == hash { Ok((file, tree)) } else { Err(damaged(&id, 0)) }
+        };
+        let (file, tree) = self.disk.run(open).await?;
+        if made_before {
+            let (id, bytes) = (blob.id.clone(), tree.to_bytes());
+            if let Err(error) = self.database.run(move |db| set_tree(db, &id, &bytes)).await {
+                warn!(id = %blob.id, %error, "what a stored file is checked by cannot be stored; it is made again");
+            }
+        }
+        Ok(Content::new(file, self.disk.clone(), &blob, tree))
     }
 
     /// Removes content that the database does not know.
@@ -249,12 +280,8 @@ impl Blobs for LocalBlobs {
         Box::pin(self.database.run(move |db| find(db, &id, now)))
     }
 
-    fn open(&self, id: BlobId) -> Later<'_, io::Result<Content>> {
-        let path = self.path(&id);
-        Box::pin(async move {
-            let file = self.disk.run(move || File::open(path)).await?;
-            Ok(Content::new(file, self.disk.clone()))
-        })
+    fn open(&self, blob: Blob) -> Later<'_, io::Result<Content>> {
+        Box::pin(self.open_checked(blob))
     }
 
     fn remove(&self, id: BlobId) -> Later<'_, Result<(), StoreError>> {
@@ -397,26 +424,46 @@ fn load_usage(db: &Connection) -> rusqlite::Result<HashMap<i64, u64>> {
     statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
-fn insert(db: &Connection, blob: &Blob) -> rusqlite::Result<()> {
-    let mut statement = db.prepare_cached("INSERT INTO blob VALUES (?, ?, ?, ?, ?, ?)")?;
-    statement.execute(params![blob.id.as_str(), blob.project, blob.size, blob.name, blob.hash, blob.expires])?;
+fn insert(db: &Connection, blob: &Blob, tree: &Tree) -> rusqlite::Result<()> {
+    let sql = format!(
+        "INSERT INTO blob ({BLOB}, tree, sum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, {ROW_SUM}(?1, ?2, ?3, ?4, ?5, ?6))"
+    );
+    let Blob { id, project, size, name, hash, expires } = blob;
+    db.prepare_cached(&sql)?.execute(params![id.as_str(), project, size, name, hash, expires, tree.to_bytes()])?;
     Ok(())
 }
 
+fn tree_of(db: &Connection, id: &BlobId) -> rusqlite::Result<Option<Vec<u8>>> {
+    let mut statement = db.prepare_cached("SELECT tree FROM blob WHERE id = ?")?;
+    Ok(statement.query_row([id.as_str()], |row| row.get(0)).optional()?.flatten())
+}
+
+fn set_tree(db: &Connection, id: &BlobId, tree: &[u8]) -> rusqlite::Result<()> {
+    db.prepare_cached("UPDATE blob SET tree = ? WHERE id = ?")?.execute(params![tree, id.as_str()]).map(drop)
+}
+
 fn find(db: &Connection, id: &BlobId, now: i64) -> rusqlite::Result<Option<Blob>> {
-    let mut statement =
-        db.prepare_cached("SELECT project, size, name, hash, expires FROM blob WHERE id = ? AND expires > ?")?;
+    let sql = format!(
+        "SELECT project, size, name, hash, expires, sum IS {ROW_SUM}({BLOB})
+         FROM blob WHERE id = ? AND expires > ?"
+    );
+    let mut statement = db.prepare_cached(&sql)?;
     let blob = |row: &Row<'_>| {
-        Ok(Blob {
+        if !row.get::<_, bool>(5)? {
+            error!(%id, "what the database says of a stored file is damaged; the file is not given to anybody");
+            return Ok(None);
+        }
+        Ok(Some(Blob {
             id: id.clone(),
             project: row.get(0)?,
             size: row.get(1)?,
             name: row.get(2)?,
             hash: row.get(3)?,
             expires: row.get(4)?,
-        })
+        }))
     };
-    statement.query_row(params![id.as_str(), now], blob).optional()
+    Ok(statement.query_row(params![id.as_str(), now], blob).optional()?.flatten())
 }
 
 fn delete(db: &Connection, id: &BlobId) -> rusqlite::Result<Option<(i64, u64)>> {

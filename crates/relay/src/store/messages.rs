@@ -8,9 +8,10 @@ use bytes::Bytes;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::rtm::code;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::receipts::{self, Bells, Receipt, Standing, Touched, Watch, note, note_all};
+use super::sum::{MESSAGE, PENDING, ROW_SUM};
 use super::{Database, StoreError};
 use crate::shared::unix_micros;
 
@@ -150,10 +151,29 @@ enum End {
     Failed(i32),
 }
 
-const COLUMNS: &str =
-    "m.id, m.unique_id, m.project, m.kind, m.place, m.sender, m.mid, m.mtype, m.mtime, m.body, m.attrs, m.blob";
+/// Whoever was told that something is being delivered is told that it is stored.
+const STORED: &str = "UPDATE pending SET told = 2, sum = row_sum(project, user, kind, conversation, message, want, 2)
+    WHERE told = 1";
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+/// A message, and whether it is as it was stored.
+const COLUMNS: &str = "m.id, m.unique_id, m.project, m.kind, m.place, m.sender, m.mid, m.mtype, m.mtime, m.body, m.attrs,
+    m.blob, m.sum IS row_sum(m.unique_id, m.project, m.kind, m.place, m.sender, m.mid, m.mtype, m.mtime, m.body, m.attrs,
+    m.blob, m.watch)";
+
+/// A message, or only its number in the store when it is damaged, which the operator must know.
+fn stored(row: &Row<'_>) -> rusqlite::Result<Result<Stored, i64>> {
+    let id = row.get(0)?;
+    if row.get::<_, bool>(12)? {
+        return whole(row).map(Ok);
+    }
+    // What else the row says is said for what it is worth.
+    let value = |at: usize| row.get::<_, rusqlite::types::Value>(at);
+    let (project, from, mid) = (value(2)?, value(5)?, value(6)?);
+    error!(id, ?project, ?from, ?mid, "a message is damaged in the database and is not given to anybody");
+    Ok(Err(id))
+}
+
+fn whole(row: &Row<'_>) -> rusqlite::Result<Stored> {
     let unique: Vec<u8> = row.get(1)?;
     let kind = match row.get::<_, u8>(3)? {
         1 => Kind::User,
@@ -233,12 +253,23 @@ impl Messages {
                AND (p.want & ?4 != 0 OR p.want & (?5 | {REACHED}) = 0)
              ORDER BY p.message LIMIT ?6"
         );
-        self.database
-            .run(move |db| {
+        self.noting(move |db, now, told| {
+            loop {
                 let mut query = db.prepare_cached(&sql)?;
-                query.query_map(params![project, user, after, dialect, here, most], stored)?.collect()
-            })
-            .await
+                let found = query.query_map(params![project, user, after, dialect, here, most], stored)?;
+                let found: Vec<Result<Stored, i64>> = found.collect::<rusqlite::Result<_>>()?;
+                let damaged: Vec<i64> = found.iter().filter_map(|it| it.as_ref().err().copied()).collect();
+                if damaged.is_empty() {
+                    return Ok(found.into_iter().flatten().collect());
+                }
+                // They wait no longer, so what is found next are others.
+                let end = End::Failed(code::UNKNOWN);
+                for message in damaged {
+                    settle(db, (project, user, message), dialect, end, now, told)?;
+                }
+            }
+        })
+        .await
     }
 
     /// Messages have reached a user by a dialect: one of those that they waited for, or instead of them.
@@ -288,8 +319,7 @@ impl Messages {
         let which = "p.told = 1 AND p.project = ?1 AND p.user = ?2";
         self.noting(move |db, now, told| {
             note_all(db, (Standing::Stored, 0), now, which, [project, user], told)?;
-            db.prepare_cached("UPDATE pending SET told = 2 WHERE told = 1 AND project = ?1 AND user = ?2")?
-                .execute([project, user])?;
+            db.prepare_cached(&format!("{STORED} AND project = ?1 AND user = ?2"))?.execute([project, user])?;
             Ok(())
         })
         .await
@@ -299,7 +329,7 @@ impl Messages {
     pub(crate) async fn all_away(&self) -> Result<(), StoreError> {
         self.noting(|db, now, told| {
             note_all(db, (Standing::Stored, 0), now, "p.told = 1", [], told)?;
-            db.execute("UPDATE pending SET told = 2 WHERE told = 1", [])?;
+            db.execute(STORED, [])?;
             Ok(())
         })
         .await
@@ -347,7 +377,10 @@ impl Messages {
     ) -> Result<Option<Stored>, StoreError> {
         let sql = format!("SELECT {COLUMNS} FROM message m WHERE {BY_MID} ORDER BY m.id DESC LIMIT 1");
         self.database
-            .run(move |db| db.query_row(&sql, params![project, kind as u8, place, from, mid], stored).optional())
+            .run(move |db| {
+                let found = db.query_row(&sql, params![project, kind as u8, place, from, mid], stored).optional()?;
+                Ok(found.and_then(Result::ok))
+            })
             .await
     }
 
@@ -419,31 +452,29 @@ fn put(
         rusqlite::Error::ToSqlConversionFailure(Box::new(error))
     })?;
     let Draft { project, kind, place, from, mid, mtype, mtime, body, attrs, blob } = &draft;
-    db.prepare_cached(
-        "INSERT INTO message (unique_id, project, kind, place, sender, mid, mtype, mtime, body, attrs, blob, watch)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?
-    .execute(params![
-        unique,
-        project,
-        *kind as u8,
-        place,
-        from,
-        mid,
-        mtype,
-        mtime,
-        &body[..],
-        attrs,
-        blob,
-        watch
-    ])?;
+    let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12";
+    db.prepare_cached(&format!("INSERT INTO message ({MESSAGE}, sum) VALUES ({values}, {ROW_SUM}({values}))"))?
+        .execute(params![
+            unique,
+            project,
+            *kind as u8,
+            place,
+            from,
+            mid,
+            mtype,
+            mtime,
+            &body[..],
+            attrs,
+            blob,
+            watch
+        ])?;
     let id = db.last_insert_rowid();
     // A user's conversation is with the other user, or with the group or room.
     let conversation = if *kind == Kind::User { *from } else { *place };
-    let mut add = db.prepare_cached(
-        "INSERT OR IGNORE INTO pending (project, user, kind, conversation, message, want, told)
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
-    )?;
+    let values = "?1, ?2, ?3, ?4, ?5, ?6, ?7";
+    let mut add = db.prepare_cached(&format!(
+        "INSERT OR IGNORE INTO pending ({PENDING}, sum) VALUES ({values}, {ROW_SUM}({values}))"
+    ))?;
     let mut trim = db.prepare_cached(
         "DELETE FROM pending WHERE project = ?1 AND user = ?2 AND kind = ?3 AND conversation = ?4 AND message <=
              (SELECT message FROM pending WHERE project = ?1 AND user = ?2 AND kind = ?3 AND conversation = ?4
@@ -499,7 +530,8 @@ fn settle(
         db.prepare_cached(&format!("DELETE FROM pending {by}"))?.execute([project, user, message])?;
     } else {
         let want = want & !dialect | REACHED;
-        db.prepare_cached(&format!("UPDATE pending SET want = ?4, told = ?5 {by}"))?
+        let sum = format!("{ROW_SUM}(project, user, kind, conversation, message, ?4, ?5)");
+        db.prepare_cached(&format!("UPDATE pending SET want = ?4, told = ?5, sum = {sum} {by}"))?
             .execute(params![project, user, message, want, standing])?;
     }
     Ok(())
@@ -525,9 +557,9 @@ fn history(db: &Connection, project: i64, of: Conversation, query: &Query) -> ru
     );
     let (begin, end) = (query.begin.unwrap_or(i64::MIN), query.end.unwrap_or(i64::MAX));
     let mut statement = db.prepare_cached(&sql)?;
-    statement
-        .query_map(params![project, kind as u8, one, other, begin, end, query.last_id, query.count], stored)?
-        .collect()
+    let found = statement
+        .query_map(params![project, kind as u8, one, other, begin, end, query.last_id, query.count], stored)?;
+    found.filter_map(|it| it.map(Result::ok).transpose()).collect()
 }
 
 #[cfg(test)]
@@ -702,5 +734,36 @@ mod tests {
         messages.failed(1, 8, ids[2], RTM, 1_400).await.unwrap();
         messages.delivered(1, 8, ids, RTM).await.unwrap();
         assert_eq!(receipts(&messages, started).await, [(8, 1, 4, 606), (8, 3, 4, 1_400), (8, 2, 3, 0)]);
+    }
+
+    #[tokio::test]
+    async fn a_message_that_is_damaged_is_given_to_nobody_and_has_failed() {
+        let messages = messages(MessageLimits::default());
+        let drafts = [(1, CR), (2, CR | RTM), (3, 0)];
+        let drafts = drafts.map(|(mid, want)| (draft(Kind::User, 7, 8, mid), vec![(8, want)]));
+        let stored = messages.put(drafts.into(), Some(WATCH)).await.unwrap();
+        let started = messages.receipts(1, WATCH, 0, 1_000).await.unwrap().last().unwrap().number;
+        for (mid, damage) in [(1, "body = x'74657874' || x'00'"), (2, "mtype = mtype + 64")] {
+            let sql = format!("UPDATE message SET {damage} WHERE mid = {mid}");
+            messages.database.run(move |db| db.execute(&sql, [])).await.unwrap();
+        }
+        assert_eq!(waiting(&messages, 8, CR).await, [3]);
+        assert_eq!(waiting(&messages, 8, RTM).await, [3]);
+        assert_eq!(receipts(&messages, started).await, [(8, 1, 4, 20_001), (8, 2, 4, 20_001)]);
+        let all = Query { count: 20, ..Query::default() };
+        let history = messages.history(1, Conversation::Between(7, 8), all).await.unwrap();
+        assert_eq!(history.iter().map(|it| it.draft.mid).collect::<Vec<_>>(), [3]);
+        assert_eq!(history, stored[2..]);
+        assert_eq!(messages.find(1, Kind::User, 7, 8, 1).await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_receipt_that_is_damaged_is_told_to_nobody() {
+        let messages = messages(MessageLimits::default());
+        let drafts = [1, 2].map(|mid| (draft(Kind::User, 7, 8, mid), vec![(8, 0)]));
+        messages.put(drafts.into(), Some(WATCH)).await.unwrap();
+        let damage = "UPDATE receipt SET standing = 3 WHERE mid = 1";
+        messages.database.run(move |db| db.execute(damage, [])).await.unwrap();
+        assert_eq!(receipts(&messages, 0).await, [(8, 2, 2, 0)]);
     }
 }

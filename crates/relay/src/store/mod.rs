@@ -9,9 +9,12 @@
 //! * `local_blobs`: stored files in a directory.
 //! * `private_dir`: a directory for a relay that keeps nothing.
 //! * `spool`: content on its way in.
+//! * `tree`: what stored content is checked by when it is read.
+//! * `sum`, `damage`: checksums of rows; what is damaged when the relay starts.
 //! * `disk`: work on files, away from the threads that serve sockets.
 
 mod blobs;
+mod damage;
 mod database;
 mod directory;
 mod disk;
@@ -21,6 +24,10 @@ mod private_dir;
 mod receipts;
 mod schema;
 mod spool;
+pub(crate) mod sum;
+#[cfg(test)]
+mod tests;
+mod tree;
 
 use std::future::Future;
 use std::pin::Pin;

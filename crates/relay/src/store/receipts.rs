@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, Params, Row, params};
 use tokio::sync::Notify;
 
+use super::sum::{RECEIPT, ROW_SUM};
+
 /// Names a client that watches what becomes of the messages that it sends.
 pub(crate) type Watch = [u8; 16];
 
@@ -48,7 +50,12 @@ pub(super) type Touched = BTreeSet<(i64, Watch)>;
 
 /// The columns of a receipt of a message `m`, but for user, standing, code and time.
 const OF_MESSAGE: &str = "m.project, m.watch, m.kind, m.place, m.sender, m.mid";
-const INTO: &str = "INSERT INTO receipt (project, watch, kind, place, sender, mid, user, standing, code, time)";
+
+/// The beginning of a statement that puts receipts in, up to where the messages come from. `rest` are the values of
+/// user, standing, code and time.
+fn into(rest: &str) -> String {
+    format!("INSERT INTO receipt ({RECEIPT}, sum) SELECT {OF_MESSAGE}, {rest}, {ROW_SUM}({OF_MESSAGE}, {rest})")
+}
 
 fn touched(row: &Row<'_>) -> rusqlite::Result<(i64, Watch)> {
     Ok((row.get(0)?, row.get(1)?))
@@ -63,8 +70,8 @@ pub(super) fn note(
     all: &mut Touched,
 ) -> rusqlite::Result<()> {
     let sql = format!(
-        "{INTO} SELECT {OF_MESSAGE}, ?2, ?3, ?4, ?5 FROM message m WHERE m.id = ?1 AND m.watch IS NOT NULL
-         RETURNING project, watch"
+        "{} FROM message m WHERE m.id = ?1 AND m.watch IS NOT NULL RETURNING project, watch",
+        into("?2, ?3, ?4, ?5")
     );
     let mut insert = db.prepare_cached(&sql)?;
     for row in insert.query_map(params![message, user, standing as u8, code, now], touched)? {
@@ -85,8 +92,9 @@ pub(super) fn note_all(
     // Integers cannot carry anything else into the statement.
     let standing = standing as u8;
     let sql = format!(
-        "{INTO} SELECT {OF_MESSAGE}, p.user, {standing}, {code}, {now} FROM message m JOIN pending p ON p.message = m.id
-         WHERE p.told IN (1, 2) AND m.watch IS NOT NULL AND {which} RETURNING project, watch"
+        "{} FROM message m JOIN pending p ON p.message = m.id
+         WHERE p.told IN (1, 2) AND m.watch IS NOT NULL AND {which} RETURNING project, watch",
+        into(&format!("p.user, {standing}, {code}, {now}"))
     );
     for row in db.prepare(&sql)?.query_map(key, touched)? {
         all.insert(row?);
@@ -104,10 +112,11 @@ pub(super) fn next(
 ) -> rusqlite::Result<Vec<Receipt>> {
     let mut forget = db.prepare_cached("DELETE FROM receipt WHERE project = ?1 AND watch = ?2 AND number <= ?3")?;
     forget.execute(params![project, watch, told])?;
-    let mut read = db.prepare_cached(
+    // One that is damaged would tell a lie; it stays until it is too old.
+    let mut read = db.prepare_cached(&format!(
         "SELECT number, kind, sender, place, mid, user, standing, code FROM receipt
-         WHERE project = ?1 AND watch = ?2 ORDER BY number LIMIT ?3",
-    )?;
+         WHERE project = ?1 AND watch = ?2 AND sum IS {ROW_SUM}({RECEIPT}) ORDER BY number LIMIT ?3",
+    ))?;
     let receipt = |row: &Row<'_>| {
         Ok(Receipt {
             number: row.get(0)?,

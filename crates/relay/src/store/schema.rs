@@ -72,4 +72,22 @@ CREATE TABLE revoked_token_id (
     PRIMARY KEY (project, id)
 ) WITHOUT ROWID;
 ",
+    "
+-- Checksums of the rows' other columns, so that a bit that changes on the disk is noticed.
+ALTER TABLE message ADD COLUMN sum INTEGER;
+UPDATE message SET sum =
+    row_sum(unique_id, project, kind, place, sender, mid, mtype, mtime, body, attrs, blob, watch);
+ALTER TABLE pending ADD COLUMN sum INTEGER;
+UPDATE pending SET sum = row_sum(project, user, kind, conversation, message, want, told);
+ALTER TABLE receipt ADD COLUMN sum INTEGER;
+UPDATE receipt SET sum = row_sum(project, watch, kind, place, sender, mid, user, standing, code, time);
+ALTER TABLE revoked_token ADD COLUMN sum INTEGER;
+UPDATE revoked_token SET sum = row_sum(project, user, until);
+ALTER TABLE revoked_token_id ADD COLUMN sum INTEGER;
+UPDATE revoked_token_id SET sum = row_sum(project, id, expires);
+ALTER TABLE blob ADD COLUMN sum INTEGER;
+UPDATE blob SET sum = row_sum(id, project, size, name, hash, expires);
+-- The values of the content's parts in BLAKE3's tree, 32 bytes each, where there is more than one part.
+ALTER TABLE blob ADD COLUMN tree BLOB;
+",
 ];

@@ -10,6 +10,7 @@ use crvideo_proto::rtm::sign::FileHasher;
 use tracing::warn;
 
 use super::disk::Disk;
+use super::tree::{Tree, TreeHasher};
 
 /// So many bytes wait in memory for a write; content that is not larger touches the disk only when it is kept.
 pub(crate) const MAX_IN_MEMORY: usize = 256 * 1024;
@@ -60,14 +61,14 @@ impl Drop for TempFile {
 struct Written {
     file: Option<TempFile>,
     md5: FileHasher,
-    blake3: blake3::Hasher,
+    tree: TreeHasher,
     unsynced: usize,
 }
 
 impl Written {
     fn hash(&mut self, bytes: &[u8]) {
         self.md5.update(bytes);
-        self.blake3.update(bytes);
+        self.tree.update(bytes);
     }
 
     fn write(&mut self, directory: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -108,8 +109,8 @@ pub(crate) struct Spooled {
     pub(crate) len: u64,
     /// 32 lower-case hexadecimal digits.
     pub(crate) md5: String,
-    /// 64 lower-case hexadecimal digits.
-    pub(crate) blake3: String,
+    /// What it is checked by when it is read again.
+    pub(super) tree: Tree,
     /// What is not in the file.
     pub(super) memory: BytesMut,
     /// Content that did not stay in memory, all of it.
@@ -180,9 +181,8 @@ impl Spool {
                     written.hash(&memory);
                     memory
                 };
-                let Written { file, md5, blake3, .. } = written;
-                let blake3 = blake3.finalize().to_hex().to_string();
-                Ok(Spooled { len, md5: md5.finish(), blake3, memory, file })
+                let Written { file, md5, tree, .. } = written;
+                Ok(Spooled { len, md5: md5.finish(), tree: tree.finish(), memory, file })
             })
             .await
     }
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!((done.len, done.memory.as_ref()), (15, b"hello rtm file\n".as_slice()));
         // From md5sum.
         assert_eq!(done.md5, "92d3b4e32597cf4bab06247657021de5");
-        assert_eq!(done.blake3, blake3::hash(b"hello rtm file\n").to_hex().as_str());
+        assert_eq!(done.tree.root(), blake3::hash(b"hello rtm file\n"));
         assert_eq!(files(directory.path()), 0);
     }
 
@@ -224,7 +224,7 @@ mod tests {
             spool.write(piece).await.unwrap();
         }
         let done = spool.finish().await.unwrap();
-        assert_eq!(done.blake3, blake3::hash(&content).to_hex().as_str());
+        assert_eq!(done.tree.root(), blake3::hash(&content));
         assert!(done.memory.is_empty());
         assert_eq!(std::fs::read(&done.file.as_ref().unwrap().path).unwrap(), content);
         drop(done);

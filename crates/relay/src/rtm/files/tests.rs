@@ -148,7 +148,7 @@ impl Ground {
         assert!(body.contains(&format!("\"url\":\"{}\"", self.files.url(&blob))), "{body}");
         assert!(body.contains(&format!("\"size\":{}", blob.size)), "{body}");
         assert!(body.contains("\"surl\":\"\""), "{body}");
-        let content = self.blobs.open(blob.id.clone()).await.unwrap();
+        let content = self.blobs.open(blob.clone()).await.unwrap();
         let (_, bytes) = content.read(0, blob.size as usize).await.unwrap();
         (blob, bytes.to_vec())
     }
@@ -234,7 +234,7 @@ async fn an_image_is_sent_with_the_address_of_a_small_picture_and_goes_with_it()
         if let Some(id) = surl.split("/files/").nth(1) {
             let id = BlobId::parse(id.split('/').next().unwrap()).unwrap();
             let blob = ground.blobs.find(id.clone()).await.unwrap().unwrap();
-            let (_, bytes) = ground.blobs.open(id).await.unwrap().read(0, blob.size as usize).await.unwrap();
+            let (_, bytes) = ground.blobs.open(blob.clone()).await.unwrap().read(0, blob.size as usize).await.unwrap();
             let small = image::load_from_memory_with_format(&bytes, image::ImageFormat::Jpeg).unwrap();
             assert_eq!((small.width(), small.height(), blob.name.as_str()), (320, 160, "thumbnail.jpg"));
         }

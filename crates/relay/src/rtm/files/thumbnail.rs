@@ -45,7 +45,7 @@ impl Files {
         let made = timeout(PATIENCE, async {
             // Nobody closes this semaphore.
             let place = self.thumbnails.clone().acquire_owned().await.ok()?;
-            let content = self.blobs.open(image.id.clone()).await.ok()?;
+            let content = self.blobs.open(image.clone()).await.ok()?;
             let (_, bytes) = content.read(0, usize::try_from(image.size).ok()?).await.ok()?;
             // The place is held until the decoder ends, also when nobody waits for it any more.
             let work = tokio::task::spawn_blocking(move || (picture(&bytes), place));
