@@ -78,7 +78,7 @@ impl Gate {
         let Stores { directory, blobs, messages } = stores;
         let online = Arc::new(Online::default());
         let courier = Courier::start(core.clone(), messages.clone(), blobs.clone(), online.clone());
-        let hub = Arc::new(Hub::new(directory.clone(), messages, courier, online));
+        let hub = Arc::new(Hub::new(directory.clone(), messages, courier, online, core.memory().outboxes.clone()));
         // The core must not keep alive what keeps the core alive.
         let hears = Arc::downgrade(&hub);
         core.on_presence(Box::new(move |presence, from| {
@@ -95,6 +95,7 @@ impl Gate {
             http,
             blobs,
             deliver: hub.clone(),
+            memory: core.memory().uploads.clone(),
         });
         Arc::new(Self {
             secrets: Secrets::new(projects, rtm.clock_window),
@@ -159,7 +160,8 @@ impl Gate {
         };
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         debug!(link = id, %from, ?door, "accepted");
-        let client = Client::new(id, [from, local], door, Outbox::new(self.config.push_queue), stranger, of_address);
+        let out = Outbox::new(self.config.push_queue, self.core.memory());
+        let client = Client::new(id, [from, local], door, out, stranger, of_address);
         Some((Desk { gate: self.clone(), client }, place))
     }
 

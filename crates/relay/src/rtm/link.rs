@@ -23,6 +23,7 @@ use super::cipher::{Opener, Sealer};
 use super::desk::{Desk, STRANGERS_GO_AFTER};
 use super::files::Upload;
 use super::outbox::{Next, no_slices};
+use crate::guard::Share;
 
 /// Bytes of one read.
 const SCRATCH: usize = 16 * 1024;
@@ -169,6 +170,8 @@ impl Link {
 struct Incoming<'a> {
     link: &'a Link,
     reader: Reader,
+    /// What the reader holds.
+    held: Share,
     stopped: watch::Receiver<bool>,
     /// Reads that are left once the relay stops.
     last_reads: u32,
@@ -186,8 +189,20 @@ impl<'a> Incoming<'a> {
     fn new(link: &'a Link, stopped: watch::Receiver<bool>) -> Self {
         let now = Instant::now();
         let reader = link.desk.gate.files.reader();
+        let held = Share::of(&link.desk.gate.core.memory().reading);
         let last_reads = LAST_READS;
-        Self { link, reader, stopped, last_reads, opened: now, heard: now, began: false, upload: None, opener: None }
+        Self {
+            link,
+            reader,
+            held,
+            stopped,
+            last_reads,
+            opened: now,
+            heard: now,
+            began: false,
+            upload: None,
+            opener: None,
+        }
     }
 
     async fn read(&mut self) -> End {
@@ -204,6 +219,7 @@ impl<'a> Incoming<'a> {
                     Err(error) => return End::NoFrame(error),
                 }
             }
+            self.held.set(self.reader.memory());
             if let Err(end) = self.wait().await {
                 return end;
             }

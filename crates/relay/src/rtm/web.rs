@@ -21,6 +21,7 @@ use super::desk::{Desk, Door, STRANGERS_GO_AFTER};
 use super::files::Upload;
 use super::gate::Gate;
 use super::outbox::Next;
+use crate::guard::Share;
 
 /// A message holds the largest package without a large file: head, sequence number and method beside the payload.
 const MAX_MESSAGE: usize = MAX_PLAIN + HEADER_LEN + 4 + 255;
@@ -169,6 +170,8 @@ impl Web {
         incoming.began = true;
         let Incoming { reader, upload, .. } = incoming;
         reader.feed(bytes);
+        let mut held = Share::of(&self.desk.gate.core.memory().reading);
+        held.set(bytes.len() + reader.memory());
         let (desk, socket) = (&self.desk, &mut self.socket);
         let mut taking = pin!(async move {
             while let Some(event) = reader.next_event().map_err(|error| End::NoPackage(Some(error)))? {

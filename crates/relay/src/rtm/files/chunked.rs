@@ -55,6 +55,8 @@ struct Coming {
     spool: Spool,
     claim: Claim,
     share: Share,
+    /// The memory of what is not on the disk yet.
+    memory: Share,
     /// Its place among all uploads under way.
     _place: OwnedSemaphorePermit,
 }
@@ -144,7 +146,8 @@ impl Files {
         self.blobs.check_room(sender.project, size).await.map_err(refusal_of)?;
         let place = self.place()?;
         let (spool, share) = (self.blobs.spool(), Share::of(&self.uploading));
-        let coming = Coming { sender, target, size, received: 0, spool, claim, share, _place: place };
+        let memory = Share::of(&self.memory);
+        let coming = Coming { sender, target, size, received: 0, spool, claim, share, memory, _place: place };
         let mut id = Id::default();
         getrandom::fill(&mut id).map_err(|error| {
             error!(%error, "no random numbers for an upload");
@@ -223,7 +226,9 @@ impl Coming {
             let text = "the relay receives too many files at once; send it again later";
             return Err(Refusal::new(code::QUEUE_FULL, text));
         }
-        self.spool.write(bytes).await.map_err(|error| refusal_of(error.into()))?;
+        let written = self.spool.write(bytes).await;
+        self.memory.set(self.spool.memory());
+        written.map_err(|error| refusal_of(error.into()))?;
         self.received += len;
         Ok(())
     }

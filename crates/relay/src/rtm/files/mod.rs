@@ -67,6 +67,8 @@ pub(crate) struct Files {
     chunked: Uploads,
     uploading: Arc<Budget>,
     unauthorised: Arc<Budget>,
+    /// The memory of what has come and is not on the disk yet.
+    memory: Arc<Budget>,
 }
 
 /// What [`Files`] are made of.
@@ -83,12 +85,14 @@ pub(crate) struct Parts<'a> {
     pub(crate) blobs: Arc<dyn Blobs>,
     /// What takes a message to those it is for.
     pub(crate) deliver: Arc<dyn Deliver>,
+    /// What the memory of files on their way to the disk is charged to.
+    pub(crate) memory: Arc<Budget>,
 }
 
 impl Files {
     /// A file gate.
     pub(crate) fn new(parts: Parts<'_>) -> Arc<Self> {
-        let Parts { settings, projects, max_targets, http, blobs, deliver } = parts;
+        let Parts { settings, projects, max_targets, http, blobs, deliver, memory } = parts;
         let base_url = http.map(|Served { address, encrypted }| {
             settings.public_url.clone().unwrap_or_else(|| {
                 if address.ip().is_unspecified() {
@@ -115,6 +119,7 @@ impl Files {
             chunked: Uploads::default(),
             uploading: Budget::new(settings.max_uploading),
             unauthorised: Budget::new(settings.max_unauthorised),
+            memory,
         });
         tokio::spawn(chunked::keep_looking(Arc::downgrade(&files)));
         files

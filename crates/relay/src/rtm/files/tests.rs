@@ -13,6 +13,7 @@ use crvideo_proto::rtm::sign::file_sign;
 use crvideo_proto::rtm::{quest, read_answer};
 
 use super::*;
+use crate::guard::Budget;
 use crate::store::{BlobId, Database, Limits, LocalBlobs};
 
 const PID: i64 = 11_000_001;
@@ -75,6 +76,7 @@ impl Ground {
             http: Some(crate::http::Served { address: "127.0.0.1:80".parse().unwrap(), encrypted: false }),
             blobs: blobs.clone(),
             deliver: receivers.clone(),
+            memory: Budget::new(u64::MAX),
         });
         Self { files, blobs, receivers, directory: directory.to_owned(), _temporary: None }
     }
@@ -254,7 +256,7 @@ async fn a_large_file_may_come_before_its_token_in_pieces_of_any_size() {
         assert!(read_answer(&answers[0]).is_ok(), "{answers:?}");
         assert_eq!(ground.stored(ground.got().last().unwrap()).await.1, file);
     }
-    assert_eq!(ground.files.uploading.used() + ground.files.unauthorised.used(), 0);
+    assert_eq!(ground.files.uploading.used() + ground.files.unauthorised.used() + ground.files.memory.used(), 0);
 }
 
 #[tokio::test]
@@ -451,7 +453,7 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     for cut in [30, bytes.len() / 2, bytes.len() - 1] {
         assert!(ground.answers(&bytes[..cut], 65_536).await.is_empty());
         ground.cleared().await;
-        assert_eq!(ground.files.uploading.used() + ground.files.unauthorised.used(), 0);
+        assert_eq!(ground.files.uploading.used() + ground.files.unauthorised.used() + ground.files.memory.used(), 0);
     }
 }
 
@@ -493,6 +495,7 @@ async fn without_http_no_token_is_issued_and_no_file_taken() {
         http: None,
         blobs: ground.blobs.clone(),
         deliver: ground.receivers.clone(),
+        memory: Budget::new(u64::MAX),
     });
     let refusal = files.issue_token(PID, 1, &Target::Everyone, None).unwrap_err();
     assert!(refusal.code == code::NOT_ENABLED && refusal.text.contains("HTTP"));
@@ -552,7 +555,7 @@ async fn a_file_larger_than_a_quest_takes_comes_in_chunks() {
     assert_eq!(ground.begin_chunks(&token, 1).await.unwrap_err().0, code::BAD_FILE);
     ground.files.chunked.fall_silent();
     assert_eq!(ground.end_chunks(&id, "{}").await.unwrap_err().0, code::BAD_FILE);
-    assert_eq!(ground.files.uploading.used(), 0);
+    assert_eq!(ground.files.uploading.used() + ground.files.memory.used(), 0);
 }
 
 #[tokio::test]
@@ -585,7 +588,7 @@ async fn chunks_that_cannot_become_a_file_are_refused() {
     ground.files.chunked.fall_silent();
     assert_eq!(ground.end_chunks(&id, "{}").await.unwrap_err().0, code::BAD_FILE);
     ground.cleared().await;
-    assert_eq!(ground.files.uploading.used(), 0);
+    assert_eq!(ground.files.uploading.used() + ground.files.memory.used(), 0);
     let id = ground.begin_chunks(&token, 0).await.unwrap();
     assert!(ground.end_chunks(&id, &attrs(&token, b"")).await.is_ok());
     assert_eq!(ground.got().len(), 1);
