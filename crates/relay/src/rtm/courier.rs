@@ -5,6 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tracing::{debug, info, warn};
 
 use super::online::{Online, User};
 use crate::core::{Mail, News};
+use crate::seldom::Seldom;
 use crate::shared::Shared;
 use crate::store::{Blob, BlobId, Blobs, CR, Content, Kind, Messages, StoreError, Stored};
 
@@ -60,6 +62,8 @@ pub(crate) struct Courier {
     /// Who reads from the store.
     readers: Semaphore,
     transfers: Arc<Semaphore>,
+    /// Stored files cannot be read.
+    faults: Seldom,
 }
 
 /// What a carrier is told. There may be thousands of carriers, so this takes next to no memory while it is empty.
@@ -132,8 +136,16 @@ impl Courier {
     ) -> Arc<Self> {
         let mail = shared.start_courier();
         let (readers, transfers) = (Semaphore::new(READERS), Arc::new(Semaphore::new(ALL_TRANSFERS)));
-        let courier =
-            Arc::new(Self { shared, messages, blobs, online, carriers: Mutex::default(), readers, transfers });
+        let courier = Arc::new(Self {
+            shared,
+            messages,
+            blobs,
+            online,
+            carriers: Mutex::default(),
+            readers,
+            transfers,
+            faults: Seldom::default(),
+        });
         tokio::spawn(courier.clone().sort(mail));
         courier
     }
@@ -176,6 +188,15 @@ impl Courier {
         drop(carriers);
         let carrier = Carrier { courier: self.clone(), project, user, name: user.to_string(), letters };
         tokio::spawn(carrier.run());
+    }
+
+    /// A stored file cannot be read for now. What stops one delivery stops those to thousands of others, too.
+    fn unreadable(&self, user: &str, error: &io::Error) {
+        if self.faults.now() {
+            warn!(user, %error, "stored files cannot be read, and are delivered later, to this user and others");
+        } else {
+            debug!(user, %error, "a stored file cannot be read");
+        }
     }
 
     /// Whether a user has a session that can be reached.
@@ -443,7 +464,7 @@ impl Transfer {
         let mut content = match self.courier.blobs.open(blob.id.clone()).await {
             Ok(content) => Some(content),
             Err(error) => {
-                warn!(user = self.to, %error, "a stored file cannot be read");
+                self.courier.unreadable(&self.to, &error);
                 return Outcome::Later;
             }
         };
@@ -464,7 +485,7 @@ impl Transfer {
         };
         let id = BlobId::parse(blob).ok_or_else(lost)?;
         let found = self.courier.blobs.find(id).await.map_err(|error| {
-            warn!(user = self.to, %error, "a stored file cannot be looked up");
+            self.courier.unreadable(&self.to, &io::Error::other(error.to_string()));
             Outcome::Later
         })?;
         let blob = found.ok_or_else(lost)?;
@@ -490,7 +511,7 @@ impl Transfer {
             let end = progress.limit.min(progress.confirmed + AHEAD).min(size);
             let news = if progress.next < end {
                 let len = usize::try_from(end - progress.next).unwrap_or(CHUNK).min(CHUNK);
-                let Some(data) = read(content, progress.next, len).await else { return Some(Outcome::Later) };
+                let Some(data) = self.read(content, progress.next, len).await else { return Some(Outcome::Later) };
                 let offset = progress.next;
                 progress.next += data.len() as u64;
                 if !self.post(&msg::Data { task: self.task, offset, data }).await {
@@ -556,18 +577,18 @@ impl Transfer {
         };
         timeout(SILENCE, posted).await.is_ok()
     }
-}
 
-/// Reads a piece of a stored file.
-async fn read(content: &mut Option<Content>, at: u64, len: usize) -> Option<Bytes> {
-    match content.take()?.read(at, len).await {
-        Ok((again, bytes)) => {
-            *content = Some(again);
-            Some(bytes)
-        }
-        Err(error) => {
-            warn!(%error, "a stored file cannot be read");
-            None
+    /// Reads a piece of a stored file.
+    async fn read(&self, content: &mut Option<Content>, at: u64, len: usize) -> Option<Bytes> {
+        match content.take()?.read(at, len).await {
+            Ok((again, bytes)) => {
+                *content = Some(again);
+                Some(bytes)
+            }
+            Err(error) => {
+                self.courier.unreadable(&self.to, &error);
+                None
+            }
         }
     }
 }

@@ -21,8 +21,9 @@ use super::hub::Hub;
 use super::link;
 use super::online::{Online, User};
 use super::outbox::Outbox;
+use super::signatures::Signatures;
 use crate::config::Config;
-use crate::guard::{Crowd, Place};
+use crate::guard::{Crowd, Paces, Place};
 use crate::http::Served;
 use crate::seldom::Seldom;
 use crate::shared::Shared;
@@ -53,6 +54,11 @@ pub(crate) struct Gate {
     /// A socket that takes or gives nothing for this long in the middle of something is closed.
     pub(super) stall_timeout: Duration,
     pub(super) bad_signs: Seldom,
+    pub(super) signatures: Signatures,
+    /// How fast connections are read.
+    pub(super) paces: Arc<Paces>,
+    /// Somebody is read more slowly than he sends.
+    pub(super) slowed: Seldom,
     /// Where files are sent to.
     file_listener: SocketAddr,
     crowd: Crowd,
@@ -73,7 +79,7 @@ impl Gate {
         file_listener: SocketAddr,
         http: Option<Served>,
         keys: Option<Keys>,
-        crowd: Crowd,
+        (crowd, paces): (Crowd, Arc<Paces>),
     ) -> Arc<Self> {
         let Stores { directory, blobs, messages } = stores;
         let online = Arc::new(Online::default());
@@ -107,6 +113,9 @@ impl Gate {
             first_quest_deadline: config.login_deadline,
             stall_timeout: config.stall_timeout,
             bad_signs: Seldom::default(),
+            signatures: Signatures::new(&config.guard),
+            paces,
+            slowed: Seldom::default(),
             file_listener,
             crowd,
             uploads: Crowd::new(config.guard.address_uploads, 0, config.guard.count_loopback),

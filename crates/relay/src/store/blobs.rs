@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
@@ -141,30 +142,53 @@ pub(crate) trait Blobs: Send + Sync {
     fn clear_orphans(&self) -> Later<'_, Result<usize, BlobError>>;
 }
 
-/// Content that is being read.
-#[derive(Debug)]
+/// Content that is being read; clones read the same file.
+#[derive(Debug, Clone)]
 pub(crate) struct Content {
-    file: File,
+    file: Arc<File>,
     disk: Disk,
 }
 
 impl Content {
-    pub(super) fn new(file: File, disk: Disk) -> Self {
+    pub(super) fn new(file: Arc<File>, disk: Disk) -> Self {
         Self { file, disk }
+    }
+
+    /// Whether both read the same open file.
+    #[cfg(test)]
+    pub(crate) fn shares_file_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.file, &other.file)
     }
 
     /// Reads `len` bytes from offset `at` on and gives itself back.
     pub(crate) async fn read(self, at: u64, len: usize) -> io::Result<(Self, Bytes)> {
-        let Self { mut file, disk } = self;
-        let again = disk.clone();
+        let file = self.file.clone();
         let read = move || {
-            use std::io::{Read, Seek, SeekFrom};
             let mut bytes = BytesMut::zeroed(len);
-            file.seek(SeekFrom::Start(at))?;
-            file.read_exact(&mut bytes)?;
-            Ok((file, bytes.freeze()))
+            read_at(&file, &mut bytes, at)?;
+            Ok(bytes.freeze())
         };
-        let (file, bytes) = disk.run(read).await?;
-        Ok((Self { file, disk: again }, bytes))
+        let bytes = self.disk.run(read).await?;
+        Ok((self, bytes))
     }
+}
+
+/// Fills `bytes` from offset `at` on, wherever others read the same file.
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, at)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                at += count as u64;
+                bytes = bytes.get_mut(count..).unwrap_or_default();
+            }
+        }
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -28,6 +28,9 @@ const TEMPORARY: &str = "tmp";
 const QUARANTINE: &str = "quarantine";
 /// Files that one step of a sweep removes.
 const SWEEP_STEP: usize = 256;
+
+/// Files that are remembered as opened, before those are forgotten that nobody reads any more.
+const MAX_OPENED: usize = 256;
 
 /// What may be stored.
 #[derive(Debug, Clone)]
@@ -50,6 +53,8 @@ pub(crate) struct LocalBlobs {
     database: Database,
     limits: Limits,
     state: Arc<Mutex<State>>,
+    /// Files that are being read.
+    opened: Mutex<HashMap<BlobId, Weak<File>>>,
 }
 
 #[derive(Default)]
@@ -86,6 +91,7 @@ impl LocalBlobs {
             database,
             limits,
             state: Arc::new(Mutex::new(state)),
+            opened: Mutex::default(),
         })
     }
 
@@ -252,7 +258,20 @@ impl Blobs for LocalBlobs {
     fn open(&self, id: BlobId) -> Later<'_, io::Result<Content>> {
         let path = self.path(&id);
         Box::pin(async move {
-            let file = self.disk.run(move || File::open(path)).await?;
+            // A file that is on its way to thousands needs one descriptor.
+            let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&id).and_then(Weak::upgrade);
+            let file = match opened {
+                Some(file) => file,
+                None => {
+                    let file = Arc::new(self.disk.run(move || File::open(path)).await?);
+                    let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+                    if opened.len() >= MAX_OPENED {
+                        opened.retain(|_, file| file.strong_count() > 0);
+                    }
+                    opened.insert(id, Arc::downgrade(&file));
+                    file
+                }
+            };
             Ok(Content::new(file, self.disk.clone()))
         })
     }

@@ -89,6 +89,11 @@ pub(crate) struct Parts<'a> {
     pub(crate) memory: Arc<Budget>,
 }
 
+/// Another file from an address that sends as many as it may.
+fn crowded() -> Refusal {
+    Refusal::new(code::QUEUE_FULL, "too many files come from your address at once; send it again later")
+}
+
 impl Files {
     /// A file gate.
     pub(crate) fn new(parts: Parts<'_>) -> Arc<Self> {
@@ -145,10 +150,10 @@ impl Files {
     /// A quest with a file begins; `quest` is its frame without the payload.
     /// `of_address` is its place among those of its sender's address, if there is one.
     pub(crate) fn begin(self: &Arc<Self>, quest: Frame, of_address: Option<Place>) -> Upload {
-        let place = self.check_enabled().and_then(|()| self.place()).and_then(|place| {
-            let text = "too many files come from your address at once; send it again later";
-            Ok((place, of_address.ok_or_else(|| Refusal::new(code::QUEUE_FULL, text))?))
-        });
+        let place = self
+            .check_enabled()
+            .and_then(|()| self.place())
+            .and_then(|place| Ok((place, of_address.ok_or_else(crowded)?)));
         Upload::new(self.clone(), quest, place)
     }
 

@@ -508,7 +508,7 @@ async fn without_http_no_token_is_issued_and_no_file_taken() {
 
 impl Ground {
     async fn chunk(&self, method: &'static str, fields: Fields) -> Result<Params, (i32, String)> {
-        let answer = self.files.chunk(&quest(8, method, fields)).await.unwrap();
+        let answer = self.files.chunk(&quest(8, method, fields), place).await.unwrap();
         assert_eq!((answer.kind, answer.seq), (Kind::Answer, 8));
         read_answer(&answer)
     }
@@ -658,4 +658,45 @@ async fn expired_files_are_gone_and_their_quota_is_free_again() {
     assert_eq!(ground.blobs.sweep().await.unwrap(), 1);
     assert_eq!(ground.left(), 0);
     assert!(ground.send("sendfile", fields(&ground.token(&Target::User(200)))).await.is_ok());
+}
+
+#[tokio::test]
+async fn uploads_in_chunks_count_for_their_senders_address_until_they_end() {
+    let ground = Ground::new(|_| {}).await;
+    let crowd = crate::guard::Crowd::new(1, 0, true);
+    let begin = async |target: i64| {
+        let token = ground.token(&Target::User(target));
+        let fields = Fields::new().int("pid", PID).int("from", 100).text("token", &token).text("cmd", "sendfile");
+        let quest = quest(8, "crupbegin", fields.int("to", target).int("size", 5));
+        let answer = ground.files.chunk(&quest, || crowd.enter([192, 0, 2, 1].into())).await.unwrap();
+        read_answer(&answer).map(|answer| answer.bytes("id").unwrap())
+    };
+    begin(200).await.unwrap();
+    let refused = begin(201).await.unwrap_err();
+    assert!(refused.0 == code::QUEUE_FULL && refused.1.contains("from your address"), "{refused:?}");
+    ground.files.chunked.fall_silent();
+    begin(202).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_many_read_is_opened_once_and_each_reads_what_he_asks_for() {
+    let ground = Ground::new(|_| {}).await;
+    let file: Vec<u8> = (0..600_000_u32).map(|at| (at % 253) as u8).collect();
+    let token = ground.token(&Target::User(200));
+    ground.send("sendfile", good(&token, &file).int("to", 200).bytes("file", &file)).await.unwrap();
+    let id = BlobId::parse(ground.got()[0].blob.as_ref().unwrap()).unwrap();
+    let (one, other) = (ground.blobs.open(id.clone()).await.unwrap(), ground.blobs.open(id.clone()).await.unwrap());
+    assert!(one.shares_file_with(&other));
+    let (mut one, mut other) = (one, other);
+    for at in (0..500_000).step_by(100_000) {
+        let (read, back) = tokio::join!(one.read(at, 1_000), other.read(500_000 - at, 1_000));
+        let (first, second);
+        (one, first) = read.unwrap();
+        (other, second) = back.unwrap();
+        let (at, end) = (at as usize, 500_000 - at as usize);
+        assert!(first[..] == file[at..at + 1_000] && second[..] == file[end..end + 1_000]);
+    }
+    drop((one, other));
+    let again = ground.blobs.open(id).await.unwrap();
+    assert_eq!(again.read(599_999, 1).await.unwrap().1[..], file[599_999..]);
 }
