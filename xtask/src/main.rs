@@ -5,6 +5,7 @@
 
 mod abi;
 mod artefacts;
+mod attack;
 mod bench;
 mod chaos;
 mod checks;
@@ -134,6 +135,13 @@ and --threads T.",
         details: "Runs a crowd of users through random faults in rounds of 20 seconds, with everything ended in between, and fails
 when a descriptor or thread is left behind or resident memory grows: in the library's process, and in the relay.",
         run: chaos::soak,
+    },
+    Command {
+        name: "attack",
+        arguments: "[--sample] [NAME…]",
+        summary: "flood a relay while users work, and print what came of it",
+        details: attack::DETAILS,
+        run: attack::attack,
     },
     Command {
         name: "ci",

@@ -109,7 +109,14 @@ pub struct FrameReader {
     buffer: BytesMut,
     limit: usize,
     json: bool,
+    /// Large frames get memory of their own.
+    apart: bool,
+    /// A frame that was handed out lies in the same memory as what is still here.
+    shared: bool,
 }
+
+/// Frames of this size and above are kept apart from others where that is asked for.
+const APART_FROM: usize = crate::pack::TAIL_FROM;
 
 /// Smallest step by which a reader's buffer grows.
 const GROWTH: usize = 16 * 1024;
@@ -122,7 +129,14 @@ const LEAST_ROOM: usize = 4 * GROWTH - 256;
 impl FrameReader {
     /// A reader that refuses payloads above `limit` bytes and takes msgpack alone.
     pub fn new(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), limit, json: false }
+        Self { buffer: BytesMut::new(), limit, json: false, apart: false, shared: false }
+    }
+
+    /// Gives large frames memory of their own, so that who keeps one keeps no more than that. Without it, a frame keeps
+    /// all in memory that was read together with it.
+    pub fn keep_apart(mut self) -> Self {
+        self.apart = true;
+        self
     }
 
     /// Also takes JSON payloads (listeners for third-party SDKs).
@@ -139,6 +153,11 @@ impl FrameReader {
     /// Bytes held for a frame that is not complete yet.
     pub fn buffered(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// Bytes of heap that are held for a frame that is not complete yet.
+    pub fn memory(&self) -> usize {
+        self.buffer.capacity()
     }
 
     /// Takes bytes by copying them.
@@ -189,6 +208,7 @@ impl FrameReader {
         larger.extend_from_slice(&self.buffer);
         // A vector of which nobody else knows becomes a buffer without being copied.
         self.buffer = Bytes::from(larger).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        self.shared = false;
         Ok(())
     }
 
@@ -214,11 +234,22 @@ impl FrameReader {
         if self.buffer.len() < total {
             return Ok(None);
         }
-        let bytes = if self.buffer.len() == total {
+        let last = self.buffer.len() == total;
+        let fits = last && !self.shared && self.buffer.capacity() - total <= total / 32;
+        let bytes = if self.apart && total >= APART_FROM && !fits {
+            let bytes = Bytes::copy_from_slice(&self.buffer[..total]);
+            self.buffer.advance(total);
+            bytes
+        } else if last {
             core::mem::take(&mut self.buffer).freeze()
         } else {
+            self.shared = true;
             self.buffer.split_to(total).freeze()
         };
+        if last {
+            self.buffer = BytesMut::new();
+            self.shared = false;
+        }
         frame_of(bytes).map(Some)
     }
 }

@@ -12,13 +12,30 @@ use crate::pack::Writer;
 /// Bytes of small frames that are collected in one piece.
 const OPEN_LIMIT: usize = 16 * 1024;
 
+/// Room that is kept for one more small frame, or the buffer would grow to twice its size for it.
+const LAST_FRAME: usize = 1024;
+/// The first buffer for small frames has room for so many bytes.
+const FIRST_ROOM: usize = 256;
+/// What the heap holds for one string of bytes beside the bytes: how often it is shared, and the address in front of a
+/// large byte string that was cut off.
+const PIECE_OVERHEAD: usize = 64;
+
 /// Bytes on their way out, in order. Small frames share a buffer, large byte strings are never copied.
 #[derive(Debug, Default)]
 pub struct OutQueue {
-    ready: VecDeque<Bytes>,
+    ready: VecDeque<Piece>,
     open: BytesMut,
     len: usize,
     written: u64,
+    /// Memory of the pieces that are ready.
+    held: usize,
+}
+
+/// A string of bytes, and the memory that goes with it.
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    memory: usize,
 }
 
 impl OutQueue {
@@ -30,6 +47,25 @@ impl OutQueue {
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Bytes of heap that the queue holds, those that its owner alone would free: room that is not used counts, too.
+    /// Large byte strings count as theirs alone, so they must not be small parts of larger ones.
+    pub fn memory(&self) -> usize {
+        self.held + self.open.capacity() + self.ready.capacity() * size_of::<Piece>()
+    }
+
+    fn push(&mut self, bytes: Bytes, memory: usize) {
+        let memory = memory + PIECE_OVERHEAD;
+        self.held += memory;
+        self.ready.push_back(Piece { bytes, memory });
+    }
+
+    /// The small frames are a piece; the next ones begin another.
+    fn close(&mut self) {
+        let open = std::mem::take(&mut self.open);
+        let memory = open.capacity();
+        self.push(open.freeze(), memory);
     }
 
     /// Bytes that have been handed to the socket so far.
@@ -74,10 +110,11 @@ impl OutQueue {
     /// Queues bytes of a frame that the caller puts together in pieces; they are not copied.
     pub fn piece(&mut self, bytes: Bytes) {
         if !self.open.is_empty() {
-            self.ready.push_back(self.open.split().freeze());
+            self.close();
         }
         self.len += bytes.len();
-        self.ready.push_back(bytes);
+        let memory = bytes.len();
+        self.push(bytes, memory);
     }
 
     /// Queues a message to another session, through the relay.
@@ -119,9 +156,11 @@ impl OutQueue {
 
     fn frame(&mut self, mtype: u8, ss: u8, seq: Option<u32>, method: &str, payload: impl FnOnce(&mut Writer<'_>)) {
         // Small frames lie together, but no more of them than fit into a small piece of memory.
-        if self.open.len() >= OPEN_LIMIT {
-            self.ready.push_back(self.open.split().freeze());
-            self.open = BytesMut::new();
+        if self.open.len() >= OPEN_LIMIT - LAST_FRAME {
+            self.close();
+        }
+        if self.open.capacity() == 0 {
+            self.open.reserve(FIRST_ROOM);
         }
         let start = self.open.len();
         self.open.put_slice(&MAGIC);
@@ -140,15 +179,15 @@ impl OutQueue {
         self.len += self.open.len() - start + tail_len;
         log::trace!("writes {method:?} of {size} bytes");
         if let Some(tail) = tail {
-            self.ready.push_back(self.open.split().freeze());
-            self.ready.push_back(tail);
+            self.close();
+            self.push(tail, tail_len);
         }
     }
 
     /// Fills `slices` with what comes next, and returns how many were filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let open = (!self.open.is_empty()).then_some(&self.open[..]);
-        let parts = self.ready.iter().map(|bytes| &bytes[..]).chain(open);
+        let parts = self.ready.iter().map(|piece| &piece.bytes[..]).chain(open);
         let mut count = 0;
         for (slot, part) in slices.iter_mut().zip(parts) {
             *slot = IoSlice::new(part);
@@ -167,11 +206,12 @@ impl OutQueue {
                 self.open.advance(count);
                 break;
             };
-            if front.len() > count {
-                front.advance(count);
+            if front.bytes.len() > count {
+                front.bytes.advance(count);
                 break;
             }
-            count -= front.len();
+            count -= front.bytes.len();
+            self.held -= front.memory;
             self.ready.pop_front();
         }
         if self.len == 0 {
@@ -185,7 +225,7 @@ impl OutQueue {
     pub fn take(&mut self) -> Vec<u8> {
         let mut all = Vec::with_capacity(self.len);
         for part in &self.ready {
-            all.extend_from_slice(part);
+            all.extend_from_slice(&part.bytes);
         }
         all.extend_from_slice(&self.open);
         self.advance(all.len());
@@ -196,6 +236,6 @@ impl OutQueue {
     pub fn clear(&mut self) {
         self.ready = VecDeque::new();
         self.open = BytesMut::new();
-        self.len = 0;
+        (self.len, self.held) = (0, 0);
     }
 }

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use crvideo_proto::code;
-use crvideo_proto::token::{CLOCK_TOLERANCE_S, Claims, MAX_TOKEN, TokenError, issue, mint, peek, verify};
+use crvideo_proto::token::{
+    CLOCK_TOLERANCE_S, Claims, MAX_TOKEN, TokenError, issue, issue_with_id, mint, peek, verify,
+};
 
 const SECRET: &str = "correct horse battery staple";
 const EXPIRES: u64 = 1_800_000_000;
@@ -406,4 +408,30 @@ fn each_refusal_has_its_code() {
     for error in [TokenError::Expired, TokenError::Claims, TokenError::Signature, TokenError::NotAToken] {
         assert!(code::ALL.contains(&error.code()));
     }
+}
+
+/// By PyJWT 2.15.1: `{"pid":11000001,"sub":"alice","iat":1700000000,"exp":1900000000,"jti":"one"}`.
+const PYJWT: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
+     eyJwaWQiOjExMDAwMDAxLCJzdWIiOiJhbGljZSIsImlhdCI6MTcwMDAwMDAwMCwiZXhwIjoxOTAwMDAwMDAwLCJqdGkiOiJvbmUifQ.\
+     CO4INl7-CaV1s1PC1CHLKUUcGqtjc-VjSM29ds67piM";
+
+/// By PyJWT 2.15.1, with a `kid`, a fraction, a claim of its own and letters that are escaped.
+const PYJWT_MORE: &str = "eyJhbGciOiJIUzI1NiIsImtpZCI6ImsxIiwidHlwIjoiSldUIn0.\
+     eyJzdWIiOiJcdTAwZmNiZXJhbGwiLCJwaWQiOi03LCJleHAiOjE5MDAwMDAwMDAuNSwibmJmIjoxNzAwMDAwMDAwLCJleHRyYSI6eyJhIjpbMSxudWxsXX19.\
+     ZYNxnmjdAnyVshTOjMQo62El0wtONK13TvHFBopF_xI";
+
+/// PyJWT 2.15.1 takes this one, and reads the claims of [`PYJWT`] from it.
+const TAKEN_BY_PYJWT: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.\
+     eyJleHAiOjE5MDAwMDAwMDAsImlhdCI6MTcwMDAwMDAwMCwianRpIjoib25lIiwicGlkIjoxMTAwMDAwMSwic3ViIjoiYWxpY2UifQ.\
+     P_ILNXNuMo1-_wcrCE_b2RpTLSRrgNuUF73xhrFiPC4";
+
+#[test]
+fn tokens_of_pyjwt_are_taken_and_ours_are_those_that_it_takes() {
+    let secret = "a secret that is shared with a backend";
+    let mut claims = Claims { expires: 1_900_000_000, issued: Some(1_700_000_000), id: Some("one".into()), ..alice() };
+    assert_eq!(verify(PYJWT, [secret], EXPIRES), Ok(claims.clone()));
+    let ours = issue_with_id(claims.project, &claims.user, 1_700_000_000, claims.expires, Some("one"), secret);
+    assert_eq!(ours, TAKEN_BY_PYJWT);
+    (claims.project, claims.user, claims.issued, claims.id) = (-7, "\u{fc}berall".into(), None, None);
+    assert_eq!(verify(PYJWT_MORE, [secret], EXPIRES), Ok(claims));
 }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crvideo_proto::frame::{Frame, FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
-use crvideo_proto::out::OutQueue;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -14,7 +13,7 @@ use tokio::time::sleep_until;
 use tracing::{debug, error, info, trace};
 
 use crate::core::{ConnectionId, Output};
-use crate::guard::{Pace, Place};
+use crate::guard::{self, Charged, Pace, Place};
 use crate::seldom::Seldom;
 use crate::shared::Shared;
 use crate::tls::{self, Channel, Tls};
@@ -51,10 +50,12 @@ struct Link {
     /// Encrypts and decrypts; `None` on a connection in plain text.
     channel: Option<Box<Channel>>,
     reader: FrameReader,
+    /// What the reader holds.
+    held: guard::Share,
     logged_in: bool,
     /// What came first on a connection in plain text is the beginning of TLS.
     met_tls: bool,
-    out: OutQueue,
+    out: Charged,
     share: Share,
     /// Frames and bytes that were read and not charged yet.
     read: (usize, usize),
@@ -107,14 +108,16 @@ pub(crate) async fn serve(
             None => return,
         },
     };
+    let memory = entry.shared.memory().clone();
     let mut link = Link {
         entry,
         stream,
         channel,
-        reader: FrameReader::new(PRE_LOGIN_LIMIT),
+        reader: FrameReader::new(PRE_LOGIN_LIMIT).keep_apart(),
+        held: guard::Share::of(&memory.reading),
         logged_in: false,
         met_tls: false,
-        out: OutQueue::default(),
+        out: Charged::new(&memory.queues),
         share,
         read: (0, 0),
         paused_until: None,
@@ -212,6 +215,12 @@ impl Link {
 
     /// Reads what is there; `false` when the connection is over.
     fn read(&mut self) -> bool {
+        let goes_on = self.read_frames();
+        self.held.set(self.reader.memory());
+        goes_on
+    }
+
+    fn read_frames(&mut self) -> bool {
         for _ in 0..READS_IN_A_ROW {
             match self.read_once() {
                 Ok(0) => return false,
@@ -353,7 +362,7 @@ impl Link {
             }
             if self.out.is_empty() {
                 match self.flushed(written) {
-                    Output::Write(out) => self.out = out,
+                    Output::Write(out) => *self.out.change() = out,
                     Output::Wait => return Next::Wait,
                     Output::Close => return Next::Linger,
                     Output::Gone => return Next::Drop,
@@ -369,7 +378,7 @@ impl Link {
             match taken {
                 Ok(0) => return Next::HearOut,
                 Ok(count) => {
-                    self.out.advance(count);
+                    self.out.change().advance(count);
                     written += count;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -443,6 +452,7 @@ mod tests {
 
     use crvideo_proto::frame::{FLAG_MSGPACK, Kind, VERSION};
     use crvideo_proto::message::Hello;
+    use crvideo_proto::out::OutQueue;
 
     use super::*;
     use crate::core::FAILPOINT;

@@ -79,6 +79,7 @@ struct Rtm {
     max_messages: Option<u32>,
     token_life: Option<u64>,
     idle_timeout: Option<Spanned<f64>>,
+    stranger_time: Option<Spanned<f64>>,
     ping: Option<Spanned<f64>>,
 }
 
@@ -195,6 +196,7 @@ fn apply_rtm(source: &Source<'_>, rtm: Rtm, config: &mut RtmConfig) -> Result<()
     config.clock_window = rtm.clock_window.map_or(config.clock_window, Duration::from_secs);
     config.token_life = rtm.token_life.map_or(config.token_life, Duration::from_secs);
     let or = |to: &mut Duration, from: Option<Duration>| *to = from.unwrap_or(*to);
+    or(&mut config.stranger_time, source.time(&rtm.stranger_time, "rtm.stranger_time")?);
     or(&mut config.idle_timeout, source.time(&rtm.idle_timeout, "rtm.idle_timeout")?);
     or(&mut config.ping, source.time(&rtm.ping, "rtm.ping")?);
     Ok(())
@@ -263,7 +265,7 @@ mod tests {
              insecure_keys = '/k'\n\
              max_group_members = 8\nmax_connections = 9\nmax_strangers = 10\npush_queue = 3000000\nclock_window = 11\n\
              message_keep = 12\nmax_undelivered = 13\nmax_messages = 14\n\
-             token_life = 12\nidle_timeout = 13\nping = 1.5\n\
+             token_life = 12\nidle_timeout = 13\nstranger_time = 14\nping = 1.5\n\
              [files]\npublic_url = 'https://h'\nmax_size = 1\nmax_chunked_size = 4\nkeep = 2\nproject_quota = 3\nmin_free_percent = 4\n\
              token_life = 60\nrequire_sign = true\nmax_uploading = 5\nmax_unauthorised = 6\n\
              [[project]]\nid = -7\nsecrets = ['one', 'two']\nmax_file_size = 9\n",
@@ -311,6 +313,7 @@ mod tests {
             max_messages: 14,
             token_life: Duration::from_secs(12),
             idle_timeout: Duration::from_secs(13),
+            stranger_time: Duration::from_secs(14),
             ping: Duration::from_millis(1_500),
         };
         assert_eq!(config.rtm, rtm);

@@ -159,7 +159,7 @@ impl Relay {
         }
         let (mut web, mut rtm_gate) = (None, None);
         if let (Some(files), Some(stores)) = (rtm.files.or(rtm.servers).or(rtm.users), stores.clone()) {
-            let gate = Gate::new(&config, shared.clone(), stores, files, served, keys, crowd.clone());
+            let gate = Gate::new(&config, shared.clone(), stores, files, served, keys, (crowd.clone(), paces.clone()));
             for (listener, door) in rtm_listeners {
                 let (gate, stopping, alive) = (gate.clone(), stopped.clone(), alive.clone());
                 let take = move |stream, from| gate.take_in(stream, from, door, &stopping, &alive);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{Notify, mpsc};
 
 use crate::core::{ConnectionId, Core, Mail, Now, Presence, Refused};
-use crate::guard::Block;
+use crate::guard::{Block, Memory};
 
 /// A connection's task.
 struct Task {
@@ -31,6 +31,7 @@ pub(crate) type OnPresence = Box<dyn Fn(&Presence, Option<SocketAddr>) + Send + 
 /// What all tasks of a relay share.
 pub(crate) struct Shared {
     state: Mutex<State>,
+    memory: Arc<Memory>,
     started: Instant,
     /// Wakes the timer task when a deadline has come nearer.
     pub(crate) timer: Notify,
@@ -50,14 +51,21 @@ pub(crate) fn unix_micros() -> u64 {
 
 impl Shared {
     pub(crate) fn new(core: Core) -> Self {
+        let memory = core.memory().clone();
         let state = State { core, task_by_connection: HashMap::new(), sleeps_until: None };
         Self {
             state: Mutex::new(state),
+            memory,
             started: Instant::now(),
             timer: Notify::new(),
             on_presence: OnceLock::new(),
             mail: Mutex::new(None),
         }
+    }
+
+    /// The memory of all that is under way.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// Begins to collect the courier's mail. To be called once.

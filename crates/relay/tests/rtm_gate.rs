@@ -865,3 +865,62 @@ fn what_was_sent_can_be_read_again_in_parts_and_forgotten() {
     let nowhere = [("mid", 13.into()), ("from", 1.into()), ("xid", 3.into()), ("type", 9.into())];
     assert_eq!(link.ask("getmsg", &nowhere).unwrap_err().0, code::BAD_PARAM);
 }
+
+#[test]
+fn who_signs_wrongly_too_often_is_not_looked_at_and_others_are() {
+    let relay = relay(|config| {
+        (config.guard.count_loopback, config.guard.user_failures) = (true, 5);
+        let mut other = config.projects[0].clone();
+        (other.id, other.secrets) = (77, vec!["another secret".to_owned()]);
+        config.projects.push(other);
+    });
+    let mut known = Link::open(&relay);
+    known.ask("gettoken", &[("uid", 7.into())]).unwrap();
+    let mut guessing = Link::open(&relay);
+    guessing.sign_as(relay.project(), "a guess");
+    for _ in 0..5 {
+        assert_eq!(guessing.ask("gettoken", &[("uid", 7.into())]).unwrap_err().0, code::BAD_SIGN);
+    }
+    // Now even a good signature is not looked at, unless its connection has shown one before.
+    guessing.sign_as(relay.project(), "a secret");
+    let (code, text) = guessing.ask("gettoken", &[("uid", 7.into())]).unwrap_err();
+    assert!(code == code::QUEUE_FULL && text.contains("wrong signatures"), "{code} {text}");
+    known.ask("gettoken", &[("uid", 7.into())]).unwrap();
+    guessing.sign_as(77, "another secret");
+    guessing.ask("gettoken", &[("uid", 7.into())]).unwrap();
+    // The relay looks again after a while.
+    let mut later = Link::open(&relay);
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while later.ask("gettoken", &[("uid", 7.into())]).is_err() {
+        assert!(std::time::Instant::now() < deadline);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_connection_that_signs_nothing_ends_after_its_time_whatever_it_says() {
+    let relay = relay(|config| config.rtm.stranger_time = std::time::Duration::from_millis(300));
+    let (mut stranger, mut known) = (Link::open(&relay), Link::open(&relay));
+    known.ask("gettoken", &[("uid", 7.into())]).unwrap();
+    let quest = frame(1, 0x80, 1, "*ping", Some(1), &map(&[]));
+    let mut answers = 0;
+    while std::io::Write::write_all(&mut stranger.stream(), &quest).is_ok() && stranger.next().is_some() {
+        answers += 1;
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(answers > 0);
+    known.ask("gettoken", &[("uid", 7.into())]).unwrap();
+}
+
+#[test]
+fn a_connection_that_sends_faster_than_it_may_is_read_more_slowly() {
+    let relay = relay(|config| config.guard.connection_frames_per_s = 5);
+    let mut link = Link::open(&relay);
+    link.ask("gettoken", &[("uid", 7.into())]).unwrap();
+    let began = std::time::Instant::now();
+    // Ten come at once, and each of the others takes a fifth of a second.
+    for _ in 0..15 {
+        link.ask("gettoken", &[("uid", 7.into())]).unwrap();
+    }
+    assert!(began.elapsed() >= std::time::Duration::from_millis(700), "{:?}", began.elapsed());
+}

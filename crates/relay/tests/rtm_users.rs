@@ -561,3 +561,57 @@ fn a_relay_for_users_alone_takes_their_files_where_they_connect() {
     let leave = user(&relay, 1).ask_plain("filetoken", &[("cmd", "sendfile".into()), ("to", 2.into())]).unwrap();
     assert_eq!(text(&by_key(&leave, "endpoint")), relay.rtm_users_address().unwrap().to_string());
 }
+
+#[cfg(unix)]
+#[test]
+fn the_operator_sees_ends_and_locks_out_users_with_rtm_sdks() {
+    use clap::Parser;
+    use crvideo_relay::admin::commands::AdminArgs;
+
+    let data = tempfile::tempdir().unwrap();
+    let relay = relay(|config| config.data = Some(data.path().to_owned()));
+    let ask = |words: &[&str]| {
+        let fixed = ["admin", "--data", data.path().to_str().unwrap(), words[0], "--project", "1"];
+        AdminArgs::try_parse_from(fixed.iter().chain(&words[1..])).unwrap().run().unwrap()
+    };
+    assert_eq!(relay.project(), 1);
+    let with_id = |id: &str| {
+        let now = now_ms() as u64 / 1_000;
+        token::issue_with_id(1, "9", now, now + 3_600, Some(id), relay.secret())
+    };
+    let log_in = |token: &str| {
+        let mut link = open(&relay);
+        let answer = link.ask_plain("auth", &[("pid", 1.into()), ("uid", 9.into()), ("token", token.into())]).unwrap();
+        (link, by_key(&answer, "ok"))
+    };
+    let ended = |mut link: Link| {
+        loop {
+            match link.next() {
+                Some(package) if package.method == "kickout" => return assert!(link.next().is_none()),
+                Some(_) => {}
+                None => panic!("closed without a word"),
+            }
+        }
+    };
+    let (seven, eight) = (user(&relay, 7), user(&relay, 8));
+    let listed = ask(&["users"]);
+    let rows: Vec<Vec<&str>> = listed.lines().skip(1).map(|line| line.split('\t').collect()).collect();
+    let seen: Vec<_> = rows.iter().map(|row| (row[1], row[2])).collect();
+    assert_eq!(seen, [("7", "rtm"), ("8", "rtm")]);
+    let port = seven.stream().local_addr().unwrap();
+    assert_eq!(rows[0][3], port.to_string());
+    assert_eq!(ask(&["kick", "--user", "7"]), "kicked out");
+    ended(seven);
+    assert_eq!(ask(&["kick", "--user", "7"]), "not there");
+    assert!(ask(&["revoke", "--user", "8"]).contains("a session has ended"));
+    ended(eight);
+    let (one, two) = (with_id("one"), with_id("two"));
+    let (link, ok) = log_in(&one);
+    assert_eq!(ok, Value::Bool(true));
+    assert!(ask(&["revoke", "--token-id", "two"]).contains("no session"));
+    assert!(ask(&["revoke", "--token-id", "one", "--expires", "2h"]).contains("a session has ended"));
+    ended(link);
+    assert_eq!((log_in(&one).1, log_in(&two).1), (Value::Bool(false), Value::Bool(false)));
+    assert_eq!(log_in(&with_id("three")).1, Value::Bool(true));
+    relay.stop();
+}

@@ -97,6 +97,11 @@ impl Reader {
         self.buffer.len()
     }
 
+    /// Bytes of heap that are held for what is not complete yet.
+    pub fn memory(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Takes bytes by copying them.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);

@@ -178,6 +178,7 @@ fn not_kept(failure: crate::store::StoreError) -> Failure {
 
 async fn counters(State(office): State<Office>) -> Response {
     let rtm = office.gate.as_ref().map_or(0, |gate| gate.connections());
+    let memory = office.shared.memory();
     let counters = office.shared.with(None, |core, _| {
         let counters = core.counters();
         json!({
@@ -185,6 +186,11 @@ async fn counters(State(office): State<Office>) -> Response {
             "before_login": core.before_login(),
             "sessions": core.sessions(),
             "queued_bytes": core.queued_bytes(),
+            "memory_used": memory.used(),
+            "memory_queues": memory.queues.used(),
+            "memory_rtm": memory.outboxes.used(),
+            "memory_reading": memory.reading.used(),
+            "memory_uploads": memory.uploads.used(),
             "rtm_connections": rtm,
             "logins": counters.logins,
             "logins_refused": counters.logins_refused,

@@ -47,7 +47,7 @@ impl Core {
         }
         for id in alive {
             if let Some(connection) = self.connections.get_mut(&id) {
-                connection.out.one_way(&msg::Ping {});
+                connection.out.change().one_way(&msg::Ping {});
                 self.queued(id);
             }
         }

@@ -1,11 +1,10 @@
 //! What the core keeps of one connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crvideo_proto::out::OutQueue;
-
 use super::SessionId;
-use crate::guard::Block;
+use crate::guard::{Block, Budget, Charged};
 
 /// How far a connection has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,9 +30,9 @@ pub(super) struct Connection {
     /// Which address it counts for, if any.
     pub(super) from: Option<Block>,
     /// Goes out before `out`.
-    pub(super) head: Option<Box<OutQueue>>,
+    pub(super) head: Option<Box<Charged>>,
     /// Frames that wait here. It always begins with a whole frame.
-    pub(super) out: OutQueue,
+    pub(super) out: Charged,
     /// Bytes that the shell has taken and not yet written.
     pub(super) taken: usize,
     /// Nothing is read any more, and the connection ends when everything is written.
@@ -51,12 +50,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(now: Duration, from: Option<Block>) -> Self {
+    pub(super) fn new(now: Duration, from: Option<Block>, queues: &Arc<Budget>) -> Self {
         Self {
             role: Role::Fresh,
             from,
             head: None,
-            out: OutQueue::default(),
+            out: Charged::new(queues),
             taken: 0,
             closing: false,
             woken: false,

@@ -64,8 +64,9 @@ impl Core {
     pub fn post<M: Message>(&mut self, project: i64, user: &str, message: &M, now: Now) -> bool {
         self.now = now;
         let Some(id) = self.session_with_link(project, user) else { return false };
-        let Some(queue) = self.room(id, Class::Commands, COURIER) else { return false };
+        let Some(mut queue) = self.room(id, Class::Commands, COURIER) else { return false };
         queue.one_way(message);
+        drop(queue);
         self.pushed(id, Class::Commands, COURIER);
         true
     }
@@ -76,12 +77,13 @@ impl Core {
         self.now = now;
         let epoch = self.courier.epoch;
         let Some(id) = self.session_with_link(project, user) else { return false };
-        let Some(queue) = self.room(id, Class::Bulk, COURIER) else { return false };
+        let Some(mut queue) = self.room(id, Class::Bulk, COURIER) else { return false };
         let mut pairs = bytes::BytesMut::new();
         let mut writer = Writer::new(&mut pairs);
         message.put_pairs(&mut writer);
         let tail = writer.take_tail();
         queue.forward_with_tail(M::METHOD, message.pairs() + 2, from, epoch, pairs.freeze(), tail);
+        drop(queue);
         self.pushed(id, Class::Bulk, COURIER);
         true
     }

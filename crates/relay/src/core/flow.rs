@@ -4,41 +4,34 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crvideo_proto::message::{self as msg, CLASS_BULK, CLASS_COMMANDS, Message, PeerState, Routed};
-use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
 use tracing::{debug, warn};
 
 use super::connection::Role;
-use super::session::Class;
+use super::session::{Class, Waiting};
 use super::{ConnectionId, Core, News, SessionId, WAKE_DEADLINE};
+use crate::guard::{Changing, Pressure};
 
-/// How often it is looked at how much waits for all sessions together.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// While that is too much, a queue takes this part of what it takes else. It is still emptied to let senders go on.
+/// While too much waits for all together, a queue takes this part of what it takes else.
 const PRESSED: usize = 16;
-
-/// Whether too much waits for all sessions together.
-#[derive(Debug, Default)]
-pub(super) struct Pressure {
-    looked_at: Option<Duration>,
-    high: bool,
-}
+/// While that lasts, the operator hears of it once in this time.
+const SAY_AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 impl Core {
-    /// Whether too much waits for all sessions together, as of a moment ago.
-    fn is_pressed(&mut self) -> bool {
-        let most = self.settings.guard.max_queued;
-        if most == 0 {
-            return false;
+    /// What a queue whose soft limit is `limit` may take while so much waits for all together. An empty one always takes
+    /// a message, or a sender would wait for something that never comes.
+    fn pressed(&mut self, limit: usize) -> usize {
+        let pressure = self.memory.pressure();
+        if pressure == Pressure::None {
+            return limit;
         }
-        if self.pressure.looked_at.is_none_or(|at| self.now.at >= at + LOOK_EVERY) {
-            let high = self.queued_bytes() >= most;
-            if high && !self.pressure.high {
-                warn!(most, "more waits for slow clients than guard.max_queued allows; queues are cut short");
-            }
-            self.pressure = Pressure { looked_at: Some(self.now.at), high };
+        let now = self.now.at;
+        if self.pressure_said.is_none_or(|at| now >= at + SAY_AGAIN_AFTER) {
+            self.pressure_said = Some(now);
+            let (used, most) = (self.memory.used(), self.settings.guard.max_queued);
+            warn!(used, most, "more waits for slow clients than guard.max_queued allows; queues are cut short");
         }
-        self.pressure.high
+        if pressure == Pressure::High { limit / PRESSED } else { 1 }
     }
 
     fn soft_limit(&self, class: Class) -> usize {
@@ -52,9 +45,9 @@ impl Core {
     ///
     /// A queue takes one more message as long as it is below its limit, so that a sender who is blocked
     /// has always something before it whose leaving unblocks it.
-    pub(super) fn room(&mut self, target: SessionId, class: Class, from: SessionId) -> Option<&mut OutQueue> {
+    pub(super) fn room(&mut self, target: SessionId, class: Class, from: SessionId) -> Option<Changing<'_>> {
         let limit = self.soft_limit(class);
-        let limit = if self.is_pressed() { limit / PRESSED } else { limit };
+        let limit = self.pressed(limit);
         let session = self.sessions.get_mut(&target)?;
         if session.blocked(class).contains(&from) {
             return None;
@@ -68,8 +61,11 @@ impl Core {
         }
         let session = self.sessions.get_mut(&target)?;
         match session.connection(class) {
-            Some(id) => self.connections.get_mut(&id).map(|connection| &mut connection.out),
-            None if class == Class::Bulk => Some(&mut session.waiting.get_or_insert_default().queue),
+            Some(id) => self.connections.get_mut(&id).map(|connection| connection.out.change()),
+            None if class == Class::Bulk => {
+                let new = || Box::new(Waiting::new(&self.memory.queues));
+                Some(session.waiting.get_or_insert_with(new).queue.change())
+            }
             None => None,
         }
     }
@@ -201,7 +197,7 @@ impl Core {
         routed.message.put_pairs(&mut Writer::new(&mut pairs));
         let count = routed.message.pairs() + 2;
         let rest: Bytes = pairs.freeze();
-        connection.out.forward(M::METHOD, count, &routed.from, routed.epoch, rest);
+        connection.out.change().forward(M::METHOD, count, &routed.from, routed.epoch, rest);
         self.queued(id);
     }
 }

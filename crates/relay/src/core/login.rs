@@ -375,7 +375,7 @@ impl Core {
         if let Some(connection_id) = session.command {
             if let Some(connection) = self.connections.get_mut(&connection_id) {
                 if let Some((code, text)) = bye {
-                    connection.out.one_way(&msg::Bye { code: code.into(), text: text.to_owned() });
+                    connection.out.change().one_way(&msg::Bye { code: code.into(), text: text.to_owned() });
                 }
                 connection.role = Role::Done;
             }

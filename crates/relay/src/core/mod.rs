@@ -32,7 +32,7 @@ use crvideo_proto::pack::{PackError, validate};
 use tracing::debug;
 use zeroize::Zeroize;
 
-use crate::guard::{Block, GuardSettings};
+use crate::guard::{Block, GuardSettings, Memory};
 
 use connection::{Connection, Role};
 pub use courier::{Mail, News};
@@ -206,7 +206,8 @@ pub struct Core {
     courier: courier::Courier,
     servers: servers::Servers,
     guesses: guesses::Guesses,
-    pressure: flow::Pressure,
+    memory: Arc<Memory>,
+    pressure_said: Option<Duration>,
     counters: Counters,
     last_id: u64,
     /// When the operator was told of a refused login.
@@ -238,7 +239,8 @@ impl Core {
             courier: courier::Courier::default(),
             servers: servers::Servers::default(),
             guesses: guesses::Guesses::new(&settings.guard),
-            pressure: flow::Pressure::default(),
+            memory: Memory::new(settings.guard.max_queued),
+            pressure_said: None,
             counters: Counters::default(),
             last_id: 0,
             refusal_said: None,
@@ -270,7 +272,7 @@ impl Core {
             return Err(Refused::TooManyStrangers);
         }
         let id = self.next_id();
-        self.connections.insert(id, Connection::new(now.at, from));
+        self.connections.insert(id, Connection::new(now.at, from, &self.memory.queues));
         self.before_login += 1;
         self.close_by(id, now.at + self.settings.login_deadline);
         Ok(id)
@@ -333,8 +335,8 @@ impl Core {
             return Output::Wait;
         }
         let next = match connection.head.take() {
-            Some(head) => *head,
-            None => std::mem::take(&mut connection.out),
+            Some(mut head) => head.take(),
+            None => connection.out.take(),
         };
         connection.taken = next.len();
         match (connection.taken, connection.closing) {
@@ -377,7 +379,7 @@ impl Core {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             if matches!(connection.role, Role::Command(_)) && !connection.closing {
                 let bye = msg::Bye { code: code::SERVER_EXCEPTION.into(), text: "the relay is stopping".to_owned() };
-                connection.out.one_way(&bye);
+                connection.out.change().one_way(&bye);
             }
             self.close_after_flush(id);
         }
@@ -410,6 +412,16 @@ impl Core {
         let waiting = self.sessions.values().filter_map(|session| session.waiting.as_ref());
         let waiting = waiting.map(|waiting| waiting.queue.len());
         self.connections.values().map(Connection::queued).chain(waiting).sum()
+    }
+
+    /// Bytes of memory of all that is under way: what waits here, and what the shell has charged.
+    pub fn memory_used(&self) -> u64 {
+        self.memory.used()
+    }
+
+    /// The memory of all that is under way.
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     /// How many entries each of the tables has that are empty when nobody is there. For checks against leaks.
@@ -622,14 +634,14 @@ impl Core {
 
     fn answer(&mut self, id: ConnectionId, seq: u32, body: &impl Body) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.out.answer(seq, body);
+            connection.out.change().answer(seq, body);
             self.queued(id);
         }
     }
 
     fn refuse(&mut self, id: ConnectionId, seq: u32, code: i32, text: &str) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.out.error(seq, code, text);
+            connection.out.change().error(seq, code, text);
             self.queued(id);
         }
     }
@@ -638,7 +650,7 @@ impl Core {
     fn tell(&mut self, session: SessionId, message: &impl Message) {
         let Some(id) = self.sessions.get(&session).and_then(|session| session.command) else { return };
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.out.one_way(message);
+            connection.out.change().one_way(message);
             self.queued(id);
         }
     }

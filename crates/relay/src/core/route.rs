@@ -66,10 +66,10 @@ impl Core {
         let Some(sender) = self.sessions.get(&from) else { return Ok(()) };
         let (user, epoch) = (sender.user.clone(), sender.epoch);
         let rest = frame.payload.slice(address.rest..);
-        if let Some(queue) = self.room(target, class, from) {
-            queue.forward(frame.method(), address.pairs, &user, epoch, rest);
-            self.pushed(target, class, from);
-        }
+        let Some(mut queue) = self.room(target, class, from) else { return Ok(()) };
+        queue.forward(frame.method(), address.pairs, &user, epoch, rest);
+        drop(queue);
+        self.pushed(target, class, from);
         Ok(())
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{CLASS_BULK, CLASS_COMMANDS, PeerState};
-use crvideo_proto::out::OutQueue;
 
 use super::{ConnectionId, SessionId};
+use crate::guard::{Budget, Charged};
 
 /// The two kinds of traffic between sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +30,17 @@ impl Class {
 }
 
 /// Bulk frames that wait for the session's bulk connection.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Waiting {
-    pub(super) queue: OutQueue,
+    pub(super) queue: Charged,
     /// Who sent them.
     pub(super) from: BTreeSet<SessionId>,
+}
+
+impl Waiting {
+    pub(super) fn new(queues: &Arc<Budget>) -> Self {
+        Self { queue: Charged::new(queues), from: BTreeSet::new() }
+    }
 }
 
 /// Since when two sessions are joined.

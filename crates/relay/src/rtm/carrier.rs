@@ -178,6 +178,7 @@ impl Carrier {
             *seen = message.id;
             if !self.flight.is_on_its_way(message.id) {
                 let (method, payload) = stored_push(&message.draft, id);
+                let payload = self.out.hold(payload);
                 // A connection that takes nothing any more is about to end.
                 let _ = self.out.numbered(method, &[], &payload, |seq| self.flight.sent(seq, message.id));
             }

@@ -32,6 +32,8 @@ pub struct RtmConfig {
     pub max_connections: usize,
     /// Connections on which no quest has been signed well yet and no user has logged in.
     pub max_strangers: usize,
+    /// Such a connection is closed after this time, whatever it says.
+    pub stranger_time: Duration,
     /// Bytes of memory that may wait for one connection.
     pub push_queue: usize,
     /// A connection from which nothing has come for this long is closed, unless it listens.
@@ -73,6 +75,7 @@ impl Default for RtmConfig {
             max_group_members: 10_000,
             max_connections: 8_192,
             max_strangers: 1_024,
+            stranger_time: Duration::from_secs(60),
             push_queue: 8 * 1024 * 1024,
             idle_timeout: IDLE_TIMEOUT,
             ping: PING,
@@ -103,6 +106,7 @@ impl RtmConfig {
         let times = [
             ("rtm.clock_window", self.clock_window, TEN_YEARS),
             ("rtm.token_life", self.token_life, TEN_YEARS),
+            ("rtm.stranger_time", self.stranger_time, DAY),
             ("rtm.idle_timeout", self.idle_timeout, DAY),
             ("rtm.ping", self.ping, DAY),
             ("rtm.message_keep", self.message_keep, TEN_YEARS),

@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 
 use super::online::{Online, User};
 use crate::core::{Mail, News};
+use crate::seldom::Seldom;
 use crate::shared::Shared;
 use crate::store::{Blob, BlobId, Blobs, CR, Content, Kind, Messages, StoreError, Stored};
 
@@ -61,6 +62,8 @@ pub(crate) struct Courier {
     /// Who reads from the store.
     readers: Semaphore,
     transfers: Arc<Semaphore>,
+    /// Stored files cannot be read.
+    faults: Seldom,
 }
 
 /// What a carrier is told. There may be thousands of carriers, so this takes next to no memory while it is empty.
@@ -133,8 +136,16 @@ impl Courier {
     ) -> Arc<Self> {
         let mail = shared.start_courier();
         let (readers, transfers) = (Semaphore::new(READERS), Arc::new(Semaphore::new(ALL_TRANSFERS)));
-        let courier =
-            Arc::new(Self { shared, messages, blobs, online, carriers: Mutex::default(), readers, transfers });
+        let courier = Arc::new(Self {
+            shared,
+            messages,
+            blobs,
+            online,
+            carriers: Mutex::default(),
+            readers,
+            transfers,
+            faults: Seldom::default(),
+        });
         tokio::spawn(courier.clone().sort(mail));
         courier
     }
@@ -177,6 +188,17 @@ impl Courier {
         drop(carriers);
         let carrier = Carrier { courier: self.clone(), project, user, name: user.to_string(), letters };
         tokio::spawn(carrier.run());
+    }
+
+    /// What becomes of a file that cannot be read: one that is damaged stays so, others are tried again later. What
+    /// stops one delivery stops those to thousands of others, too.
+    fn unreadable(&self, user: &str, error: &io::Error) -> Outcome {
+        if self.faults.now() {
+            warn!(user, %error, "stored files cannot be read and are not delivered now, to this user and perhaps others");
+        } else {
+            debug!(user, %error, "a stored file cannot be read");
+        }
+        if error.kind() == io::ErrorKind::InvalidData { Outcome::Failed(code::FILE_NOT_EXIST) } else { Outcome::Later }
     }
 
     /// Whether a user has a session that can be reached.
@@ -443,7 +465,7 @@ impl Transfer {
         };
         let mut content = match self.courier.blobs.open(blob.clone()).await {
             Ok(content) => Some(content),
-            Err(error) => return unreadable(&self.to, &error),
+            Err(error) => return self.courier.unreadable(&self.to, &error),
         };
         let mut repeated = false;
         loop {
@@ -461,10 +483,12 @@ impl Transfer {
             Outcome::Failed(code::FILE_NOT_EXIST)
         };
         let id = BlobId::parse(blob).ok_or_else(lost)?;
-        let found = self.courier.blobs.find(id).await.map_err(|error| {
-            warn!(user = self.to, %error, "a stored file cannot be looked up");
-            Outcome::Later
-        })?;
+        let found = self
+            .courier
+            .blobs
+            .find(id)
+            .await
+            .map_err(|error| self.courier.unreadable(&self.to, &io::Error::other(error.to_string())))?;
         let blob = found.ok_or_else(lost)?;
         let hash = blake3::Hash::from_hex(&blob.hash).map_err(|_| lost())?;
         Ok((blob, *hash.as_bytes()))
@@ -530,7 +554,7 @@ impl Transfer {
     /// Reads a piece of a stored file.
     async fn read(&self, content: &mut Option<Content>, at: u64, len: usize) -> Result<Bytes, Outcome> {
         let whole = content.take().ok_or(Outcome::Later)?;
-        let (again, bytes) = whole.read(at, len).await.map_err(|error| unreadable(&self.to, &error))?;
+        let (again, bytes) = whole.read(at, len).await.map_err(|error| self.courier.unreadable(&self.to, &error))?;
         *content = Some(again);
         Ok(bytes)
     }
@@ -565,10 +589,4 @@ impl Transfer {
         };
         timeout(SILENCE, posted).await.is_ok()
     }
-}
-
-/// What becomes of a file that cannot be read. One that is damaged stays so.
-fn unreadable(user: &str, error: &io::Error) -> Outcome {
-    warn!(user, %error, "a stored file cannot be read, so it cannot be delivered");
-    if error.kind() == io::ErrorKind::InvalidData { Outcome::Failed(code::FILE_NOT_EXIST) } else { Outcome::Later }
 }

@@ -4,7 +4,6 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
 
 use crvideo_proto::frame::{Frame, Kind};
 use crvideo_proto::rtm::reader::{Event, FILE_METHODS};
@@ -22,9 +21,6 @@ use super::online::User;
 use super::outbox::Outbox;
 use super::receipts::Receipts;
 use crate::guard::{Block, Place};
-
-/// Who has signed nothing, not logged in and sent no file by then has no more use for the connection.
-pub(super) const STRANGERS_GO_AFTER: Duration = Duration::from_secs(60);
 
 /// Where a connection has come in, which says what is served on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +50,8 @@ pub(super) struct Client {
     listens: AtomicBool,
     /// The user who has logged in.
     login: OnceLock<Login>,
+    /// The first project whose secret it has known.
+    project: OnceLock<i64>,
     /// What it hears of the messages that it watches.
     receipts: OnceLock<Arc<Receipts>>,
     /// Its place among those of whom nothing is known yet.
@@ -80,16 +78,25 @@ impl Client {
             out,
             listens: AtomicBool::new(false),
             login: OnceLock::new(),
+            project: OnceLock::new(),
             receipts: OnceLock::new(),
             stranger,
             place,
         }
     }
 
-    /// It has shown that it knows a secret.
-    pub(super) fn trust(&self) {
+    /// It has shown that it knows a secret, which may be that of a project.
+    pub(super) fn trust(&self, project: Option<i64>) {
+        if let Some(project) = project {
+            let _ = self.project.set(project);
+        }
         self.stranger.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.place.lock().unwrap_or_else(PoisonError::into_inner).trust();
+    }
+
+    /// The first project whose secret it has known.
+    pub(super) fn project(&self) -> Option<i64> {
+        self.project.get().copied()
     }
 
     /// Whether nobody knows yet who it is.
@@ -185,7 +192,8 @@ impl Desk {
             return self.answer_file(self.gate.files.whole(quest, place).await);
         }
         if CHUNK_METHODS.contains(&quest.method()) {
-            return self.answer_file(self.gate.files.chunk(quest).await);
+            let place = || self.gate.upload_place(self.client.from);
+            return self.answer_file(self.gate.files.chunk(quest, place).await);
         }
         match methods::serve(&self.gate, &self.client, quest).await {
             Ok(fields) if quest.kind == Kind::Quest => self.client.out.frame(&answer(quest, fields)),
@@ -218,7 +226,7 @@ impl Desk {
         if let Some(answer) = answer {
             if answer.status == 0 {
                 // Its token came from a quest that was signed.
-                self.client.trust();
+                self.client.trust(None);
             }
             self.client.out.frame(&answer);
         }

@@ -12,7 +12,7 @@ use super::gate::Gate;
 use super::outbox::Next;
 use crate::config::Config;
 use crate::core::{Core, Epochs};
-use crate::guard::Crowd;
+use crate::guard::{Crowd, Paces};
 use crate::http::Served;
 use crate::shared::{Shared, unix_micros};
 use crate::store::{Blobs, Database, Limits, LocalBlobs, MessageLimits, Messages, Stores};
@@ -31,7 +31,15 @@ pub(crate) async fn gate(config: &Config) -> Result<Arc<Gate>, String> {
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, 13_325));
     let served = Served { address: here, encrypted: false };
     let crowd = Crowd::new(0, 0, false);
-    Ok(Gate::new(config, Arc::new(Shared::new(core)), stores, here, Some(served), None, crowd))
+    Ok(Gate::new(
+        config,
+        Arc::new(Shared::new(core)),
+        stores,
+        here,
+        Some(served),
+        None,
+        (crowd, Paces::new(&config.guard)),
+    ))
 }
 
 /// One connection at the gate.

@@ -21,8 +21,9 @@ use super::hub::Hub;
 use super::link;
 use super::online::{Online, User};
 use super::outbox::Outbox;
+use super::signatures::Signatures;
 use crate::config::Config;
-use crate::guard::{Crowd, Place};
+use crate::guard::{Crowd, Paces, Place};
 use crate::http::Served;
 use crate::seldom::Seldom;
 use crate::shared::Shared;
@@ -53,6 +54,11 @@ pub(crate) struct Gate {
     /// A socket that takes or gives nothing for this long in the middle of something is closed.
     pub(super) stall_timeout: Duration,
     pub(super) bad_signs: Seldom,
+    pub(super) signatures: Signatures,
+    /// How fast connections are read.
+    pub(super) paces: Arc<Paces>,
+    /// Somebody is read more slowly than he sends.
+    pub(super) slowed: Seldom,
     /// Where files are sent to.
     file_listener: SocketAddr,
     crowd: Crowd,
@@ -73,12 +79,12 @@ impl Gate {
         file_listener: SocketAddr,
         http: Option<Served>,
         keys: Option<Keys>,
-        crowd: Crowd,
+        (crowd, paces): (Crowd, Arc<Paces>),
     ) -> Arc<Self> {
         let Stores { directory, blobs, messages } = stores;
         let online = Arc::new(Online::default());
         let courier = Courier::start(core.clone(), messages.clone(), blobs.clone(), online.clone());
-        let hub = Arc::new(Hub::new(directory.clone(), messages, courier, online));
+        let hub = Arc::new(Hub::new(directory.clone(), messages, courier, online, core.memory().outboxes.clone()));
         // The core must not keep alive what keeps the core alive.
         let hears = Arc::downgrade(&hub);
         core.on_presence(Box::new(move |presence, from| {
@@ -95,6 +101,7 @@ impl Gate {
             http,
             blobs,
             deliver: hub.clone(),
+            memory: core.memory().uploads.clone(),
         });
         Arc::new(Self {
             secrets: Secrets::new(projects, rtm.clock_window),
@@ -106,6 +113,9 @@ impl Gate {
             first_quest_deadline: config.login_deadline,
             stall_timeout: config.stall_timeout,
             bad_signs: Seldom::default(),
+            signatures: Signatures::new(&config.guard),
+            paces,
+            slowed: Seldom::default(),
             file_listener,
             crowd,
             uploads: Crowd::new(config.guard.address_uploads, 0, config.guard.count_loopback),
@@ -159,7 +169,8 @@ impl Gate {
         };
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
         debug!(link = id, %from, ?door, "accepted");
-        let client = Client::new(id, [from, local], door, Outbox::new(self.config.push_queue), stranger, of_address);
+        let out = Outbox::new(self.config.push_queue, self.core.memory());
+        let client = Client::new(id, [from, local], door, out, stranger, of_address);
         Some((Desk { gate: self.clone(), client }, place))
     }
 

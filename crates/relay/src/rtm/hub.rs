@@ -21,6 +21,7 @@ use super::push::Push;
 use super::rooms::Rooms;
 use super::{Message, Refusal, Target};
 use crate::core::Presence;
+use crate::guard::{Budget, hold};
 use crate::shared::unix_micros;
 use crate::store::{Directory, Draft, Group, Kind, Later, Messages};
 
@@ -53,9 +54,10 @@ struct Project {
 impl Project {
     /// A user has come or gone: servers that listen to events hear of it.
     fn tell_event(&self, user: User, event: &str, endpoint: &str) {
-        let payload = event_payload(user.project, event, user.id, now_s(), endpoint);
+        let mut payload = None;
         for listener in self.listeners.values().filter(|listener| listener.listening.hears(event)) {
-            listener.out.quest("pushevent", &[], &payload);
+            let make = || listener.out.hold(event_payload(user.project, event, user.id, now_s(), endpoint));
+            listener.out.quest("pushevent", &[], payload.get_or_insert_with(make));
         }
     }
 }
@@ -67,6 +69,8 @@ pub(crate) struct Hub {
     messages: Messages,
     courier: Arc<Courier>,
     online: Arc<Online>,
+    /// What payloads are charged to that many are pushed.
+    outboxes: Arc<Budget>,
     /// Presence is told on threads that may be none of the runtime's.
     runtime: Handle,
 }
@@ -83,8 +87,9 @@ impl Hub {
         messages: Messages,
         courier: Arc<Courier>,
         online: Arc<Online>,
+        outboxes: Arc<Budget>,
     ) -> Self {
-        Self { projects: Mutex::default(), directory, messages, courier, online, runtime: Handle::current() }
+        Self { projects: Mutex::default(), directory, messages, courier, online, outboxes, runtime: Handle::current() }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<i64, Project>> {
@@ -130,7 +135,7 @@ impl Hub {
 
     /// Pings every connection that listens, and every user.
     pub(super) fn ping(&self) {
-        let nothing = Fields::new().finish();
+        let nothing = hold(&self.outboxes, Fields::new().finish());
         for end_user in self.online.all_end_users().iter().filter(|it| it.flight.is_open()) {
             end_user.out.quest("ping", &[], &nothing);
         }
@@ -222,7 +227,7 @@ impl Hub {
     /// Servers hear of what is sent to the users, groups and rooms that they listen to, and nothing of what is sent to
     /// everybody: a server has no push for it.
     fn push_to_listeners(&self, message: &Message) {
-        let Some(push) = Push::of(message) else { return };
+        let Some(push) = Push::of(message, &self.outboxes) else { return };
         // Ten thousand pushes to each take a while, in which others must not wait.
         let listeners = self.listeners(message.project);
         for Listener { out, listening } in &listeners {

@@ -16,13 +16,14 @@ use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{debug, trace, warn};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tracing::{debug, info, trace, warn};
 
 use super::cipher::{Opener, Sealer};
-use super::desk::{Desk, STRANGERS_GO_AFTER};
+use super::desk::Desk;
 use super::files::Upload;
 use super::outbox::{Next, no_slices};
+use crate::guard::{Pace, Share};
 
 /// Bytes of one read.
 const SCRATCH: usize = 16 * 1024;
@@ -165,10 +166,50 @@ impl Link {
     }
 }
 
+/// How fast a connection is read: more than it may send waits in the kernel, which slows its client down.
+pub(super) struct Reading {
+    pace: Pace,
+    joined: bool,
+    /// Frames and bytes that were read and not charged yet.
+    pub(super) frames: usize,
+    pub(super) bytes: usize,
+}
+
+impl Reading {
+    pub(super) fn new(desk: &Desk) -> Self {
+        Self { pace: Pace::new(&desk.gate.paces, desk.client.block()), joined: false, frames: 0, bytes: 0 }
+    }
+
+    /// Waits when more has come than may.
+    pub(super) async fn slow_down(&mut self, desk: &Desk) {
+        if let (false, Some(project)) = (self.joined, desk.client.project()) {
+            self.joined = true;
+            self.pace.joins(project);
+        }
+        let (frames, bytes) = (std::mem::take(&mut self.frames), std::mem::take(&mut self.bytes));
+        if frames + bytes == 0 {
+            return;
+        }
+        let pause = self.pace.charge(frames, bytes);
+        if pause.is_zero() {
+            return;
+        }
+        if desk.gate.slowed.now() {
+            let (link, from) = (desk.client.id, desk.client.from);
+            info!(link, %from, "an RTM client sends more than it may and is read more slowly; see [guard]");
+        }
+        sleep(pause).await;
+    }
+}
+
 /// The reading half.
 struct Incoming<'a> {
     link: &'a Link,
     reader: Reader,
+    /// How fast it may send.
+    pace: Reading,
+    /// What the reader holds.
+    held: Share,
     stopped: watch::Receiver<bool>,
     /// Reads that are left once the relay stops.
     last_reads: u32,
@@ -186,8 +227,21 @@ impl<'a> Incoming<'a> {
     fn new(link: &'a Link, stopped: watch::Receiver<bool>) -> Self {
         let now = Instant::now();
         let reader = link.desk.gate.files.reader();
+        let held = Share::of(&link.desk.gate.core.memory().reading);
         let last_reads = LAST_READS;
-        Self { link, reader, stopped, last_reads, opened: now, heard: now, began: false, upload: None, opener: None }
+        Self {
+            link,
+            reader,
+            pace: Reading::new(&link.desk),
+            held,
+            stopped,
+            last_reads,
+            opened: now,
+            heard: now,
+            began: false,
+            upload: None,
+            opener: None,
+        }
     }
 
     async fn read(&mut self) -> End {
@@ -199,17 +253,25 @@ impl<'a> Incoming<'a> {
                             return end;
                         }
                     }
-                    Ok(Some(event)) => self.take(event).await,
+                    Ok(Some(event)) => {
+                        self.pace.frames += usize::from(matches!(event, Event::Frame(_) | Event::Begin { .. }));
+                        self.take(event).await;
+                    }
                     Ok(None) => break,
                     Err(error) => return End::NoFrame(error),
                 }
             }
+            self.held.set(self.reader.memory());
+            self.pace.slow_down(&self.link.desk).await;
             if let Err(end) = self.wait().await {
                 return end;
             }
             match self.read_once() {
                 Ok(0) => return End::Closed,
-                Ok(_) => self.heard = Instant::now(),
+                Ok(count) => {
+                    self.pace.bytes += count;
+                    self.heard = Instant::now();
+                }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(error) => return End::Broken(error),
             }
@@ -250,7 +312,7 @@ impl<'a> Incoming<'a> {
             return Some((self.heard + gate.stall_timeout).min(upload.deadline()));
         }
         if self.link.desk.client.is_stranger() {
-            return Some((self.heard + gate.config.idle_timeout).min(self.opened + STRANGERS_GO_AFTER));
+            return Some((self.heard + gate.config.idle_timeout).min(self.opened + gate.config.stranger_time));
         }
         // SDKs without handlers never answer a ping, so those who listen are held for alive as long as they take.
         (!self.link.desk.client.listens()).then(|| self.heard + gate.config.idle_timeout)

@@ -41,6 +41,7 @@ mod outbox;
 mod push;
 mod receipts;
 mod rooms;
+mod signatures;
 mod web;
 
 pub(crate) use cipher::Keys;

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use crvideo_proto::frame::{FLAG_MSGPACK, Frame, HEADER_LEN, MAGIC, VERSION};
 use tokio::sync::Notify;
+
+use crate::guard::{Budget, Memory, Pressure, Share, hold};
 
 /// Room for a push's header, sequence number, method and recipient.
 const HEAD: usize = 48;
@@ -23,10 +25,10 @@ pub(super) struct Piece {
 
 impl Piece {
     /// A whole frame.
-    fn frame(frame: &Frame) -> Self {
+    fn frame(frame: &Frame, budget: &Arc<Budget>) -> Self {
         let mut bytes = Vec::with_capacity(HEADER_LEN + 4 + frame.method.len() + frame.payload.len());
         frame.encode(&mut bytes);
-        Self { head: [0; HEAD], head_len: 0, rest: bytes.into(), cost: 0 }
+        Self { head: [0; HEAD], head_len: 0, rest: hold(budget, bytes.into()), cost: 0 }
     }
 
     /// A quest whose payload is `start` and `rest`; `None` when method and start are longer than any of ours.
@@ -68,14 +70,25 @@ enum Closed {
     Full,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     pieces: VecDeque<Piece>,
+    /// The memory of `pieces`, without that of the bytes in them, which others may hold, too.
+    share: Share,
     /// Bytes of memory that the pieces take.
     cost: usize,
     last_seq: u32,
     closed: Option<Closed>,
 }
+
+impl State {
+    fn settle(&mut self) {
+        self.share.set(self.pieces.capacity() * size_of::<Piece>());
+    }
+}
+
+/// While too much waits for all connections together, this part of [`Outbox::limit`] may wait for one.
+const PRESSED: usize = 16;
 
 /// What waits to be written to one connection, shared by all who have something for it.
 #[derive(Debug)]
@@ -83,6 +96,7 @@ pub(crate) struct Outbox {
     state: Mutex<State>,
     /// More memory than this does not wait.
     limit: usize,
+    memory: Arc<Memory>,
     /// Something was put in, or the end has come.
     filled: Notify,
     /// Something was written.
@@ -100,8 +114,21 @@ pub(super) enum Next {
 }
 
 impl Outbox {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { state: Mutex::default(), limit, filled: Notify::new(), drained: Notify::new() }
+    pub(super) fn new(limit: usize, memory: &Arc<Memory>) -> Self {
+        let share = Share::of(&memory.outboxes);
+        let state = State { pieces: VecDeque::new(), share, cost: 0, last_seq: 0, closed: None };
+        let (filled, drained) = (Notify::new(), Notify::new());
+        Self { state: Mutex::new(state), limit, memory: memory.clone(), filled, drained }
+    }
+
+    /// Payload for [`quest`](Self::quest), charged once for all connections that it is queued for.
+    pub(super) fn hold(&self, payload: Bytes) -> Bytes {
+        hold(&self.memory.outboxes, payload)
+    }
+
+    /// What may wait now: while too much waits for all together, less.
+    fn limit(&self) -> usize {
+        if self.memory.pressure() == Pressure::None { self.limit } else { self.limit / PRESSED }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -110,7 +137,7 @@ impl Outbox {
 
     /// Queues a frame.
     pub(super) fn frame(&self, frame: &Frame) {
-        let _ = self.put(|_| Some(Piece::frame(frame)));
+        let _ = self.put(|_| Some(Piece::frame(frame, &self.memory.outboxes)));
     }
 
     /// Queues a quest of ours under the connection's next sequence number. `start` is the payload's beginning, `rest`
@@ -134,16 +161,18 @@ impl Outbox {
         if state.closed.is_some() {
             return None;
         }
-        if state.cost > self.limit {
+        if state.cost > self.limit() {
             // Its task says so in the log and closes the connection; nobody waits for it.
             state.closed = Some(Closed::Full);
-            state.pieces.clear();
+            state.pieces = VecDeque::new();
+            state.settle();
         } else {
             state.last_seq = state.last_seq.wrapping_add(1);
             let mut piece = make(state.last_seq)?;
             piece.cost = cost(state.pieces.back(), &piece);
             state.cost += piece.cost;
             state.pieces.push_back(piece);
+            state.settle();
         }
         let closed = state.closed.is_some();
         drop(state);
@@ -189,7 +218,9 @@ impl Outbox {
                 let mut state = self.lock();
                 match state.closed {
                     Some(Closed::Full) => return Next::Overflow,
-                    _ if !state.pieces.is_empty() => return Next::Write(Batch::take(&mut state)),
+                    _ if !state.pieces.is_empty() => {
+                        return Next::Write(Batch::take(&mut state, &self.memory.outboxes));
+                    }
                     Some(Closed::AfterFlush) => return Next::Done,
                     None => {}
                 }
@@ -223,17 +254,23 @@ pub(super) struct Batch {
     /// Bytes of the first piece that are written.
     written: usize,
     cost: usize,
+    /// The memory of `pieces`, held until they are written.
+    _share: Share,
+    budget: Arc<Budget>,
 }
 
 impl Batch {
-    fn take(state: &mut State) -> Self {
+    fn take(state: &mut State, budget: &Arc<Budget>) -> Self {
         let count = state.pieces.len().min(BATCH);
         let pieces: VecDeque<Piece> = state.pieces.drain(..count).collect();
         if state.pieces.is_empty() {
             state.pieces.shrink_to(BATCH);
         }
+        state.settle();
         let cost = pieces.iter().map(|piece| piece.cost).sum();
-        Self { pieces, written: 0, cost }
+        let mut share = Share::of(budget);
+        share.set(pieces.capacity() * size_of::<Piece>());
+        Self { pieces, written: 0, cost, _share: share, budget: budget.clone() }
     }
 
     /// Takes the next piece out whole, for those who do not write slices.
@@ -249,7 +286,7 @@ impl Batch {
     pub(super) fn seal(&mut self, mut seal: impl FnMut(&[u8]) -> Bytes) {
         for piece in &mut self.pieces {
             let whole = [piece.head(), &piece.rest[..]].concat();
-            (piece.rest, piece.head_len) = (seal(&whole), 0);
+            (piece.rest, piece.head_len) = (hold(&self.budget, seal(&whole)), 0);
         }
     }
 
@@ -317,7 +354,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_written_in_order_however_little_the_socket_takes() {
         for step in [1, 7, 1_000_000] {
-            let out = Outbox::new(1_000_000);
+            let out = Outbox::new(1_000_000, &Memory::new(0));
             let rest = Bytes::from_static(b"\xa1a\x01");
             for at in 0..100u8 {
                 out.quest("pushmsg", &[0x82, 0xa2, b't', b'o', at], &rest);
@@ -335,7 +372,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_many_pushes_share_are_charged_once_and_too_many_pushes_end_it() {
-        let out = Outbox::new(200_000);
+        let out = Outbox::new(200_000, &Memory::new(0));
         let rest = Bytes::from(vec![0xc0; 100_000]);
         for _ in 0..500 {
             out.quest("pushmsg", &[0x80], &rest);

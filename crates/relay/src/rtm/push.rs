@@ -1,5 +1,7 @@
 //! Pushes: encoded once, whoever gets them.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use crvideo_proto::pack::Writer;
 use crvideo_proto::rtm::params::Fields;
@@ -7,6 +9,7 @@ use crvideo_proto::rtm::params::Fields;
 use super::listening::Choice;
 use super::outbox::Outbox;
 use super::{Message, Target};
+use crate::guard::{Budget, hold};
 use crate::store::{Draft, Kind};
 
 /// A stored message as it is pushed to a user who speaks RTM: the method and the payload.
@@ -38,8 +41,8 @@ pub(super) struct Push {
 }
 
 impl Push {
-    /// The push of a message; `None` for messages to everybody, of which servers hear nothing.
-    pub(super) fn of(message: &Message) -> Option<Self> {
+    /// The push of a message, whose memory is charged to `outboxes`; `None` for messages to everybody, of which servers hear nothing.
+    pub(super) fn of(message: &Message, outboxes: &Arc<Budget>) -> Option<Self> {
         let fields = Fields::new()
             .int("from", message.from)
             .int("mid", message.mid)
@@ -53,7 +56,7 @@ impl Push {
             Target::Room(room) => ("pushroommsg", fields.int("rid", room)),
             Target::Everyone => return None,
         };
-        let payload = fields.finish();
+        let payload = hold(outboxes, fields.finish());
         // A map of up to 15 pairs begins with one byte that counts them.
         let pairs = usize::from(payload.first().copied().unwrap_or_default() & 0x0f) + 1;
         Some(Self { method, pairs, rest: payload.slice(1..) })

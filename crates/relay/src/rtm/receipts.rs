@@ -152,7 +152,7 @@ impl Teller {
             let mut state = self.receipts.lock();
             (state.asked, state.answer) = (Some(seq), None);
         };
-        if self.out.numbered("crreceipt", &[], &payload(next), note).is_none() {
+        if self.out.numbered("crreceipt", &[], &self.out.hold(payload(next)), note).is_none() {
             return Told::Gone;
         }
         let until = Instant::now() + ANSWER_PATIENCE;

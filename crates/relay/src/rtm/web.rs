@@ -17,10 +17,12 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
-use super::desk::{Desk, Door, STRANGERS_GO_AFTER};
+use super::desk::{Desk, Door};
 use super::files::Upload;
 use super::gate::Gate;
+use super::link::Reading;
 use super::outbox::Next;
+use crate::guard::Share;
 
 /// A message holds the largest package without a large file: head, sequence number and method beside the payload.
 const MAX_MESSAGE: usize = MAX_PLAIN + HEADER_LEN + 4 + 255;
@@ -106,6 +108,8 @@ struct Incoming {
     opened: Instant,
     heard: Instant,
     began: bool,
+    /// How fast it may send.
+    pace: Reading,
 }
 
 impl Web {
@@ -113,7 +117,8 @@ impl Web {
     async fn serve(mut self, mut stopped: watch::Receiver<bool>) {
         let now = Instant::now();
         let reader = self.desk.gate.files.reader();
-        let mut incoming = Incoming { reader, upload: None, opened: now, heard: now, began: false };
+        let pace = Reading::new(&self.desk);
+        let mut incoming = Incoming { reader, upload: None, opened: now, heard: now, began: false, pace };
         let end = loop {
             if let Err(end) = self.step(&mut incoming, &mut stopped).await {
                 break end;
@@ -137,7 +142,8 @@ impl Web {
     async fn step(&mut self, incoming: &mut Incoming, stopped: &mut watch::Receiver<bool>) -> Result<(), End> {
         let deadline = match incoming.began {
             true if self.desk.client.is_stranger() && incoming.upload.is_none() => {
-                (incoming.heard + self.desk.gate.config.idle_timeout).min(incoming.opened + STRANGERS_GO_AFTER)
+                let config = &self.desk.gate.config;
+                (incoming.heard + config.idle_timeout).min(incoming.opened + config.stranger_time)
             }
             true => incoming.heard + self.desk.gate.config.idle_timeout,
             false => incoming.opened + self.desk.gate.first_quest_deadline,
@@ -167,8 +173,12 @@ impl Web {
             return Err(End::NoPackage(None));
         }
         incoming.began = true;
+        (incoming.pace.frames, incoming.pace.bytes) = (1, bytes.len());
+        incoming.pace.slow_down(&self.desk).await;
         let Incoming { reader, upload, .. } = incoming;
         reader.feed(bytes);
+        let mut held = Share::of(&self.desk.gate.core.memory().reading);
+        held.set(bytes.len() + reader.memory());
         let (desk, socket) = (&self.desk, &mut self.socket);
         let mut taking = pin!(async move {
             while let Some(event) = reader.next_event().map_err(|error| End::NoPackage(Some(error)))? {

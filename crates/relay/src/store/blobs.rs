@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tracing::error;
@@ -144,42 +145,51 @@ pub(crate) trait Blobs: Send + Sync {
     fn clear_orphans(&self) -> Later<'_, Result<usize, BlobError>>;
 }
 
-/// Content that is being read. Each part of it is checked before anybody sees a byte of it.
-#[derive(Debug)]
+/// Content that is being read; clones read the same file. Each part of it is checked before anybody sees a byte of it.
+#[derive(Debug, Clone)]
 pub(crate) struct Content {
-    file: File,
+    opened: Arc<Opened>,
     disk: Disk,
-    id: BlobId,
-    size: u64,
-    tree: Tree,
 }
 
 impl Content {
-    pub(super) fn new(file: File, disk: Disk, blob: &Blob, tree: Tree) -> Self {
-        Self { file, disk, id: blob.id.clone(), size: blob.size, tree }
+    pub(super) fn new(opened: Arc<Opened>, disk: Disk) -> Self {
+        Self { opened, disk }
+    }
+
+    /// Whether both read the same open file.
+    #[cfg(test)]
+    pub(crate) fn shares_file_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.opened, &other.opened)
     }
 
     /// Reads `len` bytes from offset `at` on and gives itself back. What is not as it was stored is an error of the
     /// kind [`io::ErrorKind::InvalidData`].
     pub(crate) async fn read(self, at: u64, len: usize) -> io::Result<(Self, Bytes)> {
-        let disk = self.disk.clone();
-        disk.run(move || {
-            let mut this = self;
-            let bytes = this.read_parts(at, len)?;
-            Ok((this, bytes))
-        })
-        .await
+        let opened = self.opened.clone();
+        let bytes = self.disk.run(move || opened.read_parts(at, len)).await?;
+        Ok((self, bytes))
     }
+}
 
+/// A stored file that is open for all who read it, and what its bytes are checked by.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: File,
+    pub(super) id: BlobId,
+    pub(super) size: u64,
+    pub(super) tree: Tree,
+}
+
+impl Opened {
     /// Reads and checks all parts that the bytes touch.
-    fn read_parts(&mut self, at: u64, len: usize) -> io::Result<Bytes> {
+    fn read_parts(&self, at: u64, len: usize) -> io::Result<Bytes> {
         let end = at.checked_add(len as u64).filter(|end| *end <= self.size).ok_or(io::ErrorKind::UnexpectedEof)?;
         let part = PART as u64;
         let (first, start) = (at / part, at / part * part);
         let whole = (end.div_ceil(part) * part).min(self.size).saturating_sub(start);
         let mut bytes = BytesMut::zeroed(usize::try_from(whole).map_err(io::Error::other)?);
-        self.file.seek(SeekFrom::Start(start))?;
-        match self.file.read_exact(&mut bytes) {
+        match read_at(&self.file, &mut bytes, start) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged(&self.id, start)),
             read => read?,
         }
@@ -197,4 +207,24 @@ impl Content {
 pub(super) fn damaged(id: &BlobId, at: u64) -> io::Error {
     error!(%id, at, "a stored file is damaged on the disk and is not given to anybody; what was written is not what is read");
     io::Error::new(io::ErrorKind::InvalidData, format!("the stored file {id} is damaged near byte {at}"))
+}
+
+/// Fills `bytes` from offset `at` on, wherever others read the same file.
+#[cfg(unix)]
+fn read_at(file: &File, bytes: &mut [u8], at: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, at)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => {
+                at += count as u64;
+                bytes = bytes.get_mut(count..).unwrap_or_default();
+            }
+        }
+    }
+    Ok(())
 }

@@ -9,13 +9,13 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use tracing::{error, warn};
 
-use super::blobs::damaged;
+use super::blobs::{Opened, damaged};
 use super::disk::Disk;
 use super::private_dir::{PrivateDir, private};
 use super::spool::TempFile;
@@ -31,6 +31,9 @@ const TEMPORARY: &str = "tmp";
 const QUARANTINE: &str = "quarantine";
 /// Files that one step of a sweep removes.
 const SWEEP_STEP: usize = 256;
+
+/// Files that are remembered as opened, before those are forgotten that nobody reads any more.
+const MAX_OPENED: usize = 256;
 
 /// What may be stored.
 #[derive(Debug, Clone)]
@@ -53,6 +56,8 @@ pub(crate) struct LocalBlobs {
     database: Database,
     limits: Limits,
     state: Arc<Mutex<State>>,
+    /// Files that are being read.
+    opened: Mutex<HashMap<BlobId, Weak<Opened>>>,
 }
 
 #[derive(Default)]
@@ -89,6 +94,7 @@ impl LocalBlobs {
             database,
             limits,
             state: Arc::new(Mutex::new(state)),
+            opened: Mutex::default(),
         })
     }
 
@@ -168,7 +174,7 @@ impl LocalBlobs {
     }
 
     /// Opens content together with what its bytes are checked by.
-    async fn open_checked(&self, blob: Blob) -> io::Result<Content> {
+    async fn open_checked(&self, blob: Blob) -> io::Result<Opened> {
         let id = blob.id.clone();
         let hash = blake3::Hash::from_hex(&blob.hash).map_err(|_| damaged(&id, 0))?;
         let key = id.clone();
@@ -192,7 +198,7 @@ impl LocalBlobs {
                 warn!(id = %blob.id, %error, "what a stored file is checked by cannot be stored; it is made again");
             }
         }
-        Ok(Content::new(file, self.disk.clone(), &blob, tree))
+        Ok(Opened { file, id: blob.id, size: blob.size, tree })
     }
 
     /// Removes content that the database does not know.
@@ -281,7 +287,24 @@ impl Blobs for LocalBlobs {
     }
 
     fn open(&self, blob: Blob) -> Later<'_, io::Result<Content>> {
-        Box::pin(self.open_checked(blob))
+        Box::pin(async move {
+            // A file that is on its way to thousands needs one descriptor.
+            let opened =
+                self.opened.lock().unwrap_or_else(PoisonError::into_inner).get(&blob.id).and_then(Weak::upgrade);
+            let opened = match opened {
+                Some(opened) => opened,
+                None => {
+                    let (id, new) = (blob.id.clone(), Arc::new(self.open_checked(blob).await?));
+                    let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+                    if opened.len() >= MAX_OPENED {
+                        opened.retain(|_, file| file.strong_count() > 0);
+                    }
+                    opened.insert(id, Arc::downgrade(&new));
+                    new
+                }
+            };
+            Ok(Content::new(opened, self.disk.clone()))
+        })
     }
 
     fn remove(&self, id: BlobId) -> Later<'_, Result<(), StoreError>> {

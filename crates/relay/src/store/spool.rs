@@ -124,6 +124,11 @@ impl Spool {
         Self { directory, disk, buffer: BytesMut::new(), written, writing: None, len: 0 }
     }
 
+    /// Bytes of heap for what is not on the disk yet.
+    pub(crate) fn memory(&self) -> usize {
+        self.buffer.capacity() + if self.writing.is_some() { MAX_IN_MEMORY } else { 0 }
+    }
+
     /// Takes more. Waits while the disk is behind, and so does whoever brings the bytes.
     pub(crate) async fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {

@@ -69,6 +69,115 @@ fn a_user_whose_tokens_are_revoked_hears_18_once() {
     assert_eq!(world.try_resume(&alice).1.unwrap_err(), 18);
 }
 
+/// What may happen to a session and its token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blow {
+    /// The client brings a second token, which lives longer.
+    Update,
+    /// The first token is revoked, or the second.
+    Revoke(usize),
+    /// The first token expires.
+    Expire,
+    /// All tokens of the user are revoked.
+    RevokeUser,
+    KickOut,
+}
+
+/// A session that lives by one of two tokens, as it should be.
+struct Model {
+    lives_by: Option<usize>,
+    revoked: [bool; 2],
+    bye: Option<i64>,
+}
+
+impl Model {
+    fn end(&mut self, code: i64) {
+        if self.lives_by.take().is_some() {
+            self.bye = Some(code);
+        }
+    }
+}
+
+const IDS: [&str; 2] = ["one", "two"];
+
+fn strike(world: &mut World, model: &mut Model, link: ConnectionId, tokens: &[String; 2], blow: Blow) {
+    match blow {
+        Blow::Update => {
+            let update = msg::UpdateToken { token: tokens[1].clone() };
+            if model.lives_by.is_none() {
+                return world.one_way(link, &update);
+            }
+            let answer = world.ask::<_, msg::TokenAnswer>(link, &update).map(drop);
+            assert_eq!(answer, if model.revoked[1] { Err(18) } else { Ok(()) });
+            if !model.revoked[1] {
+                model.lives_by = Some(1);
+            }
+        }
+        Blow::Revoke(which) => {
+            assert!(world.core.revoke_id(PROJECT, IDS[which], START_S + 9 * HOUR, world.now));
+            model.revoked[which] = true;
+            if model.lives_by == Some(which) {
+                model.end(18);
+            }
+        }
+        Blow::Expire => {
+            world.pass(secs(HOUR + 61));
+            if model.lives_by == Some(0) {
+                model.end(18);
+            }
+        }
+        Blow::RevokeUser => {
+            world.core.revoke(PROJECT, "alice", world.now);
+            assert_eq!(world.core.end_revoked(PROJECT, "alice", world.now), model.lives_by.is_some());
+            model.end(18);
+        }
+        Blow::KickOut => {
+            assert_eq!(world.core.kick_out(PROJECT, "alice", world.now), model.lives_by.is_some());
+            model.end(10);
+        }
+    }
+    world.pump();
+    assert_eq!(world.core.serves(link), model.lives_by.is_some());
+}
+
+/// All orders of these.
+fn orders(blows: &[Blow]) -> Vec<Vec<Blow>> {
+    let Some((first, rest)) = blows.split_first() else { return vec![Vec::new()] };
+    let mut all = Vec::new();
+    for order in orders(rest) {
+        for at in 0..=order.len() {
+            let mut order = order.clone();
+            order.insert(at, *first);
+            all.push(order);
+        }
+    }
+    all
+}
+
+#[test]
+fn in_whatever_order_tokens_change_expire_and_are_revoked_a_session_ends_once_for_the_first_reason() {
+    let blows = [Blow::Update, Blow::Revoke(0), Blow::Revoke(1), Blow::Expire, Blow::RevokeUser, Blow::KickOut];
+    let all = orders(&blows);
+    assert_eq!(all.len(), 720);
+    for order in all {
+        let mut world = World::new();
+        let tokens = [(HOUR, IDS[0]), (3 * HOUR, IDS[1])]
+            .map(|(life, id)| token::issue_with_id(PROJECT, "alice", START_S, START_S + life, Some(id), SECRET));
+        let (link, answer) = world.try_login(PROJECT, "alice", tokens[0].clone(), [1; 16], 0);
+        answer.unwrap();
+        let mut model = Model { lives_by: Some(0), revoked: [false; 2], bye: None };
+        for blow in &order {
+            strike(&mut world, &mut model, link, &tokens, *blow);
+        }
+        let byes: Vec<i64> = world.got::<msg::Bye>(link).iter().map(|bye| bye.code).collect();
+        assert_eq!(byes, [model.bye.unwrap()], "{order:?}");
+        assert!(world.closed(link) && world.core.sessions() == 0, "{order:?}");
+        for token in tokens {
+            assert_eq!(world.try_login(PROJECT, "alice", token, [2; 16], 0).1.unwrap_err(), 18, "{order:?}");
+        }
+    }
+}
+
 #[test]
 fn of_many_logins_of_one_user_one_survives_and_each_other_hears_10_once() {
     let mut world = World::new();
@@ -125,28 +234,29 @@ fn a_transfer_too_many_is_refused_and_one_that_ends_makes_room() {
 
 #[test]
 fn when_too_much_waits_in_all_each_queue_is_cut_short_and_goes_on_when_it_is_emptied() {
-    let mut world = guarded(|guard| guard.max_queued = 1_000);
+    let mut world = guarded(|guard| guard.max_queued = 20_000);
     world.core.settings.command_queue = 32_000;
     let (alice, bob) = world.pair();
-    let carol = world.login("carol");
+    let (carol, dave) = (world.login("carol"), world.login("dave"));
     world.find(&alice, "carol");
-    world.stick(bob.link, true);
-    for at in 0..40 {
-        world.routed(alice.link, &bob, &confirm(at));
+    world.find(&alice, "dave");
+    for stuck in [&bob, &carol] {
+        world.stick(stuck.link, true);
+        for at in 0..400 {
+            world.routed(alice.link, stuck, &confirm(at));
+        }
+        assert_eq!(world.news(alice.link), [(stuck.user.into(), stuck.epoch, PeerState::Busy, 1)]);
     }
-    let loose = world.core.queued_bytes();
-    assert!(loose > 2_000, "nobody has looked yet: {loose}");
-    world.pass(Duration::from_millis(60));
-    for at in 40..80 {
-        world.routed(alice.link, &bob, &confirm(at));
-    }
-    assert!(world.core.queued_bytes() <= loose + 200);
-    assert_eq!(world.news(alice.link), [("bob".into(), bob.epoch, PeerState::Busy, 1)]);
+    let used = world.core.memory_used();
+    assert!((20_000..32_000).contains(&used), "{used} bytes are in use");
     // Others get what is for them.
-    world.routed(alice.link, &carol, &confirm(1));
-    assert_eq!(world.got_routed::<msg::Confirm>(carol.link).len(), 1);
-    world.stick(bob.link, false);
-    assert_eq!(world.news(alice.link).first().map(|it| it.2), Some(PeerState::On));
+    world.routed(alice.link, &dave, &confirm(1));
+    assert_eq!(world.got_routed::<msg::Confirm>(dave.link).len(), 1);
+    for stuck in [&bob, &carol] {
+        world.stick(stuck.link, false);
+        assert_eq!(world.news(alice.link).first().map(|it| it.2), Some(PeerState::On));
+    }
+    assert_eq!(world.core.memory_used(), 0);
 }
 
 #[test]

@@ -11,11 +11,11 @@ use crvideo_proto::rtm::{self, code};
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit};
 use tracing::{debug, error};
 
-use super::Files;
 use super::request::{self, Request, Sender};
 use super::tokens::Claim;
 use super::upload::refusal_of;
-use crate::guard::Share;
+use super::{Files, crowded};
+use crate::guard::{Place, Share};
 use crate::rtm::{Refusal, Target};
 use crate::store::Spool;
 
@@ -55,8 +55,10 @@ struct Coming {
     spool: Spool,
     claim: Claim,
     share: Share,
-    /// Its place among all uploads under way.
-    _place: OwnedSemaphorePermit,
+    /// The memory of what is not on the disk yet.
+    memory: Share,
+    /// Its place among all uploads under way, and among those of its sender's address.
+    _place: (OwnedSemaphorePermit, Place),
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -104,12 +106,17 @@ impl Files {
         self.max_chunked_size
     }
 
-    /// Serves a quest about a file in chunks. `None` when it is none, or when no answer is due.
-    pub(crate) async fn chunk(self: &Arc<Self>, quest: &Frame) -> Option<Frame> {
+    /// Serves a quest about a file in chunks; `of_address` gives a place among those of its sender's address, if there
+    /// is one. `None` when no answer is due.
+    pub(crate) async fn chunk(
+        self: &Arc<Self>,
+        quest: &Frame,
+        of_address: impl FnOnce() -> Option<Place>,
+    ) -> Option<Frame> {
         let outcome = match Params::of(quest) {
             Err(error) => Err(error.into()),
             Ok(params) => match quest.method() {
-                "crupbegin" => self.begin_chunks(&params).await,
+                "crupbegin" => self.begin_chunks(&params, of_address).await,
                 "crupdata" => self.take_chunk(&params).await,
                 _ => self.end_chunks(params).await,
             },
@@ -124,7 +131,11 @@ impl Files {
         (quest.kind == Kind::Quest).then_some(answer)
     }
 
-    async fn begin_chunks(self: &Arc<Self>, params: &Params) -> Result<Fields, Refusal> {
+    async fn begin_chunks(
+        self: &Arc<Self>,
+        params: &Params,
+        of_address: impl FnOnce() -> Option<Place>,
+    ) -> Result<Fields, Refusal> {
         self.check_enabled()?;
         let began = Instant::now();
         let sender = Sender::read(params)?;
@@ -142,9 +153,10 @@ impl Files {
         let target = request::target(&cmd, params, self.max_targets)?;
         let claim = self.tokens.try_claim(&sender.token, sender.project, sender.from, &target, began)?;
         self.blobs.check_room(sender.project, size).await.map_err(refusal_of)?;
-        let place = self.place()?;
+        let place = (self.place()?, of_address().ok_or_else(crowded)?);
         let (spool, share) = (self.blobs.spool(), Share::of(&self.uploading));
-        let coming = Coming { sender, target, size, received: 0, spool, claim, share, _place: place };
+        let memory = Share::of(&self.memory);
+        let coming = Coming { sender, target, size, received: 0, spool, claim, share, memory, _place: place };
         let mut id = Id::default();
         getrandom::fill(&mut id).map_err(|error| {
             error!(%error, "no random numbers for an upload");
@@ -223,7 +235,9 @@ impl Coming {
             let text = "the relay receives too many files at once; send it again later";
             return Err(Refusal::new(code::QUEUE_FULL, text));
         }
-        self.spool.write(bytes).await.map_err(|error| refusal_of(error.into()))?;
+        let written = self.spool.write(bytes).await;
+        self.memory.set(self.spool.memory());
+        written.map_err(|error| refusal_of(error.into()))?;
         self.received += len;
         Ok(())
     }

@@ -67,6 +67,8 @@ pub(crate) struct Files {
     chunked: Uploads,
     uploading: Arc<Budget>,
     unauthorised: Arc<Budget>,
+    /// The memory of what has come and is not on the disk yet.
+    memory: Arc<Budget>,
 }
 
 /// What [`Files`] are made of.
@@ -83,12 +85,19 @@ pub(crate) struct Parts<'a> {
     pub(crate) blobs: Arc<dyn Blobs>,
     /// What takes a message to those it is for.
     pub(crate) deliver: Arc<dyn Deliver>,
+    /// What the memory of files on their way to the disk is charged to.
+    pub(crate) memory: Arc<Budget>,
+}
+
+/// Another file from an address that sends as many as it may.
+fn crowded() -> Refusal {
+    Refusal::new(code::QUEUE_FULL, "too many files come from your address at once; send it again later")
 }
 
 impl Files {
     /// A file gate.
     pub(crate) fn new(parts: Parts<'_>) -> Arc<Self> {
-        let Parts { settings, projects, max_targets, http, blobs, deliver } = parts;
+        let Parts { settings, projects, max_targets, http, blobs, deliver, memory } = parts;
         let base_url = http.map(|Served { address, encrypted }| {
             settings.public_url.clone().unwrap_or_else(|| {
                 if address.ip().is_unspecified() {
@@ -115,6 +124,7 @@ impl Files {
             chunked: Uploads::default(),
             uploading: Budget::new(settings.max_uploading),
             unauthorised: Budget::new(settings.max_unauthorised),
+            memory,
         });
         tokio::spawn(chunked::keep_looking(Arc::downgrade(&files)));
         files
@@ -140,10 +150,10 @@ impl Files {
     /// A quest with a file begins; `quest` is its frame without the payload.
     /// `of_address` is its place among those of its sender's address, if there is one.
     pub(crate) fn begin(self: &Arc<Self>, quest: Frame, of_address: Option<Place>) -> Upload {
-        let place = self.check_enabled().and_then(|()| self.place()).and_then(|place| {
-            let text = "too many files come from your address at once; send it again later";
-            Ok((place, of_address.ok_or_else(|| Refusal::new(code::QUEUE_FULL, text))?))
-        });
+        let place = self
+            .check_enabled()
+            .and_then(|()| self.place())
+            .and_then(|place| Ok((place, of_address.ok_or_else(crowded)?)));
         Upload::new(self.clone(), quest, place)
     }
 

@@ -13,6 +13,7 @@ use crvideo_proto::rtm::sign::file_sign;
 use crvideo_proto::rtm::{quest, read_answer};
 
 use super::*;
+use crate::guard::Budget;
 use crate::store::{BlobId, Database, Limits, LocalBlobs};
 
 const PID: i64 = 11_000_001;
@@ -75,6 +76,7 @@ impl Ground {
             http: Some(crate::http::Served { address: "127.0.0.1:80".parse().unwrap(), encrypted: false }),
             blobs: blobs.clone(),
             deliver: receivers.clone(),
+            memory: Budget::new(u64::MAX),
         });
         Self { files, blobs, receivers, directory: directory.to_owned(), _temporary: None }
     }
@@ -254,7 +256,7 @@ async fn a_large_file_may_come_before_its_token_in_pieces_of_any_size() {
         assert!(read_answer(&answers[0]).is_ok(), "{answers:?}");
         assert_eq!(ground.stored(ground.got().last().unwrap()).await.1, file);
     }
-    assert_eq!(ground.files.uploading.used() + ground.files.unauthorised.used(), 0);
+    assert_eq!(ground.files.uploading.used() + ground.files.unauthorised.used() + ground.files.memory.used(), 0);
 }
 
 #[tokio::test]
@@ -451,7 +453,7 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     for cut in [30, bytes.len() / 2, bytes.len() - 1] {
         assert!(ground.answers(&bytes[..cut], 65_536).await.is_empty());
         ground.cleared().await;
-        assert_eq!(ground.files.uploading.used() + ground.files.unauthorised.used(), 0);
+        assert_eq!(ground.files.uploading.used() + ground.files.unauthorised.used() + ground.files.memory.used(), 0);
     }
 }
 
@@ -493,6 +495,7 @@ async fn without_http_no_token_is_issued_and_no_file_taken() {
         http: None,
         blobs: ground.blobs.clone(),
         deliver: ground.receivers.clone(),
+        memory: Budget::new(u64::MAX),
     });
     let refusal = files.issue_token(PID, 1, &Target::Everyone, None).unwrap_err();
     assert!(refusal.code == code::NOT_ENABLED && refusal.text.contains("HTTP"));
@@ -505,7 +508,7 @@ async fn without_http_no_token_is_issued_and_no_file_taken() {
 
 impl Ground {
     async fn chunk(&self, method: &'static str, fields: Fields) -> Result<Params, (i32, String)> {
-        let answer = self.files.chunk(&quest(8, method, fields)).await.unwrap();
+        let answer = self.files.chunk(&quest(8, method, fields), place).await.unwrap();
         assert_eq!((answer.kind, answer.seq), (Kind::Answer, 8));
         read_answer(&answer)
     }
@@ -552,7 +555,7 @@ async fn a_file_larger_than_a_quest_takes_comes_in_chunks() {
     assert_eq!(ground.begin_chunks(&token, 1).await.unwrap_err().0, code::BAD_FILE);
     ground.files.chunked.fall_silent();
     assert_eq!(ground.end_chunks(&id, "{}").await.unwrap_err().0, code::BAD_FILE);
-    assert_eq!(ground.files.uploading.used(), 0);
+    assert_eq!(ground.files.uploading.used() + ground.files.memory.used(), 0);
 }
 
 #[tokio::test]
@@ -585,7 +588,7 @@ async fn chunks_that_cannot_become_a_file_are_refused() {
     ground.files.chunked.fall_silent();
     assert_eq!(ground.end_chunks(&id, "{}").await.unwrap_err().0, code::BAD_FILE);
     ground.cleared().await;
-    assert_eq!(ground.files.uploading.used(), 0);
+    assert_eq!(ground.files.uploading.used() + ground.files.memory.used(), 0);
     let id = ground.begin_chunks(&token, 0).await.unwrap();
     assert!(ground.end_chunks(&id, &attrs(&token, b"")).await.is_ok());
     assert_eq!(ground.got().len(), 1);
@@ -655,4 +658,46 @@ async fn expired_files_are_gone_and_their_quota_is_free_again() {
     assert_eq!(ground.blobs.sweep().await.unwrap(), 1);
     assert_eq!(ground.left(), 0);
     assert!(ground.send("sendfile", fields(&ground.token(&Target::User(200)))).await.is_ok());
+}
+
+#[tokio::test]
+async fn uploads_in_chunks_count_for_their_senders_address_until_they_end() {
+    let ground = Ground::new(|_| {}).await;
+    let crowd = crate::guard::Crowd::new(1, 0, true);
+    let begin = async |target: i64| {
+        let token = ground.token(&Target::User(target));
+        let fields = Fields::new().int("pid", PID).int("from", 100).text("token", &token).text("cmd", "sendfile");
+        let quest = quest(8, "crupbegin", fields.int("to", target).int("size", 5));
+        let answer = ground.files.chunk(&quest, || crowd.enter([192, 0, 2, 1].into())).await.unwrap();
+        read_answer(&answer).map(|answer| answer.bytes("id").unwrap())
+    };
+    begin(200).await.unwrap();
+    let refused = begin(201).await.unwrap_err();
+    assert!(refused.0 == code::QUEUE_FULL && refused.1.contains("from your address"), "{refused:?}");
+    ground.files.chunked.fall_silent();
+    begin(202).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_many_read_is_opened_once_and_each_reads_what_he_asks_for() {
+    let ground = Ground::new(|_| {}).await;
+    let file: Vec<u8> = (0..600_000_u32).map(|at| (at % 253) as u8).collect();
+    let token = ground.token(&Target::User(200));
+    ground.send("sendfile", good(&token, &file).int("to", 200).bytes("file", &file)).await.unwrap();
+    let id = BlobId::parse(ground.got()[0].blob.as_ref().unwrap()).unwrap();
+    let blob = ground.blobs.find(id).await.unwrap().unwrap();
+    let (one, other) = (ground.blobs.open(blob.clone()).await.unwrap(), ground.blobs.open(blob.clone()).await.unwrap());
+    assert!(one.shares_file_with(&other));
+    let (mut one, mut other) = (one, other);
+    for at in (0..500_000).step_by(100_000) {
+        let (read, back) = tokio::join!(one.read(at, 1_000), other.read(500_000 - at, 1_000));
+        let (first, second);
+        (one, first) = read.unwrap();
+        (other, second) = back.unwrap();
+        let (at, end) = (at as usize, 500_000 - at as usize);
+        assert!(first[..] == file[at..at + 1_000] && second[..] == file[end..end + 1_000]);
+    }
+    drop((one, other));
+    let again = ground.blobs.open(blob).await.unwrap();
+    assert_eq!(again.read(599_999, 1).await.unwrap().1[..], file[599_999..]);
 }

@@ -38,6 +38,8 @@ pub(crate) struct Upload {
     received: u64,
     /// What it takes of the budget of all uploads.
     share: Share,
+    /// The memory of what is not on the disk yet.
+    memory: Share,
     /// What it takes of the budget of those whose token has not been seen yet.
     unauthorised: Option<Share>,
     /// Its place among all uploads under way, and among those of its address.
@@ -52,7 +54,8 @@ impl Upload {
         };
         let share = Share::of(&files.uploading);
         let unauthorised = Some(Share::of(&files.unauthorised));
-        Self { files, quest, began: Instant::now(), content, received: 0, share, unauthorised, _place: place }
+        let (began, memory) = (Instant::now(), Share::of(&files.memory));
+        Self { files, quest, began, content, received: 0, share, memory, unauthorised, _place: place }
     }
 
     /// Until when all of it must be here, or the connection is lost.
@@ -66,6 +69,7 @@ impl Upload {
             self.content = Err(refusal);
             // What it held is free at once, and not when the sender has sent all.
             self.share = Share::of(&self.files.uploading);
+            self.memory.set(0);
             self.unauthorised = None;
         }
     }
@@ -112,7 +116,9 @@ impl Upload {
             };
             return self.refuse(Refusal::new(code::QUEUE_FULL, text));
         }
-        if let Err(error) = spool.write(&bytes).await {
+        let written = spool.write(&bytes).await;
+        self.memory.set(spool.memory());
+        if let Err(error) = written {
             self.refuse(refusal_of(error.into()));
         }
     }

@@ -101,7 +101,7 @@ fn auth(gate: &Gate, client: &Client, params: &Params) -> Outcome {
         }
         Ok(token_id) => token_id,
     };
-    client.trust();
+    client.trust(Some(project));
     let user = User { project, id };
     let flight = gate.hub.log_in(user, client.id, &client.out, client.from.to_string(), token_id);
     client.set_login(Login { user, flight });

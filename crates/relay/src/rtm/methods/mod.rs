@@ -92,8 +92,7 @@ pub(super) async fn serve(gate: &Gate, client: &Client, frame: &Frame) -> Outcom
         _ => {}
     }
     let params = &Params::of(frame)?;
-    let project = gate.secrets.project(method, params, now_s())?;
-    client.trust();
+    let project = signed(gate, client, method, params)?;
     let call = Call { gate, client, project, user: None, params };
     match method {
         "addlisten" | "removelisten" | "setlisten" => listen::change(&call, method),
@@ -120,6 +119,22 @@ pub(super) async fn serve(gate: &Gate, client: &Client, frame: &Frame) -> Outcom
         "filetoken" => file_token::issue(&call).await,
         method => Err(unknown(method)),
     }
+}
+
+/// The project that has signed a quest. Who has shown that he knows a project's secret is not held up by others at his
+/// address who do not.
+fn signed(gate: &Gate, client: &Client, method: &str, params: &Params) -> Result<i64, Refusal> {
+    let (claimed, block) = (params.int("pid")?, client.block());
+    if client.project() != Some(claimed) {
+        gate.signatures.may_try(claimed, block)?;
+    }
+    let checked = gate.secrets.project(method, params, now_s());
+    match &checked {
+        Ok(project) => client.trust(Some(*project)),
+        Err(refusal) if refusal.code == code::BAD_SIGN => gate.signatures.failed(claimed, block),
+        Err(_) => {}
+    }
+    checked
 }
 
 /// The words are those of FPNN's own server, misspelt as they are: programs look for them.

@@ -1,0 +1,38 @@
+//! Runs the floods and prints what came of them; `cargo xtask attack` starts it.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
+use std::process::ExitCode;
+
+use crvideo_attack::floods::{FLOODS, Size};
+use crvideo_attack::table::Table;
+
+fn main() -> ExitCode {
+    let mut size = Size::WHOLE;
+    let mut names = Vec::new();
+    for word in std::env::args().skip(1) {
+        match word.as_str() {
+            "--sample" => size = Size::SAMPLE,
+            name if FLOODS.iter().any(|flood| flood.name == name) => names.push(name.to_owned()),
+            other => {
+                let known: Vec<_> = FLOODS.iter().map(|flood| flood.name).collect();
+                eprintln!("crvideo-attack: {other:?} is none of --sample, {}", known.join(", "));
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let mut table = Table::default();
+    for flood in FLOODS.iter().filter(|flood| names.is_empty() || names.iter().any(|name| name == flood.name)) {
+        println!("attack: {}: {}", flood.name, flood.description);
+        runtime.block_on((flood.run)(size, &mut table));
+    }
+    println!("\n{table}");
+    match table.broken() {
+        broken if broken.is_empty() => ExitCode::SUCCESS,
+        broken => {
+            eprintln!("crvideo-attack: not as it should be: {}", broken.join("; "));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The relay as a process: started, watched from outside, and killed when it is dropped.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// The project of every flood.
+pub const PROJECT: i64 = 1;
+/// Its secret.
+pub const SECRET: &str = "a secret of the attack";
+/// Ticks of processor time in a second, as /proc counts them on every Linux.
+const TICKS_PER_S: f64 = 100.0;
+
+/// A relay that runs.
+pub struct Relay {
+    child: Child,
+    /// Where clients connect without encryption.
+    pub address: SocketAddr,
+    /// Where they connect with it, if anywhere.
+    pub encrypted: Option<SocketAddr>,
+    _dir: TempDir,
+}
+
+/// How it is set up.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setup {
+    /// With another address, which is encrypted.
+    pub tls: bool,
+    /// So many descriptors and no more.
+    pub descriptors: Option<u32>,
+    /// `guard.max_queued`.
+    pub max_queued: Option<u64>,
+}
+
+impl Setup {
+    /// Starts it, and waits until it is ready.
+    pub fn start(self) -> Relay {
+        let dir = tempfile::tempdir().unwrap();
+        let config = dir.path().join("relay.toml");
+        std::fs::write(&config, self.config(dir.path())).unwrap();
+        let program = program();
+        let mut command = match self.descriptors {
+            None => Command::new(program),
+            Some(most) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]).arg(program);
+                shell
+            }
+        };
+        command.arg("--config").arg(&config).args(["--log", "error"]).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let addresses = line.split(' ').find_map(|word| word.strip_prefix("listen=")).expect("a relay that is ready");
+        let mut addresses = addresses.trim().split(',').map(|address| address.parse::<SocketAddr>().unwrap());
+        let address = addresses.next().unwrap();
+        let encrypted = addresses.next().map(|public| SocketAddr::new(address.ip(), public.port()));
+        Relay { address, encrypted, child, _dir: dir }
+    }
+
+    fn config(self, dir: &Path) -> String {
+        // Public addresses are encrypted where there is a certificate, and those of this machine are not.
+        let public = if self.tls { ", \"0.0.0.0:0\"" } else { "" };
+        let mut text = format!("listen = [\"127.0.0.1:0\"{public}]\n");
+        if let Some(most) = self.max_queued {
+            text.push_str(&format!("[guard]\nmax_queued = {most}\n"));
+        }
+        if self.tls {
+            let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+            let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+            std::fs::write(&cert, made.cert.pem()).unwrap();
+            std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+            text.push_str(&format!("[tls]\ncert = {cert:?}\nkey = {key:?}\n"));
+        }
+        text.push_str(&format!("[[project]]\nid = {PROJECT}\nsecrets = [\"{SECRET}\"]\n"));
+        text
+    }
+}
+
+impl Relay {
+    fn proc(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident(&self) -> f64 {
+        let status = std::fs::read_to_string(self.proc("status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a relay that runs");
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(self.proc("fd")).unwrap().count()
+    }
+
+    /// Processor time so far.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(self.proc("stat")).unwrap();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum();
+        Duration::from_secs_f64(ticks / TICKS_PER_S)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = (self.child.kill(), self.child.wait());
+    }
+}
+
+/// The relay's program: the one that `CRVIDEO_RELAY_BIN` names, or the one that is built here for tests.
+fn program() -> PathBuf {
+    if let Some(given) = std::env::var_os("CRVIDEO_RELAY_BIN") {
+        return given.into();
+    }
+    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/artefacts");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--quiet", "--package", "crvideo-relay", "--bin", "crvideo-relay", "--target-dir"]);
+    let status = cargo.arg(&target).current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+    assert!(status.success(), "{cargo:?}: {status}");
+    target.join("debug/crvideo-relay")
+}
