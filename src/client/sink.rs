@@ -231,14 +231,18 @@ impl Sink {
                 *lock(&self.finished) = Some(Bytes::from(memory));
                 Ok(())
             }
-            Content::File(file) => self.complete_file(&file),
+            Content::File(file) => self.complete_file(file),
         }
     }
 
-    fn complete_file(&self, file: &File) -> Result<(), Code> {
+    /// Whatever can fail comes before the file gets its own name, but for a sync of the directory: who is told of a failure
+    /// must find nothing there.
+    fn complete_file(&self, file: File) -> Result<(), Code> {
+        let failed = |error| cannot_write(Path::new("a received file"), &error);
         if self.durable {
-            file.sync_all().map_err(|error| cannot_write(Path::new("a received file"), &error))?;
+            file.sync_all().map_err(failed)?;
         }
+        sys::close(file).map_err(failed)?;
         let mut names = lock(&self.names);
         // An abort that came first has removed the part.
         let Some(part) = names.part.take() else { return Err(code::SEND_CANCELLED) };

@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -146,19 +146,37 @@ impl Dir {
         let renamed = done(unsafe { libc::renameat2(fd, from.as_ptr(), fd, to.as_ptr(), libc::RENAME_NOREPLACE) });
         match renamed {
             // File systems without that flag still have hard links, which never replace either.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
-                // SAFETY: both are NUL-terminated strings that live through the call.
-                done(unsafe { libc::linkat(fd, from.as_ptr(), fd, to.as_ptr(), 0) })?;
-                self.remove_c(&from)
-            }
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => self.relink(&from, &to),
             renamed => renamed,
         }
+    }
+
+    fn relink(&self, from: &CString, to: &CString) -> io::Result<()> {
+        let fd = self.0.as_raw_fd();
+        // SAFETY: both are NUL-terminated strings that live through the call.
+        done(unsafe { libc::linkat(fd, from.as_ptr(), fd, to.as_ptr(), 0) })?;
+        // From here on the file is there under its new name, and whoever looks has seen it: an old name that cannot be
+        // removed makes no failure of it.
+        if let Err(error) = self.remove_c(from).or_else(|_| self.remove_c(from)) {
+            log::warn!("{from:?} is complete under its own name, and cannot be removed: {error}");
+        }
+        Ok(())
     }
 
     /// Makes its entries survive a power loss.
     pub fn sync(&self) -> io::Result<()> {
         // SAFETY: fsync takes no pointers.
         done(unsafe { libc::fsync(self.0.as_raw_fd()) })
+    }
+}
+
+/// Closes a file that has been written. Some file systems say only now that they could not keep what they took.
+pub fn close(file: File) -> io::Result<()> {
+    // SAFETY: the file has given its descriptor up, so nobody else closes it.
+    match done(unsafe { libc::close(file.into_raw_fd()) }) {
+        // Linux has closed it all the same.
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        closed => closed,
     }
 }
 
@@ -176,5 +194,27 @@ pub fn reserve(file: &File, size: u64) -> io::Result<()> {
     match error.raw_os_error() {
         Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINTR) => Ok(()),
         _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_a_flag_for_it_replaces_nothing_either() {
+        let scratch = std::env::temp_dir().join(format!("crvideo-relink-{}", std::process::id()));
+        std::fs::create_dir(&scratch).unwrap();
+        let dir = Dir::open(&scratch).unwrap();
+        let [part, own] = ["part", "own"].map(|name| CString::new(name).unwrap());
+        std::fs::write(scratch.join("part"), "new").unwrap();
+        std::fs::write(scratch.join("own"), "old").unwrap();
+        assert_eq!(dir.relink(&part, &own).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(scratch.join("own")).unwrap(), "old");
+        std::fs::remove_file(scratch.join("own")).unwrap();
+        dir.relink(&part, &own).unwrap();
+        assert_eq!(std::fs::read_to_string(scratch.join("own")).unwrap(), "new");
+        assert!(!scratch.join("part").exists());
+        std::fs::remove_dir_all(&scratch).unwrap();
     }
 }

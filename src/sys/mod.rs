@@ -6,6 +6,6 @@ mod process;
 mod socket;
 
 pub use event_fd::EventFd;
-pub use file::{Dir, reserve};
+pub use file::{Dir, close, reserve};
 pub use process::spawn_quiet;
 pub use socket::{keep_alive, recv_into, send_vectored};
