@@ -124,3 +124,23 @@ fn no_name_that_a_stranger_chooses_leads_out_of_the_directory() {
     assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0, "something is left, or was put outside the directory");
     eprintln!("{} names through the relay", names.len());
 }
+
+#[test]
+fn random_calls_from_all_sides_leave_nothing_wrong_behind() {
+    Mode::Asan.must_be_possible();
+    let asked = std::env::var("CRVIDEO_RANDOM_CALLS").unwrap_or_default();
+    // `SEED` or `SEED:CALLS`, to have a run again as far as threads allow.
+    let (seed, calls) = asked.split_once(':').unwrap_or((&asked, ""));
+    let drawn = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let seed = if seed.is_empty() { drawn } else { seed.parse().expect("a number as seed") };
+    let calls = if calls.is_empty() { times(20_000, 1_000_000) } else { calls.to_owned() };
+    eprintln!("CRVIDEO_RANDOM_CALLS={seed}:{calls}");
+    let (relay, scratch) = (Relay::start(), Scratch::new());
+    for dir in ["tmp", "files"] {
+        std::fs::create_dir(scratch.path(dir)).unwrap();
+    }
+    let mut command = Mode::Asan.command("tests/c/random_api.c", relay.args());
+    command.arg(&relay.rtm).arg(scratch.path("files")).args([&seed.to_string(), &calls]);
+    let done = Running::start(command.env("TMPDIR", scratch.path("tmp"))).finish().exits(0);
+    eprintln!("{}", done.stdout);
+}
