@@ -56,8 +56,11 @@ fn parameters(text: &str) -> Vec<(String, String)> {
     if text == "void" { Vec::new() } else { text.split(',').map(parameter).collect() }
 }
 
-/// The functions, and the types of callbacks with their parameters.
-fn declarations() -> (Vec<Function>, BTreeMap<String, Vec<(String, String)>>) {
+/// Types of callbacks, with their parameters.
+type Callbacks = BTreeMap<String, Vec<(String, String)>>;
+
+/// The functions, and the types of callbacks.
+fn declarations() -> (Vec<Function>, Callbacks) {
     let header = std::fs::read_to_string(root().join("include/crvideo.h")).unwrap();
     let mut code = String::new();
     let mut rest = header.as_str();

@@ -62,6 +62,16 @@ fn a_directory_that_is_swapped_for_a_link_leads_no_file_astray() {
     hostile("swap", &times(100, 5_000), None);
 }
 
+#[test]
+fn a_host_that_closes_all_descriptors_gets_one_result_for_each_task_and_can_log_in_again() {
+    hostile("closed", &times(3, 100), None);
+}
+
+#[test]
+fn another_program_that_the_host_starts_finds_no_descriptor_of_ours() {
+    hostile("exec", &times(5, 200), None);
+}
+
 /// A file system of its own, unmounted with the value.
 struct Mounted(PathBuf);
 
@@ -140,7 +150,8 @@ fn random_calls_from_all_sides_leave_nothing_wrong_behind() {
         std::fs::create_dir(scratch.path(dir)).unwrap();
     }
     let mut command = Mode::Asan.command("tests/c/random_api.c", relay.args());
-    command.arg(&relay.rtm).arg(scratch.path("files")).args([&seed.to_string(), &calls]);
-    let done = Running::start(command.env("TMPDIR", scratch.path("tmp"))).finish().exits(0);
+    command.arg(&relay.rtm).arg(scratch.path("files")).arg(seed.to_string()).arg(&calls);
+    command.env("TMPDIR", scratch.path("tmp"));
+    let done = Running::start(command).finish().exits(0);
     eprintln!("{}", done.stdout);
 }

@@ -13,7 +13,7 @@ use crvideo_proto::code;
 use super::Code;
 use super::pool::{FILES, Strand};
 use super::private_dir;
-use crate::sys::{self, Dir};
+use crate::sys::{self, Dir, Kept};
 
 /// Where a file is to be put.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ enum Content {
     /// Nothing is open (not yet, or not any more).
     Closed,
     Memory(Vec<u8>),
-    File(File),
+    File(Kept<File>),
 }
 
 struct Writing {
@@ -53,6 +53,10 @@ struct Entry {
 
 impl Entry {
     fn remove(&self) {
+        if !self.dir.is_open() {
+            // The host has closed the directory.
+            return remove(&self.path);
+        }
         log_unless_removed(&self.path, self.dir.remove(&self.name).or_else(|_| self.dir.remove(&self.name)));
     }
 }
@@ -188,14 +192,14 @@ impl Sink {
         Ok(())
     }
 
-    fn create(&self, dir: Arc<Dir>, dir_path: &Path, prefix: &str, size: u64) -> Result<File, Code> {
+    fn create(&self, dir: Arc<Dir>, dir_path: &Path, prefix: &str, size: u64) -> Result<Kept<File>, Code> {
         let name = OsString::from(format!("{prefix}{}", random_name()?));
         let path = dir_path.join(&name);
         let mut names = lock(&self.names);
         if names.aborted {
             return Err(code::SEND_CANCELLED);
         }
-        let file = dir.create(&name).map_err(|error| cannot_write(&path, &error))?;
+        let file = Kept::new(dir.create(&name).map_err(|error| cannot_write(&path, &error))?);
         names.part = Some(Entry { dir, name, path: path.clone() });
         drop(names);
         sys::reserve(&file, size).map_err(|error| cannot_write(&path, &error))?;
@@ -237,12 +241,12 @@ impl Sink {
 
     /// Whatever can fail comes before the file gets its own name, but for a sync of the directory: who is told of a failure
     /// must find nothing there.
-    fn complete_file(&self, file: File) -> Result<(), Code> {
+    fn complete_file(&self, file: Kept<File>) -> Result<(), Code> {
         let failed = |error| cannot_write(Path::new("a received file"), &error);
         if self.durable {
             file.sync_all().map_err(failed)?;
         }
-        sys::close(file).map_err(failed)?;
+        file.close().map_err(failed)?;
         let mut names = lock(&self.names);
         // An abort that came first has removed the part.
         let Some(part) = names.part.take() else { return Err(code::SEND_CANCELLED) };

@@ -3,10 +3,12 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use super::Kept;
 
 fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
@@ -14,7 +16,7 @@ fn c_path(path: &Path) -> io::Result<CString> {
 
 /// A directory that is open: what is done in it stays in it, whatever becomes of its path meanwhile.
 #[derive(Debug)]
-pub struct Dir(OwnedFd);
+pub struct Dir(Kept<OwnedFd>);
 
 fn done(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -35,7 +37,7 @@ impl Dir {
             let fd = unsafe { libc::open(path.as_ptr(), access | flags) };
             if fd >= 0 {
                 // SAFETY: the call has just given us this descriptor, and nobody else has it.
-                return Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }));
+                return Ok(Self(Kept::new(unsafe { OwnedFd::from_raw_fd(fd) })));
             }
             if io::Error::last_os_error().raw_os_error() != Some(libc::EACCES) {
                 break;
@@ -92,6 +94,16 @@ impl Dir {
         // SAFETY: the pointer is to a stat that lives through the call.
         done(unsafe { libc::fstat(self.0.as_raw_fd(), &mut info) })?;
         Ok(info)
+    }
+
+    /// Opens a directory again that [`make_private`](Self::make_private) has made, if it still is one.
+    pub fn reopen_private(path: &Path) -> io::Result<Self> {
+        Self::take_over(path)
+    }
+
+    /// Whether its descriptor still is what it was: the host may have closed it.
+    pub fn is_open(&self) -> bool {
+        self.0.is_ours()
     }
 
     /// Whether somebody has removed it. What cannot be found out counts as no.
@@ -167,16 +179,6 @@ impl Dir {
     pub fn sync(&self) -> io::Result<()> {
         // SAFETY: fsync takes no pointers.
         done(unsafe { libc::fsync(self.0.as_raw_fd()) })
-    }
-}
-
-/// Closes a file that has been written. Some file systems say only now that they could not keep what they took.
-pub fn close(file: File) -> io::Result<()> {
-    // SAFETY: the file has given its descriptor up, so nobody else closes it.
-    match done(unsafe { libc::close(file.into_raw_fd()) }) {
-        // Linux has closed it all the same.
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
-        closed => closed,
     }
 }
 

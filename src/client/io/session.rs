@@ -432,6 +432,10 @@ impl Entry for SessionEntry {
         self.links.close_all(&mut self.proto, registry, tokens);
     }
 
+    fn descriptors_lost(&mut self, now: Now) {
+        self.links.descriptors_lost(&mut self.proto, now);
+    }
+
     fn last_word(&self) {
         let shared = self.shared.clone();
         let fence = move || shared.queue().push(Item::Fence(shared.clone()));
