@@ -136,7 +136,10 @@ fn passed(function: &str, kind: &str, name: &str, files: bool, callbacks: &[Stri
         "CRVideo_Queue" => handles("queue_values"),
         "RTM_Client" => handles("client_values"),
         "CRVideo_Err" => numbers("0", &["-1", "1107", "INT_MIN", "INT_MAX"]),
-        "uintptr_t" => numbers("sizeof(CRVideo_LoginInfo)", &["0", "4"]),
+        "uintptr_t" => {
+            let known = function.trim_end_matches("InitSized");
+            numbers(&format!("sizeof({known})"), &["0", "4"])
+        }
         "int64_t" => numbers("1", &["0", "-1", "INT64_MIN", "INT64_MAX"]),
         // A time-out; for ever is not a value to try here.
         "uint32_t" => numbers("0", &["1"]),

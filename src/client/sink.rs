@@ -13,6 +13,7 @@ use crvideo_proto::code;
 use super::Code;
 use super::pool::{FILES, Strand};
 use super::private_dir;
+use super::quota::{Charge, Quota};
 use crate::sys::{self, Dir, Kept};
 
 /// Where a file is to be put.
@@ -69,12 +70,15 @@ struct Names {
     /// The file once it is complete.
     complete: Option<Entry>,
     aborted: bool,
+    /// The file's place in the session's quota, until it is the application's.
+    charge: Option<Charge>,
 }
 
 /// A sink, shared by the io thread and the pool.
 pub struct Sink {
     place: Place,
     durable: bool,
+    quota: Arc<Quota>,
     writing: Mutex<Writing>,
     names: Mutex<Names>,
     /// Nothing more is to be written.
@@ -89,12 +93,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Sink {
     /// A sink that is not open yet.
-    pub fn new(place: Place, durable: bool) -> Arc<Self> {
+    pub fn new(place: Place, durable: bool, quota: Arc<Quota>) -> Arc<Self> {
         Arc::new(Self {
             place,
             durable,
+            quota,
             writing: Mutex::new(Writing { content: Content::Closed, hasher: blake3::Hasher::new(), written: 0 }),
-            names: Mutex::new(Names { part: None, complete: None, aborted: false }),
+            names: Mutex::new(Names { part: None, complete: None, aborted: false, charge: None }),
             stopped: AtomicBool::new(false),
             finished: Mutex::new(None),
             strand: Arc::default(),
@@ -146,6 +151,7 @@ impl Sink {
             for entry in [names.part.take(), names.complete.take()].into_iter().flatten() {
                 entry.remove();
             }
+            names.charge = None;
             drop(names);
             *lock(&sink.finished) = None;
             // Memory is let go here unless a write still holds it; then with the last job of the strand.
@@ -163,7 +169,12 @@ impl Sink {
 
     /// Where a finished file is; from now on it is the application's.
     pub fn take_path(&self) -> PathBuf {
-        lock(&self.names).complete.take().map(|entry| entry.path).unwrap_or_default()
+        let mut names = lock(&self.names);
+        let path = names.complete.take().map(|entry| entry.path).unwrap_or_default();
+        if let Some(charge) = names.charge.take() {
+            charge.keep(&path);
+        }
+        path
     }
 
     // ---- on the pool --------------------------------------------------------------------------------------
@@ -198,6 +209,10 @@ impl Sink {
         let mut names = lock(&self.names);
         if names.aborted {
             return Err(code::SEND_CANCELLED);
+        }
+        // What goes to a path of the application's own is the application's business.
+        if !matches!(self.place, Place::Path(_)) {
+            names.charge = Some(self.quota.charge(size)?);
         }
         let file = Kept::new(dir.create(&name).map_err(|error| cannot_write(&path, &error))?);
         names.part = Some(Entry { dir, name, path: path.clone() });
