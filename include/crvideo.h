@@ -352,6 +352,12 @@ typedef struct CRVideo_Config {
      * counts as that. Choose time-outs that fit. Default: no limit.
      */
     uint32_t max_send_bytes_per_s;
+    /**
+     * How many bytes of received files may be where the library put them, or be on their way there; the sender of one
+     * that would go beyond it hears `CRVideo_FILE_WRITE_ERR`. Files that you have moved away or deleted do not count, nor
+     * do those that you accept to a path of your own. Default: 0, no limit.
+     */
+    uint64_t download_quota;
 } CRVideo_Config;
 
 /**
@@ -1336,9 +1342,20 @@ const char *CRVideo_ErrText(CRVideo_Err err);
 /**
  * Fills a configuration with its size and the defaults; NULL is ignored. What was in it is overwritten, not read.
  *
- * Any thread, callbacks included. The pointer is not touched after the call.
+ * Any thread, callbacks included. The pointer is not touched after the call. In C and C++ the name is a macro for
+ * `CRVideo_ConfigInitSized`; the function of this name fills the first form of the struct, which ended with
+ * `max_send_bytes_per_s`.
  */
 void CRVideo_ConfigInit(struct CRVideo_Config *config);
+
+/**
+ * Fills a configuration of `struct_size` bytes with that size and the defaults; NULL, and a size below that of its first
+ * form, are ignored.
+ *
+ * Any thread, callbacks included. The pointer is not touched after the call.
+ */
+void CRVideo_ConfigInitSized(struct CRVideo_Config *config,
+                             uintptr_t struct_size);
 
 /**
  * Fills login information with its size and zeros; NULL is ignored. What was in it is overwritten, not read.
@@ -2366,4 +2383,5 @@ CRVideo_Err RTM_SetRecipientResultCallback(RTM_Client client,
 
 #endif  /* CRVIDEO_H */
 
+#define CRVideo_ConfigInit(config) CRVideo_ConfigInitSized((config), sizeof(*(config)))
 #define CRVideo_LoginInfoInit(info) CRVideo_LoginInfoInitSized((info), sizeof(*(info)))

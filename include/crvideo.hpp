@@ -48,7 +48,7 @@ private:
 
 /* The structs of crvideo.h, with their sizes and defaults set. The texts that they point to stay the caller's. */
 struct Config : CRVideo_Config {
-    Config() noexcept { CRVideo_ConfigInit(this); }
+    Config() noexcept { CRVideo_ConfigInitSized(this, sizeof(CRVideo_Config)); }
 };
 struct LoginInfo : CRVideo_LoginInfo {
     LoginInfo() noexcept { CRVideo_LoginInfoInitSized(this, sizeof(CRVideo_LoginInfo)); }

@@ -512,6 +512,7 @@ mod plain {
         // Those that return no code cannot fail, and are called in `abuse_args.c`.
         listed.extend([
             "CRVideo_ConfigInit",
+            "CRVideo_ConfigInitSized",
             "CRVideo_LoginInfoInit",
             "CRVideo_LoginInfoInitSized",
             "CRVideo_SendOptionsInit",

@@ -62,6 +62,16 @@ fn a_directory_that_is_swapped_for_a_link_leads_no_file_astray() {
     hostile("swap", &times(100, 5_000), None);
 }
 
+#[test]
+fn a_host_that_closes_all_descriptors_gets_one_result_for_each_task_and_can_log_in_again() {
+    hostile("closed", &times(3, 100), None);
+}
+
+#[test]
+fn another_program_that_the_host_starts_finds_no_descriptor_of_ours() {
+    hostile("exec", &times(5, 200), None);
+}
+
 /// A file system of its own, unmounted with the value.
 struct Mounted(PathBuf);
 
@@ -123,4 +133,25 @@ fn no_name_that_a_stranger_chooses_leads_out_of_the_directory() {
     assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0, "something was put where the program runs");
     assert_eq!(std::fs::read_dir(&tmp).unwrap().count(), 0, "something is left, or was put outside the directory");
     eprintln!("{} names through the relay", names.len());
+}
+
+#[test]
+fn random_calls_from_all_sides_leave_nothing_wrong_behind() {
+    Mode::Asan.must_be_possible();
+    let asked = std::env::var("CRVIDEO_RANDOM_CALLS").unwrap_or_default();
+    // `SEED` or `SEED:CALLS`, to have a run again as far as threads allow.
+    let (seed, calls) = asked.split_once(':').unwrap_or((&asked, ""));
+    let drawn = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let seed = if seed.is_empty() { drawn } else { seed.parse().expect("a number as seed") };
+    let calls = if calls.is_empty() { times(20_000, 1_000_000) } else { calls.to_owned() };
+    eprintln!("CRVIDEO_RANDOM_CALLS={seed}:{calls}");
+    let (relay, scratch) = (Relay::start(), Scratch::new());
+    for dir in ["tmp", "files"] {
+        std::fs::create_dir(scratch.path(dir)).unwrap();
+    }
+    let mut command = Mode::Asan.command("tests/c/random_api.c", relay.args());
+    command.arg(&relay.rtm).arg(scratch.path("files")).arg(seed.to_string()).arg(&calls);
+    command.env("TMPDIR", scratch.path("tmp"));
+    let done = Running::start(command).finish().exits(0);
+    eprintln!("{}", done.stdout);
 }

@@ -44,6 +44,8 @@ pub struct SessionConfig {
     pub offer_timeout: Duration,
     /// Bytes of buffers and files that are sent in a second; 0 is no limit.
     pub max_send_bytes_per_s: u32,
+    /// Bytes of received files that may be where the library put them, or be on their way there; 0 is no limit.
+    pub download_quota: u64,
     /// How long a received file stays when the application does not move it away.
     pub file_ttl: Duration,
 }
@@ -62,6 +64,7 @@ impl Default for SessionConfig {
             transfer_timeout: Duration::from_secs(60),
             offer_timeout: Duration::from_secs(30),
             max_send_bytes_per_s: 0,
+            download_quota: 0,
             file_ttl: Duration::from_secs(24 * 3600),
         }
     }

@@ -1,7 +1,7 @@
 //! Log lines for the application: through its queue or the callback thread, never on the io thread.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use crvideo_proto::code;
 use log::{Level, LevelFilter, Log, Metadata, Record};
@@ -16,7 +16,8 @@ const MAX_WAITING: usize = 1_024;
 pub type Sink = Box<dyn Fn(u8, &str, &str) + Send + Sync>;
 
 struct Target {
-    queue: Arc<EventQueue>,
+    /// Lines wait in the queue and hold this: a queue that is given up with lines in it must not hold itself.
+    queue: Weak<EventQueue>,
     sink: Sink,
     waiting: AtomicUsize,
     dropped: AtomicUsize,
@@ -69,7 +70,7 @@ impl Log for Logger {
         let module = record.module_path_static().unwrap_or("crvideo");
         // A line is one line, whatever other users put into names.
         let text = record.args().to_string().replace(|char: char| char.is_control(), " ");
-        let queue = target.queue.clone();
+        let Some(queue) = target.queue.upgrade() else { return };
         queue.push(Item::Log(LogLine { target, level: record.level(), module, text }));
     }
 
@@ -95,13 +96,37 @@ pub fn set(queue: Arc<EventQueue>, level: u8, sink: Option<Sink>) -> Result<(), 
     log::set_max_level(if sink.is_some() { filter } else { LevelFilter::Off });
     let next = sink.map(|sink| {
         queue.attach();
-        Arc::new(Target { queue, sink, waiting: AtomicUsize::new(0), dropped: AtomicUsize::new(0) })
+        Arc::new(Target {
+            queue: Arc::downgrade(&queue),
+            sink,
+            waiting: AtomicUsize::new(0),
+            dropped: AtomicUsize::new(0),
+        })
     });
     let before = std::mem::replace(&mut *TARGET.write().unwrap_or_else(PoisonError::into_inner), next);
-    if let Some(before) = before {
-        before.queue.detach();
+    if let Some(queue) = before.and_then(|before| before.queue.upgrade()) {
+        queue.detach();
         // After this call the former function is never called again.
-        before.queue.wait_for_log();
+        queue.wait_for_log();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn regression_a_queue_that_is_given_up_with_log_lines_in_it_is_freed() {
+        let queue = Arc::new(EventQueue::new(true).unwrap());
+        set(queue.clone(), 1, Some(Box::new(|_, _, _| {}))).unwrap();
+        log::error!("a line that nobody takes");
+        assert!(Arc::strong_count(&queue) == 1, "the log holds the queue");
+        assert!(!queue.is_free(), "the log uses the queue");
+        set(queue.clone(), 0, None).unwrap();
+        assert!(queue.is_free());
+        let weak = Arc::downgrade(&queue);
+        drop(queue);
+        assert!(weak.upgrade().is_none(), "its lines hold it");
+    }
 }

@@ -12,6 +12,7 @@ mod names;
 mod pool;
 mod private_dir;
 mod queue;
+mod quota;
 mod registry;
 pub mod rtm;
 mod session;

@@ -21,8 +21,11 @@ fn lock() -> MutexGuard<'static, Option<Place>> {
 /// is not removed meanwhile.
 pub fn create_in<T>(create: impl FnOnce(Arc<Dir>, &Path) -> Result<T, Code>) -> Result<T, Code> {
     let mut place = lock();
-    if place.as_ref().is_some_and(|(dir, _)| dir.is_removed()) {
-        *place = None;
+    if let Some((dir, path)) = place.take_if(|(dir, _)| dir.is_removed() || !dir.is_open())
+        && !dir.is_open()
+    {
+        // The host has closed the descriptor; the directory, and what is in it, may well be there.
+        *place = Dir::reopen_private(&path).ok().map(|dir| (Arc::new(dir), path));
     }
     if let Some((dir, path)) = place.as_ref() {
         return create(dir.clone(), path);

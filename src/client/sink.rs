@@ -13,7 +13,8 @@ use crvideo_proto::code;
 use super::Code;
 use super::pool::{FILES, Strand};
 use super::private_dir;
-use crate::sys::{self, Dir};
+use super::quota::{Charge, Quota};
+use crate::sys::{self, Dir, Kept};
 
 /// Where a file is to be put.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ enum Content {
     /// Nothing is open (not yet, or not any more).
     Closed,
     Memory(Vec<u8>),
-    File(File),
+    File(Kept<File>),
 }
 
 struct Writing {
@@ -53,6 +54,10 @@ struct Entry {
 
 impl Entry {
     fn remove(&self) {
+        if !self.dir.is_open() {
+            // The host has closed the directory.
+            return remove(&self.path);
+        }
         log_unless_removed(&self.path, self.dir.remove(&self.name).or_else(|_| self.dir.remove(&self.name)));
     }
 }
@@ -65,12 +70,15 @@ struct Names {
     /// The file once it is complete.
     complete: Option<Entry>,
     aborted: bool,
+    /// The file's place in the session's quota, until it is the application's.
+    charge: Option<Charge>,
 }
 
 /// A sink, shared by the io thread and the pool.
 pub struct Sink {
     place: Place,
     durable: bool,
+    quota: Arc<Quota>,
     writing: Mutex<Writing>,
     names: Mutex<Names>,
     /// Nothing more is to be written.
@@ -85,12 +93,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Sink {
     /// A sink that is not open yet.
-    pub fn new(place: Place, durable: bool) -> Arc<Self> {
+    pub fn new(place: Place, durable: bool, quota: Arc<Quota>) -> Arc<Self> {
         Arc::new(Self {
             place,
             durable,
+            quota,
             writing: Mutex::new(Writing { content: Content::Closed, hasher: blake3::Hasher::new(), written: 0 }),
-            names: Mutex::new(Names { part: None, complete: None, aborted: false }),
+            names: Mutex::new(Names { part: None, complete: None, aborted: false, charge: None }),
             stopped: AtomicBool::new(false),
             finished: Mutex::new(None),
             strand: Arc::default(),
@@ -142,6 +151,7 @@ impl Sink {
             for entry in [names.part.take(), names.complete.take()].into_iter().flatten() {
                 entry.remove();
             }
+            names.charge = None;
             drop(names);
             *lock(&sink.finished) = None;
             // Memory is let go here unless a write still holds it; then with the last job of the strand.
@@ -159,7 +169,12 @@ impl Sink {
 
     /// Where a finished file is; from now on it is the application's.
     pub fn take_path(&self) -> PathBuf {
-        lock(&self.names).complete.take().map(|entry| entry.path).unwrap_or_default()
+        let mut names = lock(&self.names);
+        let path = names.complete.take().map(|entry| entry.path).unwrap_or_default();
+        if let Some(charge) = names.charge.take() {
+            charge.keep(&path);
+        }
+        path
     }
 
     // ---- on the pool --------------------------------------------------------------------------------------
@@ -188,14 +203,18 @@ impl Sink {
         Ok(())
     }
 
-    fn create(&self, dir: Arc<Dir>, dir_path: &Path, prefix: &str, size: u64) -> Result<File, Code> {
+    fn create(&self, dir: Arc<Dir>, dir_path: &Path, prefix: &str, size: u64) -> Result<Kept<File>, Code> {
         let name = OsString::from(format!("{prefix}{}", random_name()?));
         let path = dir_path.join(&name);
         let mut names = lock(&self.names);
         if names.aborted {
             return Err(code::SEND_CANCELLED);
         }
-        let file = dir.create(&name).map_err(|error| cannot_write(&path, &error))?;
+        // What goes to a path of the application's own is the application's business.
+        if !matches!(self.place, Place::Path(_)) {
+            names.charge = Some(self.quota.charge(size)?);
+        }
+        let file = Kept::new(dir.create(&name).map_err(|error| cannot_write(&path, &error))?);
         names.part = Some(Entry { dir, name, path: path.clone() });
         drop(names);
         sys::reserve(&file, size).map_err(|error| cannot_write(&path, &error))?;
@@ -231,14 +250,18 @@ impl Sink {
                 *lock(&self.finished) = Some(Bytes::from(memory));
                 Ok(())
             }
-            Content::File(file) => self.complete_file(&file),
+            Content::File(file) => self.complete_file(file),
         }
     }
 
-    fn complete_file(&self, file: &File) -> Result<(), Code> {
+    /// Whatever can fail comes before the file gets its own name, but for a sync of the directory: who is told of a failure
+    /// must find nothing there.
+    fn complete_file(&self, file: Kept<File>) -> Result<(), Code> {
+        let failed = |error| cannot_write(Path::new("a received file"), &error);
         if self.durable {
-            file.sync_all().map_err(|error| cannot_write(Path::new("a received file"), &error))?;
+            file.sync_all().map_err(failed)?;
         }
+        file.close().map_err(failed)?;
         let mut names = lock(&self.names);
         // An abort that came first has removed the part.
         let Some(part) = names.part.take() else { return Err(code::SEND_CANCELLED) };

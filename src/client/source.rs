@@ -12,11 +12,12 @@ use crvideo_proto::rtm::sign::FileHasher;
 
 use super::Code;
 use super::pool::Strand;
+use crate::sys::Kept;
 
 /// The bytes themselves.
 enum Content {
     Memory(Bytes),
-    File { file: File, modified: (i64, i64) },
+    File { file: Kept<File>, modified: (i64, i64) },
 }
 
 /// How a content's hash is computed, piece by piece.
@@ -89,7 +90,7 @@ impl<H: Hashing> Source<H> {
     pub fn file(path: &Path) -> Result<Arc<Self>, Code> {
         // Without O_NONBLOCK, opening a FIFO would wait for a writer.
         let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path);
-        let file = opened.map_err(|error| cannot_open(path, &error))?;
+        let file = Kept::new(opened.map_err(|error| cannot_open(path, &error))?);
         let metadata = file.metadata().map_err(|error| cannot_open(path, &error))?;
         if !metadata.is_file() {
             log::warn!("{} is not a regular file", path.display());

@@ -68,6 +68,22 @@ pub(super) unsafe fn init_sized<T: Versioned>(place: *mut T, size: usize) {
     }
 }
 
+/// Fills `size` bytes of a struct with `value`, and zeros behind it; nothing when it is less than its first form.
+///
+/// # Safety
+/// `place` is NULL or writable for `size` bytes. Its alignment does not matter.
+pub(super) unsafe fn init_sized_with<T: Versioned>(place: *mut T, size: usize, value: T) {
+    if place.is_null() || size < T::FIRST_SIZE {
+        return;
+    }
+    let known = size.min(size_of::<T>());
+    // SAFETY: the caller's promise; `known` bytes are those of `value`, whose bytes may all be copied.
+    unsafe {
+        place.cast::<u8>().write_bytes(0, size);
+        std::ptr::copy_nonoverlapping((&raw const value).cast::<u8>(), place.cast::<u8>(), known);
+    }
+}
+
 /// The place of a struct that the library fills as far as its `struct_size` says, and what stands in it before; NULL is
 /// `None`.
 ///

@@ -62,6 +62,10 @@ pub struct CRVideo_Config {
     /// How many bytes of buffers and files the session sends in a second, all transfers together; what is below 16,384
     /// counts as that. Choose time-outs that fit. Default: no limit.
     pub max_send_bytes_per_s: u32,
+    /// How many bytes of received files may be where the library put them, or be on their way there; the sender of one
+    /// that would go beyond it hears `CRVideo_FILE_WRITE_ERR`. Files that you have moved away or deleted do not count, nor
+    /// do those that you accept to a path of your own. Default: 0, no limit.
+    pub download_quota: u64,
 }
 
 // SAFETY: repr(C), begins with its size, and any bytes are valid integers and pointers.
@@ -126,29 +130,47 @@ unsafe impl Versioned for CRVideo_LoginInfo {
 
 /// Fills a configuration with its size and the defaults; NULL is ignored. What was in it is overwritten, not read.
 ///
-/// Any thread, callbacks included. The pointer is not touched after the call.
+/// Any thread, callbacks included. The pointer is not touched after the call. In C and C++ the name is a macro for
+/// `CRVideo_ConfigInitSized`; the function of this name fills the first form of the struct, which ended with
+/// `max_send_bytes_per_s`.
 // A program that was compiled with the first header has the first struct, so this symbol may never write more than
 // that. When the struct grows, the header maps the name to a function that is also told the size.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn CRVideo_ConfigInit(config: *mut CRVideo_Config) {
+    // SAFETY: NULL, or writable for the first form of a configuration.
+    unsafe { CRVideo_ConfigInitSized(config, CRVideo_Config::FIRST_SIZE) }
+}
+
+/// Fills a configuration of `struct_size` bytes with that size and the defaults; NULL, and a size below that of its first
+/// form, are ignored.
+///
+/// Any thread, callbacks included. The pointer is not touched after the call.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn CRVideo_ConfigInitSized(config: *mut CRVideo_Config, struct_size: usize) {
+    let Ok(told) = u32::try_from(struct_size) else { return };
     let defaults = SessionConfig::default();
-    // SAFETY: NULL, or writable for one configuration.
-    if let Some(out) = unsafe { args::optional_out(config) } {
-        out.put(CRVideo_Config {
-            struct_size: size_of::<CRVideo_Config>() as u32,
-            flags: 0,
-            queue: defaults.queue,
-            download_dir: std::ptr::null(),
-            buffer_limit: defaults.buffer_limit,
-            inbound_limit: defaults.inbound_limit,
-            outbound_limit: defaults.outbound_limit,
-            task_limit: defaults.task_limit,
-            cmd_timeout_ms: defaults.cmd_timeout.as_millis() as u32,
-            transfer_timeout_ms: defaults.transfer_timeout.as_millis() as u32,
-            offer_timeout_ms: defaults.offer_timeout.as_millis() as u32,
-            file_ttl_s: defaults.file_ttl.as_secs() as u32,
-            max_send_bytes_per_s: 0,
-        });
+    // SAFETY: NULL, or writable for `struct_size` bytes.
+    unsafe {
+        args::init_sized_with(
+            config,
+            struct_size,
+            CRVideo_Config {
+                struct_size: told,
+                flags: 0,
+                queue: defaults.queue,
+                download_dir: std::ptr::null(),
+                buffer_limit: defaults.buffer_limit,
+                inbound_limit: defaults.inbound_limit,
+                outbound_limit: defaults.outbound_limit,
+                task_limit: defaults.task_limit,
+                cmd_timeout_ms: defaults.cmd_timeout.as_millis() as u32,
+                transfer_timeout_ms: defaults.transfer_timeout.as_millis() as u32,
+                offer_timeout_ms: defaults.offer_timeout.as_millis() as u32,
+                file_ttl_s: defaults.file_ttl.as_secs() as u32,
+                max_send_bytes_per_s: 0,
+                download_quota: defaults.download_quota,
+            },
+        );
     }
 }
 
@@ -289,6 +311,7 @@ unsafe fn session_config(config: *const CRVideo_Config) -> Result<SessionConfig,
             seconds => Duration::from_secs(seconds.into()),
         },
         max_send_bytes_per_s: config.max_send_bytes_per_s,
+        download_quota: config.download_quota,
     })
 }
 
@@ -345,7 +368,7 @@ mod tests {
         // SAFETY: any bytes are valid in it.
         let mut config: CRVideo_Config = unsafe { std::mem::zeroed() };
         // SAFETY: one configuration.
-        unsafe { CRVideo_ConfigInit(&mut config) };
+        unsafe { CRVideo_ConfigInitSized(&mut config, size_of::<CRVideo_Config>()) };
         config
     }
 
@@ -389,10 +412,12 @@ mod tests {
             offer_timeout_ms: 8,
             file_ttl_s: 9,
             max_send_bytes_per_s: 10,
+            download_quota: 11,
             ..init()
         };
         let config = read(&config).unwrap();
         assert_eq!((config.queue, config.durable, config.max_send_bytes_per_s), (1, true, 10));
+        assert_eq!(config.download_quota, 11);
         assert_eq!(config.download_dir.unwrap().to_str(), Some("/tmp/x"));
         assert_eq!((config.buffer_limit, config.inbound_limit, config.outbound_limit, config.task_limit), (2, 3, 4, 5));
         assert_eq!(
@@ -408,7 +433,7 @@ mod tests {
         let long = std::ffi::CString::new(vec![b'x'; 4097]).unwrap();
         for bad in [
             CRVideo_Config { struct_size: 0, ..init() },
-            CRVideo_Config { struct_size: size - 1, ..init() },
+            CRVideo_Config { struct_size: CRVideo_Config::FIRST_SIZE as u32 - 1, ..init() },
             CRVideo_Config { flags: 2, ..init() },
             CRVideo_Config { flags: u32::MAX, ..init() },
             CRVideo_Config { download_dir: c"".as_ptr(), ..init() },
@@ -529,6 +554,19 @@ mod tests {
         // SAFETY: nothing is written.
         unsafe { CRVideo_LoginInfoInitSized(&mut room, before - 1) };
         assert_eq!(room.project, 7);
+    }
+
+    #[test]
+    fn a_program_that_knows_the_first_configuration_gets_no_byte_more_and_no_quota() {
+        let mut room = CRVideo_Config { download_quota: 7, ..init() };
+        // SAFETY: one struct, which has room for its first form.
+        unsafe { CRVideo_ConfigInit(&mut room) };
+        assert_eq!((room.struct_size as usize, room.download_quota), (CRVideo_Config::FIRST_SIZE, 7));
+        assert_eq!(read(&room).unwrap().download_quota, 0);
+        room.task_limit = 7;
+        // SAFETY: nothing is written.
+        unsafe { CRVideo_ConfigInitSized(&mut room, CRVideo_Config::FIRST_SIZE - 1) };
+        assert_eq!(room.task_limit, 7);
     }
 
     #[test]

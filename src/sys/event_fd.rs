@@ -3,9 +3,11 @@
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
+use super::Kept;
+
 /// A Linux eventfd.
 #[derive(Debug)]
-pub struct EventFd(OwnedFd);
+pub struct EventFd(Kept<OwnedFd>);
 
 impl EventFd {
     /// A descriptor that is not readable, non-blocking and closed on exec.
@@ -16,7 +18,7 @@ impl EventFd {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: the call has just given us this descriptor, and nobody else has it.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+        Ok(Self(Kept::new(unsafe { OwnedFd::from_raw_fd(fd) })))
     }
 
     /// The descriptor's number.

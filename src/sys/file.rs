@@ -8,13 +8,15 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use super::Kept;
+
 fn c_path(path: &Path) -> io::Result<CString> {
     CString::new(path.as_os_str().as_bytes()).map_err(|_| io::ErrorKind::InvalidInput.into())
 }
 
 /// A directory that is open: what is done in it stays in it, whatever becomes of its path meanwhile.
 #[derive(Debug)]
-pub struct Dir(OwnedFd);
+pub struct Dir(Kept<OwnedFd>);
 
 fn done(result: libc::c_int) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -35,7 +37,7 @@ impl Dir {
             let fd = unsafe { libc::open(path.as_ptr(), access | flags) };
             if fd >= 0 {
                 // SAFETY: the call has just given us this descriptor, and nobody else has it.
-                return Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }));
+                return Ok(Self(Kept::new(unsafe { OwnedFd::from_raw_fd(fd) })));
             }
             if io::Error::last_os_error().raw_os_error() != Some(libc::EACCES) {
                 break;
@@ -94,6 +96,16 @@ impl Dir {
         Ok(info)
     }
 
+    /// Opens a directory again that [`make_private`](Self::make_private) has made, if it still is one.
+    pub fn reopen_private(path: &Path) -> io::Result<Self> {
+        Self::take_over(path)
+    }
+
+    /// Whether its descriptor still is what it was: the host may have closed it.
+    pub fn is_open(&self) -> bool {
+        self.0.is_ours()
+    }
+
     /// Whether somebody has removed it. What cannot be found out counts as no.
     pub fn is_removed(&self) -> bool {
         self.info().is_ok_and(|info| info.st_nlink == 0)
@@ -146,13 +158,21 @@ impl Dir {
         let renamed = done(unsafe { libc::renameat2(fd, from.as_ptr(), fd, to.as_ptr(), libc::RENAME_NOREPLACE) });
         match renamed {
             // File systems without that flag still have hard links, which never replace either.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => {
-                // SAFETY: both are NUL-terminated strings that live through the call.
-                done(unsafe { libc::linkat(fd, from.as_ptr(), fd, to.as_ptr(), 0) })?;
-                self.remove_c(&from)
-            }
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) => self.relink(&from, &to),
             renamed => renamed,
         }
+    }
+
+    fn relink(&self, from: &CString, to: &CString) -> io::Result<()> {
+        let fd = self.0.as_raw_fd();
+        // SAFETY: both are NUL-terminated strings that live through the call.
+        done(unsafe { libc::linkat(fd, from.as_ptr(), fd, to.as_ptr(), 0) })?;
+        // From here on the file is there under its new name, and whoever looks has seen it: an old name that cannot be
+        // removed makes no failure of it.
+        if let Err(error) = self.remove_c(from).or_else(|_| self.remove_c(from)) {
+            log::warn!("{from:?} is complete under its own name, and cannot be removed: {error}");
+        }
+        Ok(())
     }
 
     /// Makes its entries survive a power loss.
@@ -176,5 +196,27 @@ pub fn reserve(file: &File, size: u64) -> io::Result<()> {
     match error.raw_os_error() {
         Some(libc::EOPNOTSUPP | libc::ENOSYS | libc::EINTR) => Ok(()),
         _ => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_a_flag_for_it_replaces_nothing_either() {
+        let scratch = std::env::temp_dir().join(format!("crvideo-relink-{}", std::process::id()));
+        std::fs::create_dir(&scratch).unwrap();
+        let dir = Dir::open(&scratch).unwrap();
+        let [part, own] = ["part", "own"].map(|name| CString::new(name).unwrap());
+        std::fs::write(scratch.join("part"), "new").unwrap();
+        std::fs::write(scratch.join("own"), "old").unwrap();
+        assert_eq!(dir.relink(&part, &own).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read_to_string(scratch.join("own")).unwrap(), "old");
+        std::fs::remove_file(scratch.join("own")).unwrap();
+        dir.relink(&part, &own).unwrap();
+        assert_eq!(std::fs::read_to_string(scratch.join("own")).unwrap(), "new");
+        assert!(!scratch.join("part").exists());
+        std::fs::remove_dir_all(&scratch).unwrap();
     }
 }

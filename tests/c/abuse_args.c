@@ -185,7 +185,7 @@ static void creation(void)
     CRVideo_ConfigInit(&config);
     CHECK_EQ(config.struct_size, sizeof config);
     EXPECT(CRVideo_Create(&config, NULL), CRVideo_PARAM_ERR);
-    for (size = 0; size < sizeof config; size += 4) {
+    for (size = 0; size < offsetof(CRVideo_Config, download_quota); size += 4) {
         config.struct_size = size;
         EXPECT(CRVideo_Create(&config, &session), CRVideo_PARAM_ERR);
     }
@@ -215,7 +215,9 @@ static void creation(void)
         EXPECT(CRVideo_Create(&grown.config, &session), CRVideo_NOERR);
         EXPECT(CRVideo_Destroy(session), CRVideo_NOERR);
     }
-    CRVideo_ConfigInit(NULL);
+    CRVideo_ConfigInitSized(NULL, sizeof config);
+    COVER(CRVideo_ConfigInitSized(NULL, sizeof config));
+    (CRVideo_ConfigInit)(NULL); /* the function, not the macro */
     COVER(CRVideo_ConfigInit(NULL));
     CRVideo_LoginInfoInitSized(NULL, sizeof(CRVideo_LoginInfo));
     COVER(CRVideo_LoginInfoInitSized(NULL, sizeof(CRVideo_LoginInfo)));

@@ -137,7 +137,7 @@ ASSERT((RTM_Client)-1 > 0);
 #define ASSERT64(condition) ASSERT(sizeof(void *) != 8 || (condition))
 #define AT(type, field, offset, size) \
     ASSERT64(offsetof(type, field) == (offset) && sizeof(((type *)0)->field) == (size))
-ASSERT64(sizeof(CRVideo_Config) == 72);
+ASSERT64(sizeof(CRVideo_Config) == 80);
 AT(CRVideo_Config, struct_size, 0, 4);
 AT(CRVideo_Config, flags, 4, 4);
 AT(CRVideo_Config, queue, 8, 8);
@@ -151,6 +151,7 @@ AT(CRVideo_Config, transfer_timeout_ms, 56, 4);
 AT(CRVideo_Config, offer_timeout_ms, 60, 4);
 AT(CRVideo_Config, file_ttl_s, 64, 4);
 AT(CRVideo_Config, max_send_bytes_per_s, 68, 4);
+AT(CRVideo_Config, download_quota, 72, 8);
 ASSERT64(sizeof(CRVideo_LoginInfo) == 64);
 AT(CRVideo_LoginInfo, struct_size, 0, 4);
 AT(CRVideo_LoginInfo, project, 4, 4);
@@ -297,6 +298,7 @@ void (*c_RTM_LineCallback)(void *, int, const char *) = (RTM_LineCallback)0;
 const char *(*p_Version)(void) = CRVideo_Version;
 const char *(*p_ErrText)(int) = CRVideo_ErrText;
 void (*p_ConfigInit)(CRVideo_Config *) = CRVideo_ConfigInit;
+void (*p_ConfigInitSized)(CRVideo_Config *, size_t) = CRVideo_ConfigInitSized;
 void (*p_LoginInfoInit)(CRVideo_LoginInfo *) = CRVideo_LoginInfoInit;
 void (*p_LoginInfoInitSized)(CRVideo_LoginInfo *, size_t) = CRVideo_LoginInfoInitSized;
 int (*p_Create)(const CRVideo_Config *, uint64_t *) = CRVideo_Create;
@@ -452,7 +454,7 @@ static int same_config(const CRVideo_Config *config)
            config->download_dir == NULL && config->buffer_limit == 104857600 && config->inbound_limit == 268435456 &&
            config->outbound_limit == 268435456 && config->task_limit == 65536 && config->cmd_timeout_ms == 30000 &&
            config->transfer_timeout_ms == 60000 && config->offer_timeout_ms == 30000 && config->file_ttl_s == 86400 &&
-           config->max_send_bytes_per_s == 0;
+           config->max_send_bytes_per_s == 0 && config->download_quota == 0;
 }
 
 /* What is prepared is its size and zeros. */

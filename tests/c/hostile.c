@@ -9,6 +9,9 @@
  * full N      receives a file of N bytes where there is no room for it: its sender hears 1402 and nothing is left.
  * swap N      receives N files while another thread replaces the download directory by a link to an empty one: nothing
  *             is ever written there, and each sender hears the truth.
+ * closed N    N times the host closes all descriptors that it finds, in the middle of transfers: each task has one
+ *             result, and after another login all is well.
+ * exec N      N times the host starts another program in the middle of transfers, which finds no descriptor too many.
  */
 #define _GNU_SOURCE
 
@@ -20,12 +23,14 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 
 static struct counter ended = COUNTER_INIT;
 static struct counter failed = COUNTER_INIT;
 static struct counter received = COUNTER_INIT;
-static CRVideo_Err last_err;
+static CRVideo_Err last_err, failed_err;
 static int keeps_files;
+static int hurried; /* sessions have short time-outs */
 static struct stat file_info, dir_info;
 
 static void on_result(void *user, const char *task_id, CRVideo_Err err, void *cookie)
@@ -34,8 +39,10 @@ static void on_result(void *user, const char *task_id, CRVideo_Err err, void *co
     (void)task_id;
     (void)cookie;
     last_err = err;
-    if (err != CRVideo_NOERR)
+    if (err != CRVideo_NOERR) {
+        failed_err = err;
         counter_add(&failed, 1);
+    }
     counter_add(&ended, 1);
 }
 
@@ -75,6 +82,10 @@ static CRVideo_Session enter(const char *user, const char *download_dir)
     CRVideo_Session session;
     CRVideo_ConfigInit(&config);
     config.download_dir = download_dir;
+    if (hurried) {
+        config.cmd_timeout_ms = 5000;
+        config.transfer_timeout_ms = 5000;
+    }
     CHECK_OK(CRVideo_Create(&config, &session));
     CHECK_OK(CRVideo_SetSendCmdRlstCallback(session, on_result, NULL));
     CHECK_OK(CRVideo_SetSendBufferRlstCallback(session, on_result, NULL));
@@ -320,13 +331,98 @@ static void swap_links(long rounds)
     printf("%ld files, %ld swaps, none won\n", i, swaps);
 }
 
+/* Sends a bit of everything to oneself; how many tasks that are. */
+static long send_all(CRVideo_Session alice, const char *path)
+{
+    static char content[4000000];
+    int i;
+    for (i = 0; i < 5; i++)
+        CHECK_OK(CRVideo_SendCmd(alice, "alice", "hello", 5, NULL, NULL, NULL));
+    CHECK_OK(CRVideo_SendBuffer(alice, "alice", content, sizeof content, NULL, NULL, NULL));
+    CHECK_OK(CRVideo_SendFile(alice, "alice", path, NULL, NULL, NULL));
+    return 7;
+}
+
+static void closed(long rounds)
+{
+    const char *path = source_file(4000000);
+    long i, tasks;
+    hurried = 1;
+    for (i = 0; i < rounds; i++) {
+        CRVideo_Session alice = enter("alice", NULL);
+        int fd;
+        long before = counter_get(&ended), arrived = counter_get(&received);
+        tasks = send_all(alice, path);
+        WAIT_FOR(received, arrived + 1 + i % 5);
+        for (fd = 3; fd < 1024; fd++)
+            close(fd);
+        WAIT_FOR(ended, before + tasks);
+        CHECK_OK(CRVideo_Destroy(alice));
+        CHECK_EQ(counter_get(&ended), before + tasks);
+        /* Everything works again. */
+        alice = enter("alice", NULL);
+        before = counter_get(&ended);
+        tasks = send_all(alice, path);
+        counter_init(&failed);
+        WAIT_FOR(ended, before + tasks);
+        if (counter_get(&failed) != 0)
+            FAIL("after another login a task ends with %d", failed_err);
+        CHECK_OK(CRVideo_Destroy(alice));
+    }
+    unlink(path);
+    CHECK_EQ(entries(getenv("TMPDIR")), 0);
+}
+
+/* How many descriptors another program finds open. */
+static int seen_by_another_program(void)
+{
+    int ends[2], lines = 0, letter, status;
+    pid_t child;
+    FILE *listed;
+    CHECK(pipe(ends) == 0);
+    child = fork();
+    if (child == 0) {
+        dup2(ends[1], 1);
+        close(ends[0]);
+        close(ends[1]);
+        execlp("ls", "ls", "/proc/self/fd", (char *)NULL);
+        _exit(127);
+    }
+    close(ends[1]);
+    listed = fdopen(ends[0], "r");
+    CHECK(listed != NULL);
+    while ((letter = getc(listed)) != EOF)
+        lines += letter == '\n';
+    fclose(listed);
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    return lines;
+}
+
+static void exec(long rounds)
+{
+    const char *path = source_file(4000000);
+    int without = seen_by_another_program();
+    CRVideo_Session alice = enter("alice", NULL);
+    long i;
+    CHECK(without >= 4); /* 0, 1, 2 and the directory itself */
+    for (i = 0; i < rounds; i++) {
+        long before = counter_get(&ended), tasks = send_all(alice, path);
+        CHECK_EQ(seen_by_another_program(), without);
+        WAIT_FOR(ended, before + tasks);
+    }
+    CHECK_EQ(counter_get(&failed), 0);
+    unlink(path);
+    CHECK_OK(CRVideo_Destroy(alice));
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
         const char *name;
         void (*run)(long);
     } all[] = { { "cycles", cycles }, { "umask", with_umask }, { "bare", bare },
-                { "signals", signals }, { "full", full },       { "swap", swap_links } };
+                { "signals", signals }, { "full", full },       { "swap", swap_links },
+                { "closed", closed },   { "exec", exec } };
     size_t i;
     CHECK(argc == 6);
     check_begin(argc, argv);

@@ -63,7 +63,7 @@ bool alive(CRVideo_Session session) { return session != 0 && session == library.
 
 extern "C" {
 const char *CRVideo_ErrText(CRVideo_Err err) { return err == CRVideo_OUTOF_MEM ? "no memory" : "other"; }
-void CRVideo_ConfigInit(CRVideo_Config *config) { std::memset(config, 0, sizeof *config); }
+void CRVideo_ConfigInitSized(CRVideo_Config *config, uintptr_t struct_size) { std::memset(config, 0, struct_size); }
 CRVideo_Err CRVideo_Create(const CRVideo_Config *, CRVideo_Session *session) {
     if (library.next_create != 0) return library.next_create;
     CHECK(library.session == 0 && !library.dying);

@@ -440,3 +440,19 @@ fn a_session_that_caps_its_bandwidth_sends_no_faster() {
     assert!(began.elapsed() >= Duration::from_millis(1_200), "{:?}", began.elapsed());
     drop(bob);
 }
+
+#[test]
+fn files_that_would_go_beyond_a_quota_are_refused_until_there_is_room() {
+    let world = World::new();
+    let alice = world.user("alice");
+    let bob = world.user_with("bob", |config| config.download_quota = 1_000);
+    let send = |size| alice.result(alice.send_file("bob", &world.file("a.txt", size)));
+    assert_eq!(send(600), code::NOERR);
+    let (_, _, first, _) = bob.file();
+    assert_eq!(send(401), code::FILE_WRITE_ERR);
+    assert_eq!(send(400), code::NOERR);
+    bob.file();
+    assert_eq!(send(1), code::FILE_WRITE_ERR);
+    std::fs::remove_file(first).unwrap();
+    assert_eq!(send(600), code::NOERR, "what has been taken away does not count");
+}

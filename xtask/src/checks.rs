@@ -45,21 +45,31 @@ fn runner() -> Command {
 
 /// Every fault of every scenario, or of one; and the hostile programs in full numbers.
 pub fn torture(arguments: &[String]) -> Outcome<()> {
-    let what = match arguments {
-        [] => "all",
-        [scenario] if !scenario.starts_with('-') => scenario,
-        _ => return Err(Failure::usage("torture takes one scenario at most")),
+    // The second: how many random calls (0: as many as the test makes by itself), where they are made at all.
+    let (what, calls) = match arguments {
+        [] => ("all", Some(0)),
+        [option, number] if option == "--calls" => match number.parse::<u64>() {
+            Ok(calls) if calls > 0 => ("all", Some(calls)),
+            _ => return Err(Failure::usage(format!("--calls takes a number above 0, not `{number}`"))),
+        },
+        [scenario] if !scenario.starts_with('-') => (scenario.as_str(), None),
+        _ => return Err(Failure::usage("torture takes one scenario, or --calls and a number")),
     };
     tools::prepare_for_tests()?;
     let library_dir = library(Profile::Dev)?;
     let relay = relay(Profile::Dev)?;
+    let asan_dir = if ASAN_WORKS && calls.is_some() { Some(asan_library()?) } else { None };
     let test = |name: &str| {
         let mut command = cargo(["test", "--package", "crvideo", "--test", name, "--", "--nocapture"]);
         command.env("CRVIDEO_LIB_DIR", &library_dir).env("CRVIDEO_RELAY_BIN", &relay);
+        command.envs(asan_dir.iter().map(|dir| ("CRVIDEO_ASAN_LIB_DIR", dir)));
+        if let Some(calls) = calls.filter(|calls| *calls > 0) {
+            command.env("CRVIDEO_RANDOM_CALLS", format!(":{calls}"));
+        }
         run(command.env("CRVIDEO_TORTURE", what).env("CRVIDEO_THOROUGH", "1").env("RUST_TEST_THREADS", "1"))
     };
     test("torture")?;
-    if arguments.is_empty() { test("hostile") } else { Ok(()) }
+    if calls.is_some() { test("hostile") } else { Ok(()) }
 }
 
 /// Writes include/crvideo.h again.

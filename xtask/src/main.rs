@@ -50,11 +50,11 @@ apt-get; elsewhere they are named and nothing runs (exit code 2).",
     },
     Command {
         name: "torture",
-        arguments: "[SCENARIO]",
+        arguments: "[SCENARIO | --calls N]",
         summary: "let every call of the library fail once in every scenario, and abuse it in full numbers",
         details: "Each scenario of tests/c/torture.c runs with its first, second, third … fallible call failing, until none is left; it
 prints how many faults have fired. Then tests/hostile.rs runs with its full numbers: 10,000 sessions that come and
-go, 100,000 swapped links, all names. SCENARIO: the faults of that one alone; NAME/N/VARIANT repeats one run.
+go, 100,000 swapped links, all names, 1,000,000 random calls under AddressSanitizer (or as many as --calls says). SCENARIO: the faults of that one alone; NAME/N/VARIANT repeats one run.
 `cargo xtask test` runs a sample of all this.",
         run: checks::torture,
     },

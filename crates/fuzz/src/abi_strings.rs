@@ -10,7 +10,7 @@ use std::ptr::{null, null_mut};
 use std::sync::OnceLock;
 
 use crvideo::ffi::{
-    CRVideo_AcceptTransfer, CRVideo_CancelReceive, CRVideo_CancelSend, CRVideo_Config, CRVideo_ConfigInit,
+    CRVideo_AcceptTransfer, CRVideo_CancelReceive, CRVideo_CancelSend, CRVideo_Config, CRVideo_ConfigInitSized,
     CRVideo_Create, CRVideo_Destroy, CRVideo_Err, CRVideo_ErrText, CRVideo_GetUserStatus, CRVideo_Login,
     CRVideo_LoginInfo, CRVideo_LoginInfoInitSized, CRVideo_RefuseTransfer, CRVideo_SendBuffer, CRVideo_SendCmd,
     CRVideo_SendFile, CRVideo_SendOptions, CRVideo_SendOptionsInit, CRVideo_UpdateToken,
@@ -94,6 +94,10 @@ impl<T: Copy> Cut<T> {
         let said = u32::try_from(words * 8).unwrap_or_default();
         memory[0] = memory[0] & !0xffff_ffff | u64::from(said);
         Self { memory, whole: words * 8 >= first, kind: std::marker::PhantomData }
+    }
+
+    fn bytes(&self) -> usize {
+        self.memory.len() * 8
     }
 
     fn pointer(&self) -> *const T {
@@ -312,7 +316,7 @@ fn create(input: &mut Input<'_>) -> CRVideo_Err {
     let mut config = std::mem::MaybeUninit::<CRVideo_Config>::uninit();
     // SAFETY: one configuration, which the call fills.
     let mut config = unsafe {
-        CRVideo_ConfigInit(config.as_mut_ptr());
+        CRVideo_ConfigInitSized(config.as_mut_ptr(), size_of::<CRVideo_Config>());
         config.assume_init()
     };
     config.flags = u32::from(input.u8());
@@ -325,7 +329,8 @@ fn create(input: &mut Input<'_>) -> CRVideo_Err {
     let err = unsafe { CRVideo_Create(cut.pointer(), &mut session) };
     assert!(matches!(err, NOERR | PARAM_ERR), "creating a session gives {err}");
     assert_eq!(err == NOERR, session != 0, "a session's number is written on success only");
-    let good = cut.whole && config.flags <= 1;
+    // The first form ended before the last field.
+    let good = cut.bytes() >= std::mem::offset_of!(CRVideo_Config, download_quota) && config.flags <= 1;
     assert!(good || err == PARAM_ERR, "a bad configuration is taken");
     if err == NOERR {
         assert_eq!(CRVideo_Destroy(session), NOERR);

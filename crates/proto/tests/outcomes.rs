@@ -9,13 +9,14 @@ use crvideo_proto::code;
 use crvideo_proto::frame::{Frame, FrameReader, Kind as FrameKind, SESSION_LIMIT};
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{
-    Address, Body, Bulk, BulkAnswer, Bye, CloseBulk, Command, CommandAck, Done, Empty, Find, FindAnswer, Got,
-    HelloAnswer, LoginAnswer, Message, NewTicket, Offer, Peer, PeerState, Ping, Rtm, Wake,
+    Address, Body, Bulk, BulkAnswer, Bye, Cancel, CloseBulk, Command, CommandAck, Done, Empty, Find, FindAnswer, Go,
+    Got, HelloAnswer, LoginAnswer, Message, NewTicket, Offer, Peer, PeerState, Ping, Rtm, Wake,
 };
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
 use crvideo_proto::session::{
-    CommandCall, Config, Conn, Credential, Event, INITIAL_COMMAND_LIMIT, Identity, Now, Output, Receipt, Session,
+    CommandCall, Config, Conn, Credential, Event, INITIAL_COMMAND_LIMIT, Identity, Kind, Now, Output, Receipt, Session,
+    TransferCall,
 };
 
 /// Epochs: ours, the target's, and a later one of either.
@@ -690,4 +691,48 @@ fn more_messages_of_servers_than_may_wait_are_left_for_later() {
     alice.told(&late);
     alice.collect();
     assert!(alice.events.iter().any(|event| matches!(event, Event::Rtm { message, .. } if *message == late)));
+}
+
+#[test]
+fn regression_a_source_that_fails_when_the_target_may_have_all_leaves_the_last_word_to_the_target() {
+    let failure = code::SENDFILE_FILEINERROR;
+    for word in [Some(code::NOERR), Some(failure), None] {
+        let mut alice = Alice::logged_in();
+        let (task, size) = (TaskId::from_bytes([8; 16]), 10);
+        let (kind, name, timeout, cookie) = (Kind::File, String::new(), None, 0);
+        let call = TransferCall { target: "bob".into(), task, kind, name, size, timeout, cookie };
+        alice.session.send_transfer(call, alice.now);
+        alice.finds_bob(BOB, PeerState::On);
+        let (quest, _) = alice.bulk_quest();
+        alice.answer_on(Conn::Bulk, &quest, &BulkAnswer { ticket: [3; 16] });
+        let read = |alice: &mut Alice| {
+            let mut outputs = std::iter::from_fn(|| alice.session.poll_output());
+            outputs
+                .find_map(|output| if let Output::Read { generation, .. } = output { Some(generation) } else { None })
+        };
+        let generation = read(&mut alice).expect("a read");
+        alice.session.source_read(task, generation, Bytes::from_static(&[0; 10]), Some([0; 32]), alice.now);
+        let methods: Vec<_> = alice.written_on(Conn::Bulk).iter().map(|frame| frame.method().to_owned()).collect();
+        assert_eq!(methods, ["croffer", "crdata", "crend"]);
+        // Bob has accepted while these were on their way to him, and takes them.
+        alice.hear_bob(BOB, &Go { task, offset: 0, limit: 10 });
+        assert!(read(&mut alice).is_some(), "it is read again");
+        alice.session.source_failed(task, failure, alice.now);
+        let frames = alice.written();
+        let cancel = Cancel::read(&frames.last().expect("a cancel").payload).unwrap();
+        assert_eq!((cancel.task, cancel.code), (task, i64::from(failure)));
+        let ended = |alice: &mut Alice| {
+            alice.collect();
+            alice.events.iter().find_map(|event| match event {
+                Event::TransferRslt { err, .. } => Some(*err),
+                _ => None,
+            })
+        };
+        assert_eq!(ended(&mut alice), None, "only Bob knows");
+        match word {
+            Some(word) => alice.hear_bob(BOB, &Done { task, code: word.into() }),
+            None => alice.news("bob", BOB, PeerState::Gone, 3),
+        }
+        assert_eq!(ended(&mut alice), Some(word.unwrap_or(code::SEND_OUTCOME_UNKNOWN)));
+    }
 }

@@ -222,7 +222,27 @@ impl Links {
         if let Some(mut stream) = connection.stream.take() {
             tokens.remove(&connection.token);
             // The socket closes in any case.
-            let _ = registry.deregister(&mut stream);
+            let _ = registry.deregister(&mut *stream);
+        }
+    }
+
+    /// The host has closed descriptors of ours, and perhaps these: what they led to is lost.
+    pub fn descriptors_lost(&mut self, machine: &mut impl Machine, now: Now) {
+        for link in self.names() {
+            match self.get(link).map(|connection| connection.stream.is_some()) {
+                Some(true) if self.get(link).is_some_and(|connection| matches!(connection.state, State::Open)) => {
+                    self.lost(link, machine, code::CONNECTIONLOST, now);
+                }
+                Some(true) => {
+                    self.remove(link);
+                    machine.connect_failed(link, code::CONNECTIONLOST, now);
+                }
+                _ => {}
+            }
+        }
+        // Before any other descriptor is opened, which could get the number of one of these.
+        for (_, connection) in &mut self.connections {
+            connection.stream = None;
         }
     }
 
@@ -279,7 +299,7 @@ impl Links {
                 }
                 if let Some(mut stream) = connection.stream.take() {
                     context.tokens.remove(&connection.token);
-                    let _ = context.registry.deregister(&mut stream);
+                    let _ = context.registry.deregister(&mut *stream);
                 }
                 let token = Token(*context.next_token);
                 *context.next_token += 1;

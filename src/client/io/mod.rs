@@ -9,11 +9,12 @@ mod session;
 mod socket;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
@@ -92,9 +93,12 @@ pub enum Order {
 
 struct Handle {
     orders: Sender<Order>,
-    waker: Waker,
+    /// Another one when the host has closed its descriptor.
+    waker: RwLock<ManuallyDrop<Waker>>,
     /// The thread has been woken and has not looked yet.
     woken: AtomicBool,
+    /// The host has closed descriptors of the thread's.
+    closed: AtomicBool,
 }
 
 /// Attempts at waking the thread: an interrupted one is no reason to leave an order lying.
@@ -103,9 +107,13 @@ const WAKE_ATTEMPTS: usize = 3;
 impl Handle {
     fn wake(&self) {
         for _ in 0..WAKE_ATTEMPTS {
-            let Err(error) = self.waker.wake() else { return };
+            let woken = self.waker.read().unwrap_or_else(PoisonError::into_inner).wake();
+            let Err(error) = woken else { return };
             if error.kind() != std::io::ErrorKind::Interrupted {
                 log::error!("cannot wake the network thread: {error}");
+                if error.raw_os_error() == Some(libc::EBADF) {
+                    self.closed.store(true, Ordering::SeqCst);
+                }
                 break;
             }
         }
@@ -121,6 +129,10 @@ pub static LIVE: AtomicUsize = AtomicUsize::new(0);
 const WAKE: Token = Token(0);
 /// Orders taken in one turn, before sockets get theirs again.
 const ORDERS_A_TURN: usize = 4_096;
+/// How long the thread waits at most, while there are sessions, until it finds out that its descriptors are closed.
+const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// Pause before another attempt at opening descriptors.
+const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 /// Socket events taken in one turn.
 const EVENTS_A_TURN: usize = 1_024;
 /// How long a destroyed session's files may take to be removed before its last event is given anyway.
@@ -132,7 +144,12 @@ pub fn start() -> Result<(), Code> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         let (orders, receiver) = crossbeam_channel::unbounded();
-        let handle = Arc::new(Handle { orders, waker, woken: AtomicBool::new(false) });
+        let handle = Arc::new(Handle {
+            orders,
+            waker: RwLock::new(ManuallyDrop::new(waker)),
+            woken: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        });
         let mut scratch = Vec::new();
         scratch.try_reserve_exact(SCRATCH)?;
         scratch.resize(SCRATCH, 0);
@@ -217,6 +234,8 @@ trait Entry: Send {
     fn fail(&mut self, err: Code);
     /// Closes all connections.
     fn close_all(&mut self, registry: &Registry, tokens: &mut Tokens);
+    /// The host has closed descriptors of ours.
+    fn descriptors_lost(&mut self, now: Now);
     /// Sees to the last event of what was destroyed.
     fn last_word(&self);
 }
@@ -231,7 +250,8 @@ struct Placed {
 }
 
 struct IoThread {
-    poll: Poll,
+    /// Never dropped: the host may have closed its descriptor, and opened another one under its number.
+    poll: ManuallyDrop<Poll>,
     orders: Receiver<Order>,
     handle: Arc<Handle>,
     start: Instant,
@@ -266,7 +286,7 @@ const SCRATCH: usize = 64 * 1024;
 impl IoThread {
     fn new(poll: Poll, orders: Receiver<Order>, handle: Arc<Handle>, scratch: Vec<u8>) -> Self {
         Self {
-            poll,
+            poll: ManuallyDrop::new(poll),
             orders,
             handle,
             start: Instant::now(),
@@ -287,7 +307,9 @@ impl IoThread {
             // A fault in one turn ends the sessions, not the host.
             if catch_unwind(AssertUnwindSafe(|| self.turn(&mut events))).is_err() {
                 log::error!("a fault inside the library: the network thread panicked; all sessions end");
-                self.fail_all();
+                if catch_unwind(AssertUnwindSafe(|| self.fail_all())).is_err() {
+                    log::error!("sessions cannot be ended in order");
+                }
             }
         }
     }
@@ -303,12 +325,19 @@ impl IoThread {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return,
             Err(error) => {
-                // The host has closed our descriptor: do not spin.
                 log::error!("the network thread cannot wait for events: {error}");
-                std::thread::sleep(Duration::from_millis(100));
+                match error.raw_os_error() {
+                    Some(libc::EBADF | libc::EINVAL) => self.handle.closed.store(true, Ordering::SeqCst),
+                    // Do not spin.
+                    _ => std::thread::sleep(REOPEN_PAUSE),
+                }
             }
         }
         self.handle.woken.store(false, Ordering::SeqCst);
+        if self.handle.closed.swap(false, Ordering::SeqCst) {
+            events.clear();
+            self.reopen();
+        }
         let now = self.now();
         for event in events.iter() {
             if event.token() == WAKE {
@@ -329,14 +358,43 @@ impl IoThread {
         self.drive_dirty(now);
     }
 
+    /// Begins anew with other descriptors: the host has closed ours, or some of them.
+    fn reopen(&mut self) {
+        let now = self.now();
+        let owners: Vec<u64> = self.entries.keys().copied().collect();
+        for owner in owners {
+            if let Some(placed) = self.entries.get_mut(&owner) {
+                placed.entry.descriptors_lost(now);
+            }
+            self.touch(owner);
+        }
+        self.tokens.clear();
+        self.unread.clear();
+        let opened = Poll::new().and_then(|poll| Ok((Waker::new(poll.registry(), WAKE)?, poll)));
+        match opened {
+            Ok((waker, poll)) => {
+                log::warn!("the host has closed descriptors of this library; its connections are made again");
+                self.poll = ManuallyDrop::new(poll);
+                *self.handle.waker.write().unwrap_or_else(PoisonError::into_inner) = ManuallyDrop::new(waker);
+            }
+            Err(error) => {
+                log::error!("the network thread cannot begin anew, and tries again: {error}");
+                self.handle.closed.store(true, Ordering::SeqCst);
+                std::thread::sleep(REOPEN_PAUSE);
+            }
+        }
+    }
+
     fn time_to_wait(&self) -> Option<Duration> {
         if !self.unread.is_empty() || !self.orders.is_empty() {
             return Some(Duration::ZERO);
         }
         let timer = self.timers.first().map(|(at, _)| *at);
         let file = self.expiring.first_key_value().map(|(at, _)| *at);
-        let next = [timer, file].into_iter().flatten().min()?;
-        Some(next.saturating_sub(self.start.elapsed()))
+        let next = [timer, file].into_iter().flatten().min().map(|at| at.saturating_sub(self.start.elapsed()));
+        // A wait for descriptors that the host closes meanwhile would last for ever.
+        let look = (!self.entries.is_empty()).then_some(LOOK_EVERY);
+        [next, look].into_iter().flatten().min()
     }
 
     fn due_timers(&mut self, now: Now) {

@@ -239,6 +239,10 @@ impl Entry for RtmEntry {
         self.links.close_all(&mut self.proto, registry, tokens);
     }
 
+    fn descriptors_lost(&mut self, now: Now) {
+        self.links.descriptors_lost(&mut self.proto, now);
+    }
+
     fn last_word(&self) {
         self.shared.life().queue().push(Item::Fence(self.shared.clone()));
     }

@@ -20,6 +20,7 @@ use super::super::event::{Event, TransferKind};
 use super::super::pool::FILES;
 use super::super::private_dir;
 use super::super::queue::Item;
+use super::super::quota::Quota;
 use super::super::session::{After, Shared, Slot, Stage};
 use super::super::sink::{Place, Sink};
 use super::super::source::Source;
@@ -55,6 +56,7 @@ pub struct SessionEntry {
     incoming_by_id: HashMap<u64, Incoming>,
     path_by_id: HashMap<u64, PathBuf>,
     slot_by_incoming: HashMap<(Arc<str>, TaskId), Arc<Slot>>,
+    quota: Arc<Quota>,
     /// The session is destroyed; its last event is given at this time at the latest.
     ends_at: Option<Duration>,
 }
@@ -109,6 +111,7 @@ impl SessionEntry {
     pub fn new(shared: Arc<Shared>, session_id: [u8; 16]) -> Self {
         LIVE.fetch_add(1, Ordering::SeqCst);
         let config = shared.config();
+        let quota = Quota::new(config.download_quota);
         let config = Config {
             command_timeout: config.cmd_timeout,
             transfer_timeout: config.transfer_timeout,
@@ -129,6 +132,7 @@ impl SessionEntry {
             incoming_by_id: HashMap::new(),
             path_by_id: HashMap::new(),
             slot_by_incoming: HashMap::new(),
+            quota,
             ends_at: None,
         }
     }
@@ -205,7 +209,7 @@ impl SessionEntry {
             (_, None, None) => Place::Private,
         };
         let session = self.shared.handle();
-        let sink = Sink::new(place, config.durable);
+        let sink = Sink::new(place, config.durable, self.quota.clone());
         sink.open(size, move |err| give(Order::Written(session, id, Err(err))));
         self.incoming_by_id.insert(id, Incoming { sink, expires });
     }
@@ -430,6 +434,10 @@ impl Entry for SessionEntry {
 
     fn close_all(&mut self, registry: &Registry, tokens: &mut Tokens) {
         self.links.close_all(&mut self.proto, registry, tokens);
+    }
+
+    fn descriptors_lost(&mut self, now: Now) {
+        self.links.descriptors_lost(&mut self.proto, now);
     }
 
     fn last_word(&self) {

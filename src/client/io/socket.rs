@@ -11,7 +11,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::super::tls::Channel;
-use crate::sys;
+use crate::sys::{self, Kept};
 
 /// Parts handed to one system call.
 const SLICES: usize = 64;
@@ -41,7 +41,7 @@ pub struct Connection {
     /// How far it is.
     pub state: State,
     /// The socket, once there is one.
-    pub stream: Option<TcpStream>,
+    pub stream: Option<Kept<TcpStream>>,
     /// Encrypts and decrypts; `None` on a connection in plain text.
     pub channel: Option<Box<Channel>>,
     /// Who the other side must be, and its port.
@@ -81,7 +81,7 @@ impl Connection {
                 Ok(stream)
             }) {
                 Ok(stream) => {
-                    self.stream = Some(stream);
+                    self.stream = Some(Kept::new(stream));
                     self.token = token;
                     return true;
                 }
@@ -101,7 +101,7 @@ impl Connection {
             Ok(_) => {
                 // Both are about speed and patience; a connection works without.
                 let _ = stream.set_nodelay(true);
-                let _ = sys::keep_alive(stream);
+                let _ = sys::keep_alive(&**stream);
                 Some(Ok(()))
             }
             Err(error) if error.kind() == io::ErrorKind::NotConnected => None,
@@ -143,7 +143,7 @@ impl Connection {
             return decrypt(stream, channel, scratch, reader);
         }
         if let Some(buffer) = reader.large_rest() {
-            return sys::recv_into(stream, buffer);
+            return sys::recv_into(&**stream, buffer);
         }
         let len = stream.read(scratch)?;
         reader.try_feed(scratch.get(..len).unwrap_or_default())?;
@@ -168,7 +168,7 @@ impl Connection {
             let count = out.slices(&mut slices);
             let slices = slices.get(..count).unwrap_or_default();
             let taken = match &mut self.channel {
-                None => sys::send_vectored(stream, slices),
+                None => sys::send_vectored(&**stream, slices),
                 Some(channel) => channel.encrypt(slices),
             };
             match taken {

@@ -71,6 +71,9 @@ pub(super) struct Sending {
     /// That was over an earlier link, with which the target's word may have been lost.
     answer_lost: bool,
     wishes: Vec<Wish>,
+    /// The source cannot be read any more, but the target may have it all: it is asked to give the task up, and says how
+    /// that ends.
+    failed: Option<i32>,
     told: u64,
     told_at: Option<Duration>,
 }
@@ -95,7 +98,17 @@ impl Sending {
 
     fn can_read(&self) -> bool {
         let open = self.read < self.limit.min(self.size) || (self.size == self.read && self.hash.is_none());
-        self.flowing && self.wishes.is_empty() && open && !self.asked && self.ready.len() < PIECES_AHEAD
+        self.goes_on() && self.flowing && open && !self.asked && self.ready.len() < PIECES_AHEAD
+    }
+
+    /// Nothing has happened yet that makes more bytes useless.
+    fn goes_on(&self) -> bool {
+        self.cancel_code().is_none()
+    }
+
+    /// With which code the target has been asked to give it up.
+    fn cancel_code(&self) -> Option<i32> {
+        self.failed.or((!self.wishes.is_empty()).then_some(code::SEND_CANCELLED))
     }
 }
 
@@ -148,6 +161,7 @@ impl Session {
                 may_be_complete: false,
                 answer_lost: false,
                 wishes: Vec::new(),
+                failed: None,
                 told: 0,
                 told_at: None,
             },
@@ -204,8 +218,8 @@ impl Session {
             self.wire.out.routed(target, path.epoch, &Cancel { task: *task, code: i64::from(*err) });
         }
         for task in path.transfers.clone() {
-            if self.sending_by_task.get(&task).is_some_and(|sending| !sending.wishes.is_empty()) {
-                self.tell_cancel(task, code::SEND_CANCELLED);
+            if let Some(err) = self.sending_by_task.get(&task).and_then(Sending::cancel_code) {
+                self.tell_cancel(task, err);
             }
         }
     }
@@ -260,11 +274,19 @@ impl Session {
         self.settle(now);
     }
 
-    /// A source cannot be read, or has changed.
+    /// A source cannot be read, or has changed. What was sent before a break or a `crgo` may still be on its way, and make
+    /// the target's content complete: then only the target knows how the task ends.
     pub fn source_failed(&mut self, task: TaskId, err: i32, now: Now) {
-        if self.sending_by_task.contains_key(&task) {
-            self.say_farewell(task, err);
-            self.sending_ended(task, err);
+        match self.sending_by_task.get_mut(&task) {
+            Some(sending) if sending.may_be_complete => {
+                sending.failed = sending.failed.or(Some(err));
+                self.tell_cancel(task, err);
+            }
+            Some(_) => {
+                self.say_farewell(task, err);
+                self.sending_ended(task, err);
+            }
+            None => {}
         }
         self.settle(now);
     }
@@ -327,7 +349,7 @@ impl Session {
     fn push_piece(&mut self, task: TaskId, now: Now) -> bool {
         let Some(sending) = self.sending_by_task.get_mut(&task) else { return false };
         let Some(path) = self.path_by_target.get(&sending.target) else { return false };
-        if !path.open_for(CLASS_BULK) || !sending.wishes.is_empty() {
+        if !path.open_for(CLASS_BULK) || !sending.goes_on() {
             return false;
         }
         let (target, epoch) = (sending.target.clone(), path.epoch);
@@ -473,7 +495,7 @@ impl Session {
     fn fail_sending(&mut self, task: TaskId, err: i32, certain: bool) {
         let Some(sending) = self.sending_by_task.get(&task) else { return };
         let certain = (certain && !sending.answer_lost) || !sending.may_be_complete;
-        let err = if certain && !sending.wishes.is_empty() { code::SEND_CANCELLED } else { err };
+        let err = sending.cancel_code().filter(|_| certain).unwrap_or(err);
         self.sending_ended(task, Self::ended_code(certain, err));
     }
 
