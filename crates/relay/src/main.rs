@@ -13,11 +13,6 @@ use log::Log;
 use tracing::info;
 use tracing_subscriber::filter::LevelFilter;
 
-/// An allocator that gives memory back. With that of the C library, what a flood of connections took stays with the
-/// process for ever, because something small that lives on lies behind it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// The exit code for a configuration that cannot be used.
 const BAD_CONFIGURATION: u8 = 2;
 

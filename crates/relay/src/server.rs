@@ -192,6 +192,7 @@ impl Relay {
             tokio::spawn(keep_sweeping(blobs, messages, stopped.clone()));
         }
         tokio::spawn(keep_forgetting(shared.clone(), directory, stopped.clone()));
+        tokio::spawn(shared.clone().keep_giving_back(stopped.clone()));
         tokio::spawn(keep_time(shared.clone(), stopped.clone()));
         if let Some(tls) = &tls {
             tokio::spawn(keep_fresh(tls.identity.clone(), stopped.clone()));

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::core::{ConnectionId, Core, Mail, Now, Presence, Refused};
 use crate::guard::{Block, Memory};
+use crate::sys;
 
 /// A connection's task.
 struct Task {
@@ -32,6 +34,10 @@ pub(crate) type OnPresence = Box<dyn Fn(&Presence, Option<SocketAddr>) + Send + 
 pub(crate) struct Shared {
     state: Mutex<State>,
     memory: Arc<Memory>,
+    /// Connections that have ended since memory was given back.
+    ended: AtomicUsize,
+    /// There are enough of them to give their memory back.
+    many_ended: Notify,
     started: Instant,
     /// Wakes the timer task when a deadline has come nearer.
     pub(crate) timer: Notify,
@@ -39,6 +45,11 @@ pub(crate) struct Shared {
     mail: Mutex<Option<mpsc::Sender<Mail>>>,
     on_presence: OnceLock<OnPresence>,
 }
+
+/// So many connections have taken so much memory that giving it back is worth the time.
+const MANY: usize = 1_000;
+/// It is given back so long after that.
+const GATHER: Duration = Duration::from_secs(5);
 
 /// Mail that waits for the courier. What is too much is lost, and made good when the courier asks again.
 const MAX_MAIL: usize = 65_536;
@@ -56,6 +67,8 @@ impl Shared {
         Self {
             state: Mutex::new(state),
             memory,
+            ended: AtomicUsize::new(0),
+            many_ended: Notify::new(),
             started: Instant::now(),
             timer: Notify::new(),
             on_presence: OnceLock::new(),
@@ -66,6 +79,29 @@ impl Shared {
     /// The memory of all that is under way.
     pub(crate) fn memory(&self) -> &Arc<Memory> {
         &self.memory
+    }
+
+    /// A connection of any dialect has ended.
+    pub(crate) fn has_ended(&self) {
+        if self.ended.fetch_add(1, Ordering::Relaxed) + 1 == MANY {
+            self.many_ended.notify_one();
+        }
+    }
+
+    /// Gives memory back to the system whenever many connections have ended.
+    pub(crate) async fn keep_giving_back(self: Arc<Self>, mut stopped: watch::Receiver<bool>) {
+        loop {
+            tokio::select! {
+                () = self.many_ended.notified() => {}
+                _ = stopped.changed() => return,
+            }
+            // Whoever comes together mostly goes together.
+            tokio::time::sleep(GATHER).await;
+            self.ended.store(0, Ordering::Relaxed);
+            if tokio::task::spawn_blocking(sys::give_back_memory).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Begins to collect the courier's mail. To be called once.
@@ -153,6 +189,7 @@ impl Shared {
     pub(crate) fn close(&self, id: ConnectionId) {
         self.lock().task_by_connection.remove(&id);
         self.with(Some(id), |core, now| core.lost(id, now));
+        self.has_ended();
     }
 
     /// Until when the timer task may sleep.

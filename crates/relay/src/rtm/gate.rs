@@ -141,7 +141,9 @@ impl Gate {
         let Some((desk, place)) = self.admit([from, local], door) else { return };
         let (stopped, alive) = (stopped.clone(), alive.clone());
         tokio::spawn(async move {
+            let core = desk.gate.core.clone();
             link::serve(desk, stream, stopped).await;
+            core.has_ended();
             drop((place, alive));
         });
     }
