@@ -14,6 +14,9 @@ pub const DETAILS: &str = "\
   --minutes M   mixed faults, restarts, stops, busy processors and clock jumps for about M minutes
   --seed S      repeat a run; without it the seed is fresh, and printed
 
+Bits of the relay's stored files and rows are flipped by a test of the relay's own, as often as one likes:
+CRVIDEO_STORED_FLIPS=100000 cargo nextest run -p crvideo-relay store::tests
+
 Without an option it does a little of each. Every rule of the contract is checked by a ledger that is itself tested. Prints a
 table and adds a line of JSON for each run to target/chaos-ledger.jsonl. Fails when a rule was broken.";
 

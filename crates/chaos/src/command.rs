@@ -90,9 +90,11 @@ pub fn chaos(wish: &Wish, program: &Path, target: &Path) -> Result<(), String> {
     for (run, cuts) in runs(wish.cuts, CUTS_A_RUN) {
         done(storm::cuts(seeds(1, run), cuts));
     }
-    for (run, count) in runs(wish.kills, KILLS_A_RUN) {
-        done(kills::kills(seeds(2, run), count, LARGEST, program));
-    }
+    let mut killed: Vec<_> = runs(wish.kills, KILLS_A_RUN)
+        .map(|(run, count)| kills::kills(seeds(2, run), count, LARGEST, program))
+        .collect();
+    kills::judge_unknown(&mut killed);
+    killed.into_iter().for_each(&mut done);
     for (run, count) in runs(wish.flips, FLIPS_A_RUN) {
         let seed = seeds(3, run);
         done(flips::content(seed, count));

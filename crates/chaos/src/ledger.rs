@@ -47,8 +47,8 @@ pub struct Report {
     /// Tasks that ended well at a session whose application destroyed it before it was told: what a library has taken
     /// over and not delivered is discarded then, says the contract.
     pub discarded: u64,
-    /// Tasks of each kind, and how many of them have ended with an unknown outcome.
-    pub by_kind: BTreeMap<Kind, (u64, u64)>,
+    /// Tasks of each kind, how many of them have ended with an unknown outcome, and how many of those were delivered.
+    pub by_kind: BTreeMap<Kind, [u64; 3]>,
     /// Every breach of a rule, in words.
     pub violations: Vec<String>,
 }
@@ -69,9 +69,9 @@ impl Report {
         for (err, count) in other.ends {
             *self.ends.entry(err).or_default() += count;
         }
-        for (kind, (tasks, unknown)) in other.by_kind {
+        for (kind, counts) in other.by_kind {
             let sum = self.by_kind.entry(kind).or_default();
-            *sum = (sum.0 + tasks, sum.1 + unknown);
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         }
         self.violations.extend(other.violations);
     }
@@ -309,8 +309,9 @@ impl<'a> Ledger<'a> {
         for (id, task) in self.tasks.iter().filter(|(_, task)| !task.refused) {
             self.report.tasks += 1;
             let by_kind = self.report.by_kind.entry(task.kind).or_default();
-            by_kind.0 += 1;
-            by_kind.1 += u64::from(task.ends.first() == Some(&code::SEND_OUTCOME_UNKNOWN));
+            let unknown = task.ends.first() == Some(&code::SEND_OUTCOME_UNKNOWN);
+            let counts = [true, unknown, unknown && !task.deliveries.is_empty()];
+            by_kind.iter_mut().zip(counts).for_each(|(sum, counts)| *sum += u64::from(counts));
             let (killed, delivered) = (processes[task.process].killed, task.deliveries.len());
             let told = |rule: &str, what: String| {
                 format!("{rule}: task {id:?} ({:?}, {} bytes, to {}) {what}", task.kind, task.size, task.target)

@@ -16,8 +16,8 @@ pub struct Outcome {
     pub trials: u64,
     /// What was broken, and how often.
     pub faults: BTreeMap<String, u64>,
-    /// Where outcomes are unknown: what was broken and what was sent, how many tasks that were, and how many of them.
-    pub unknown: BTreeMap<String, (u64, u64)>,
+    /// Where outcomes are unknown: by what was broken and what was sent, the numbers of [`Report::by_kind`].
+    pub unknown: BTreeMap<String, [u64; 3]>,
     /// What the ledger says.
     pub report: Report,
 }
@@ -38,9 +38,9 @@ impl Outcome {
 
     /// Notes where outcomes are unknown.
     pub fn note_unknown(&mut self, after: &str, report: &Report) {
-        for (kind, (tasks, unknown)) in &report.by_kind {
+        for (kind, counts) in &report.by_kind {
             let sum = self.unknown.entry(format!("{after}, {kind:?}")).or_default();
-            *sum = (sum.0 + tasks, sum.1 + unknown);
+            sum.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         }
     }
 
@@ -84,6 +84,8 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, seed, trials, faults, unknown, report } = self;
         write!(f, "{name} --seed {seed}: {trials} trials, faults {faults:?}, {report}")?;
-        unknown.iter().try_for_each(|(of, (tasks, count))| write!(f, "\n  {of}: {count} of {tasks} unknown"))
+        unknown.iter().try_for_each(|(of, [tasks, count, delivered])| {
+            write!(f, "\n  {of}: {count} of {tasks} unknown, {delivered} of them delivered")
+        })
     }
 }

@@ -71,15 +71,17 @@ fn a_link_whose_other_end_has_vanished_is_noticed_and_repaired() {
 
 #[test]
 fn an_upload_goes_on_by_a_second_connection_while_the_first_hangs() {
-    let world = World::new();
-    let plan = Plan::default().with(Way::Up, |lane| lane.faults.push((400_000, Fault::Stall(PATIENCE * 10))));
-    let proxy = breaking_bulk(&world, plan);
-    let alice = world.user("alice", &proxy);
-    let whole = Proxy::new(world.relay.clients);
-    let bob = world.user("bob", &whole);
-    assert_eq!(alice.result(Kind::File, "bob", &vec![3; 5_000_000], PATIENCE), Some(0));
-    assert_eq!(proxy.count("stall"), 1);
-    assert!(until(PATIENCE, || bob.delivered() == 1));
+    for offset in [700, 150_000, 400_000, 3_000_000] {
+        let world = World::new();
+        let plan = Plan::default().with(Way::Up, |lane| lane.faults.push((offset, Fault::Stall(PATIENCE * 10))));
+        let proxy = breaking_bulk(&world, plan);
+        let alice = world.user("alice", &proxy);
+        let whole = Proxy::new(world.relay.clients);
+        let bob = world.user("bob", &whole);
+        assert_eq!(alice.result(Kind::File, "bob", &vec![3; 5_000_000], PATIENCE), Some(0), "at {offset}");
+        assert_eq!(proxy.count("stall"), 1, "at {offset}");
+        assert!(until(PATIENCE, || bob.delivered() == 1));
+    }
 }
 
 #[test]
