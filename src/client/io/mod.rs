@@ -9,7 +9,6 @@ mod session;
 mod socket;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -94,7 +93,7 @@ pub enum Order {
 struct Handle {
     orders: Sender<Order>,
     /// Another one when the host has closed its descriptor.
-    waker: RwLock<ManuallyDrop<Waker>>,
+    waker: RwLock<Waker>,
     /// The thread has been woken and has not looked yet.
     woken: AtomicBool,
     /// The host has closed descriptors of the thread's.
@@ -146,7 +145,7 @@ pub fn start() -> Result<(), Code> {
         let (orders, receiver) = crossbeam_channel::unbounded();
         let handle = Arc::new(Handle {
             orders,
-            waker: RwLock::new(ManuallyDrop::new(waker)),
+            waker: RwLock::new(waker),
             woken: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
@@ -250,8 +249,7 @@ struct Placed {
 }
 
 struct IoThread {
-    /// Never dropped: the host may have closed its descriptor, and opened another one under its number.
-    poll: ManuallyDrop<Poll>,
+    poll: Poll,
     orders: Receiver<Order>,
     handle: Arc<Handle>,
     start: Instant,
@@ -286,7 +284,7 @@ const SCRATCH: usize = 64 * 1024;
 impl IoThread {
     fn new(poll: Poll, orders: Receiver<Order>, handle: Arc<Handle>, scratch: Vec<u8>) -> Self {
         Self {
-            poll: ManuallyDrop::new(poll),
+            poll,
             orders,
             handle,
             start: Instant::now(),
@@ -374,8 +372,10 @@ impl IoThread {
         match opened {
             Ok((waker, poll)) => {
                 log::warn!("the host has closed descriptors of this library; its connections are made again");
-                self.poll = ManuallyDrop::new(poll);
-                *self.handle.waker.write().unwrap_or_else(PoisonError::into_inner) = ManuallyDrop::new(waker);
+                let mut current = self.handle.waker.write().unwrap_or_else(PoisonError::into_inner);
+                // Not closed: their numbers may be other files' by now, even those of the new ones.
+                std::mem::forget(std::mem::replace(&mut self.poll, poll));
+                std::mem::forget(std::mem::replace(&mut *current, waker));
             }
             Err(error) => {
                 log::error!("the network thread cannot begin anew, and tries again: {error}");
