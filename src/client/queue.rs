@@ -14,6 +14,7 @@ use crvideo_proto::code;
 
 use super::Code;
 use super::event::Event;
+use super::fault;
 use super::life::{Life, Party};
 use super::logging::LogLine;
 use super::rtm;
@@ -234,6 +235,7 @@ impl EventQueue {
             if !session.discards(&event) {
                 heard = session.handler().handle(session.handle(), &event);
                 handled = true;
+                fault::point("after a callback");
             }
         });
         drop(event);
