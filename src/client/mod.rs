@@ -5,6 +5,7 @@
 
 mod config;
 mod event;
+pub(crate) mod fault;
 mod io;
 mod life;
 mod logging;
@@ -71,6 +72,7 @@ fn queue_of(handle: u64) -> Result<Arc<EventQueue>, Code> {
 
 /// Creates an event queue for polling.
 pub fn create_queue() -> Result<u64, Code> {
+    fault::point("create_queue");
     let handle = new_handle(HandleKind::Queue);
     let queue = EventQueue::new(true).map_err(|error| {
         log::error!("cannot make an event queue: {error}");
@@ -82,6 +84,7 @@ pub fn create_queue() -> Result<u64, Code> {
 
 /// Ends a queue; 9 while a session or the log is attached, or while it is being polled.
 pub fn destroy_queue(queue: u64) -> Result<(), Code> {
+    fault::point("destroy_queue");
     if !QUEUES.get(queue)?.is_free() {
         return Err(code::LOGINSTATE_ERROR);
     }
@@ -90,17 +93,20 @@ pub fn destroy_queue(queue: u64) -> Result<(), Code> {
 
 /// Handles what waits on a queue; waits for the first event up to `timeout` (`None` = for ever). Returns how many.
 pub fn poll_events(queue: u64, timeout: Option<Duration>) -> Result<u32, Code> {
+    fault::point("poll_events");
     QUEUES.get(queue)?.poll(timeout)
 }
 
 /// The descriptor that is readable exactly while events wait.
 pub fn queue_fd(queue: u64) -> Result<isize, Code> {
+    fault::point("queue_fd");
     let descriptor = QUEUES.get(queue)?.descriptor().ok_or(code::INNER_ERR)?;
     isize::try_from(descriptor).map_err(|_| code::INNER_ERR)
 }
 
 /// Sets the function that is called (on any thread) when a queue becomes non-empty. It may only say "wake up".
 pub fn set_wake(queue: u64, wake: Option<Box<dyn Fn() + Send + Sync>>) -> Result<(), Code> {
+    fault::point("set_wake");
     QUEUES.get(queue)?.set_wake(wake);
     Ok(())
 }
@@ -109,6 +115,7 @@ pub fn set_wake(queue: u64, wake: Option<Box<dyn Fn() + Send + Sync>>) -> Result
 
 /// Creates a session. `config.queue` 0 is the library's own queue with its callback thread.
 pub fn create_session(config: SessionConfig, handler: Arc<dyn EventHandler>) -> Result<u64, Code> {
+    fault::point("create_session");
     let queue = queue_of(config.queue)?;
     io::start()?;
     if let Some(dir) = config.download_dir.as_deref().filter(|dir| !dir.is_dir()) {
@@ -128,6 +135,7 @@ pub fn create_session(config: SessionConfig, handler: Arc<dyn EventHandler>) -> 
 /// Runs `change` on the handler given at creation, and returns when no event of the session is being handled on
 /// another thread by what was there before.
 pub fn change_handler(session: u64, change: impl FnOnce(&dyn Any)) -> Result<(), Code> {
+    fault::point("change_handler");
     let shared = SESSIONS.get(session)?;
     let handler: &dyn EventHandler = &**shared.handler();
     let wants = || (handler.wants_offers(), handler.wants_receive_progress());
@@ -144,6 +152,7 @@ pub fn change_handler(session: u64, change: impl FnOnce(&dyn Any)) -> Result<(),
 /// Ends a session. Inside a callback it returns at once and the terminal events follow; elsewhere it returns when
 /// they have been handled.
 pub fn destroy_session(session: u64) -> Result<(), Code> {
+    fault::point("destroy_session");
     let shared = SESSIONS.remove(session)?;
     shared.destroy();
     if !queue::inside_callback() {
@@ -154,6 +163,7 @@ pub fn destroy_session(session: u64) -> Result<(), Code> {
 
 /// Logs in; `Event::LoginRslt` follows.
 pub fn login(session: u64, info: LoginInfo, cookie: usize) -> Result<(), Code> {
+    fault::point("login");
     let shared = SESSIONS.get(session)?;
     if info.servers.is_empty() || !is_user_id(&info.user) {
         return Err(code::PARAM_ERR);
@@ -173,6 +183,7 @@ pub fn login(session: u64, info: LoginInfo, cookie: usize) -> Result<(), Code> {
 
 /// Logs out; `Event::LogoutRslt` follows.
 pub fn logout(session: u64, cookie: usize) -> Result<(), Code> {
+    fault::point("logout");
     let shared = SESSIONS.get(session)?;
     shared.enter(&[Stage::In, Stage::Entering], Stage::Leaving, code::NOT_LOGIN)?;
     shared.give(Order::Logout(session, cookie))
@@ -180,6 +191,7 @@ pub fn logout(session: u64, cookie: usize) -> Result<(), Code> {
 
 /// Replaces the session's token.
 pub fn update_token(session: u64, token: &str) -> Result<(), Code> {
+    fault::point("update_token");
     let shared = SESSIONS.get(session)?;
     shared.must_be_in()?;
     shared.give(Order::Token(session, token.to_owned()))
@@ -208,6 +220,7 @@ fn copy(data: &[u8]) -> Result<Bytes, Code> {
 
 /// Sends a command. The caller has checked `target` and the length of `data`.
 pub fn send_cmd(session: u64, target: &str, data: &[u8], options: SendOptions, cookie: usize) -> Result<TaskId, Code> {
+    fault::point("send_cmd");
     let shared = SESSIONS.get(session)?;
     shared.must_be_in()?;
     shared.reserve(data.len() as u64)?;
@@ -234,6 +247,7 @@ pub fn send_buffer(
     options: SendOptions,
     cookie: usize,
 ) -> Result<TaskId, Code> {
+    fault::point("send_buffer");
     let shared = SESSIONS.get(session)?;
     if data.len() as u64 > shared.config().buffer_limit {
         return Err(code::SENDBUFFER_LARGE);
@@ -248,6 +262,7 @@ pub fn send_buffer(
 
 /// Sends a file. `path` is also what the result event repeats.
 pub fn send_file(session: u64, target: &str, path: &Path, options: SendOptions, cookie: usize) -> Result<TaskId, Code> {
+    fault::point("send_file");
     let shared = SESSIONS.get(session)?;
     shared.must_be_in()?;
     let shown = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or("file");
@@ -290,6 +305,7 @@ fn send_transfer(
 
 /// Cancels a buffer or file; `Event::CancelSendRlst` follows.
 pub fn cancel_send(session: u64, task: TaskId, cookie: usize) -> Result<(), Code> {
+    fault::point("cancel_send");
     let shared = SESSIONS.get(session)?;
     shared.must_be_in()?;
     shared.reserve(0)?;
@@ -300,6 +316,7 @@ pub fn cancel_send(session: u64, task: TaskId, cookie: usize) -> Result<(), Code
 
 /// Accepts an offer, to a temporary file or straight to `path`. 1104 when no such offer is open.
 pub fn accept_transfer(session: u64, source: &str, task: TaskId, path: Option<PathBuf>) -> Result<(), Code> {
+    fault::point("accept_transfer");
     let (shared, source) = (SESSIONS.get(session)?, Arc::from(source));
     shared.decide(&source, task)?;
     shared.give(Order::Accept(session, source, task, path))
@@ -307,6 +324,7 @@ pub fn accept_transfer(session: u64, source: &str, task: TaskId, path: Option<Pa
 
 /// Refuses an offer. 1104 when no such offer is open.
 pub fn refuse_transfer(session: u64, source: &str, task: TaskId) -> Result<(), Code> {
+    fault::point("refuse_transfer");
     let (shared, source) = (SESSIONS.get(session)?, Arc::from(source));
     shared.decide(&source, task)?;
     shared.give(Order::Refuse(session, source, task))
@@ -314,6 +332,7 @@ pub fn refuse_transfer(session: u64, source: &str, task: TaskId) -> Result<(), C
 
 /// Cancels a transfer that is coming in. 1104 when there is none that the application has heard of.
 pub fn cancel_receive(session: u64, source: &str, task: TaskId) -> Result<(), Code> {
+    fault::point("cancel_receive");
     let (shared, source) = (SESSIONS.get(session)?, Arc::from(source));
     shared.must_be_incoming(&source, task)?;
     shared.give(Order::CancelReceive(session, source, task))
@@ -323,6 +342,7 @@ pub fn cancel_receive(session: u64, source: &str, task: TaskId) -> Result<(), Co
 
 /// Asks whether a user is online, or (`None`) who is; `Event::UserStatusRslt` follows.
 pub fn get_user_status(session: u64, user: Option<&str>, cookie: usize) -> Result<(), Code> {
+    fault::point("get_user_status");
     let shared = SESSIONS.get(session)?;
     shared.must_be_in()?;
     shared.reserve(0)?;
@@ -331,6 +351,7 @@ pub fn get_user_status(session: u64, user: Option<&str>, cookie: usize) -> Resul
 
 /// Switches `Event::UserStatus` on or off; `Event::StatusPushRslt` follows.
 pub fn set_status_push(session: u64, on: bool, cookie: usize) -> Result<(), Code> {
+    fault::point("set_status_push");
     let shared = SESSIONS.get(session)?;
     shared.must_be_in()?;
     shared.reserve(0)?;
@@ -339,5 +360,6 @@ pub fn set_status_push(session: u64, on: bool, cookie: usize) -> Result<(), Code
 
 /// Sends log lines up to `level` (1 error … 5 trace, 0 off) to `sink`, called where `queue`'s events are handled.
 pub fn set_log(queue: u64, level: u8, sink: Option<LogSink>) -> Result<(), Code> {
+    fault::point("set_log");
     logging::set(queue_of(queue)?, level, sink)
 }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -13,6 +14,7 @@ use crvideo_proto::code;
 
 use super::Code;
 use super::event::Event;
+use super::fault;
 use super::life::{Life, Party};
 use super::logging::LogLine;
 use super::rtm;
@@ -233,6 +235,7 @@ impl EventQueue {
             if !session.discards(&event) {
                 heard = session.handler().handle(session.handle(), &event);
                 handled = true;
+                fault::point("after a callback");
             }
         });
         drop(event);
@@ -252,7 +255,10 @@ impl EventQueue {
     fn run_callback(&self, whose: u64, call: impl FnOnce()) {
         lock(&self.running).now = Some((std::thread::current().id(), whose));
         DEPTH.with(|depth| depth.set(depth.get() + 1));
-        call();
+        // A fault must not take the thread with it, nor what follows the call: a task's place, the end of a destroy.
+        if catch_unwind(AssertUnwindSafe(call)).is_err() {
+            log::error!("a fault inside the library: handing over an event panicked");
+        }
         DEPTH.with(|depth| depth.set(depth.get() - 1));
         lock(&self.running).now = None;
         self.idle.notify_all();

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crvideo_proto::code;
 
 use super::Code;
+use super::fault;
 use super::pool::{FILES, Strand};
 use super::private_dir;
 use super::quota::{Charge, Quota};
@@ -180,6 +181,7 @@ impl Sink {
     // ---- on the pool --------------------------------------------------------------------------------------
 
     fn open_now(&self, size: u64) -> Result<(), Code> {
+        fault::point("opening a sink");
         let content = match &self.place {
             Place::Memory => {
                 let size = usize::try_from(size).map_err(|_| code::OUTOF_MEM)?;
@@ -222,6 +224,7 @@ impl Sink {
     }
 
     fn write_now(&self, data: &[u8]) -> Result<u64, Code> {
+        fault::point("writing to a sink");
         let mut writing = lock(&self.writing);
         let writing = &mut *writing;
         match &mut writing.content {
@@ -238,6 +241,7 @@ impl Sink {
     }
 
     fn finish_now(&self, hash: &[u8; 32]) -> Result<(), Code> {
+        fault::point("finishing a sink");
         let mut writing = lock(&self.writing);
         // blake3 compares hashes in constant time; here only the result counts.
         if writing.hasher.finalize() != blake3::Hash::from_bytes(*hash) {
@@ -257,6 +261,7 @@ impl Sink {
     /// Whatever can fail comes before the file gets its own name, but for a sync of the directory: who is told of a failure
     /// must find nothing there.
     fn complete_file(&self, file: Kept<File>) -> Result<(), Code> {
+        fault::point("completing a file");
         let failed = |error| cannot_write(Path::new("a received file"), &error);
         if self.durable {
             file.sync_all().map_err(failed)?;

@@ -11,6 +11,7 @@ use crvideo_proto::code;
 use crvideo_proto::rtm::sign::FileHasher;
 
 use super::Code;
+use super::fault;
 use super::pool::Strand;
 use crate::sys::Kept;
 
@@ -112,6 +113,7 @@ impl<H: Hashing> Source<H> {
     }
 
     fn piece(&self, offset: u64, len: usize) -> Piece<H::Digest> {
+        fault::point("reading a source");
         let data = self.bytes(offset, len)?;
         let end = offset + data.len() as u64;
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);

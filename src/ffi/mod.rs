@@ -15,6 +15,8 @@ mod args;
 mod callback;
 mod error;
 mod events;
+#[cfg(test)]
+mod faults;
 mod guard;
 mod log;
 mod path;

@@ -9,11 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// A file, as the system tells it from others.
 type Identity = (libc::dev_t, libc::ino_t);
 
-fn identity(fd: RawFd) -> Option<Identity> {
+fn identity(fd: RawFd) -> io::Result<Identity> {
     // SAFETY: an all-zero stat is valid, and fstat fills it.
     let mut info: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the pointer is to a stat that lives through the call; a descriptor that is not open is an error.
-    (unsafe { libc::fstat(fd, &mut info) } == 0).then_some((info.st_dev, info.st_ino))
+    match unsafe { libc::fstat(fd, &mut info) } {
+        0 => Ok((info.st_dev, info.st_ino)),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Something with a descriptor that the host may close behind our back, as daemons do that close all they find. Then the
@@ -29,14 +32,18 @@ pub struct Kept<T: AsRawFd> {
 impl<T: AsRawFd> Kept<T> {
     /// Keeps something that has just been opened.
     pub fn new(value: T) -> Self {
-        let identity = identity(value.as_raw_fd());
+        let identity = identity(value.as_raw_fd()).ok();
         Self { value: ManuallyDrop::new(value), identity, lost: AtomicBool::new(false) }
     }
 
     /// Whether the descriptor still stands for what it was opened for.
     pub fn is_ours(&self) -> bool {
-        // What could not be found out then is not doubted now, as long as there is something.
-        let same = identity(self.value.as_raw_fd()).is_some_and(|now| self.identity.is_none_or(|then| then == now));
+        let same = match identity(self.value.as_raw_fd()) {
+            // What could not be found out then is not doubted now.
+            Ok(now) => self.identity.is_none_or(|then| then == now),
+            // Only this says that nothing is open; anything else says that something is.
+            Err(error) => error.raw_os_error() != Some(libc::EBADF),
+        };
         if !same {
             self.lost.store(true, Ordering::SeqCst);
         }
@@ -104,7 +111,7 @@ mod tests {
         assert_eq!(unsafe { libc::dup2(same.as_raw_fd(), number) }, number);
         assert!(!kept.is_ours(), "the same file, but opened by somebody else");
         drop(kept);
-        assert!(identity(number).is_some(), "another file was closed");
+        assert!(identity(number).is_ok(), "another file was closed");
         // SAFETY: the number is this test's.
         unsafe { libc::close(number) };
         assert!(Kept::new(File::open("/dev/null").unwrap()).close().is_ok());

@@ -9,7 +9,6 @@ mod session;
 mod socket;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::mem::ManuallyDrop;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -27,6 +26,7 @@ use once_cell::sync::OnceCell;
 
 use super::Code;
 use super::config::{ServerAddress, TlsSettings};
+use super::fault;
 use super::pool::FILES;
 use super::private_dir;
 use super::rtm as client_rtm;
@@ -94,7 +94,7 @@ pub enum Order {
 struct Handle {
     orders: Sender<Order>,
     /// Another one when the host has closed its descriptor.
-    waker: RwLock<ManuallyDrop<Waker>>,
+    waker: RwLock<Waker>,
     /// The thread has been woken and has not looked yet.
     woken: AtomicBool,
     /// The host has closed descriptors of the thread's.
@@ -146,7 +146,7 @@ pub fn start() -> Result<(), Code> {
         let (orders, receiver) = crossbeam_channel::unbounded();
         let handle = Arc::new(Handle {
             orders,
-            waker: RwLock::new(ManuallyDrop::new(waker)),
+            waker: RwLock::new(waker),
             woken: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
@@ -215,7 +215,7 @@ fn owner_of(order: &Order) -> u64 {
 /// A session or an RTM client, as the thread sees it.
 trait Entry: Send {
     /// Carries out an order of the application's, or takes a result of the pool's.
-    fn carry_out(&mut self, order: Order, now: Now);
+    fn carry_out(&mut self, order: &mut Option<Order>, now: Now);
     /// Its connections.
     fn links(&mut self) -> &mut Links;
     /// Reads what has come on a connection; whether there may be more.
@@ -250,9 +250,10 @@ struct Placed {
 }
 
 struct IoThread {
-    /// Never dropped: the host may have closed its descriptor, and opened another one under its number.
-    poll: ManuallyDrop<Poll>,
+    poll: Poll,
     orders: Receiver<Order>,
+    /// The order that is being carried out, until it is somebody's: a fault must not lose it.
+    order: Option<Order>,
     handle: Arc<Handle>,
     start: Instant,
     entries: HashMap<u64, Placed>,
@@ -286,8 +287,9 @@ const SCRATCH: usize = 64 * 1024;
 impl IoThread {
     fn new(poll: Poll, orders: Receiver<Order>, handle: Arc<Handle>, scratch: Vec<u8>) -> Self {
         Self {
-            poll: ManuallyDrop::new(poll),
+            poll,
             orders,
+            order: None,
             handle,
             start: Instant::now(),
             entries: HashMap::new(),
@@ -307,7 +309,7 @@ impl IoThread {
             // A fault in one turn ends the sessions, not the host.
             if catch_unwind(AssertUnwindSafe(|| self.turn(&mut events))).is_err() {
                 log::error!("a fault inside the library: the network thread panicked; all sessions end");
-                if catch_unwind(AssertUnwindSafe(|| self.fail_all())).is_err() {
+                if catch_unwind(AssertUnwindSafe(|| self.recover())).is_err() {
                     log::error!("sessions cannot be ended in order");
                 }
             }
@@ -338,6 +340,7 @@ impl IoThread {
             events.clear();
             self.reopen();
         }
+        fault::point("io: a turn");
         let now = self.now();
         for event in events.iter() {
             if event.token() == WAKE {
@@ -352,7 +355,8 @@ impl IoThread {
         }
         for _ in 0..ORDERS_A_TURN {
             let Ok(order) = self.orders.try_recv() else { break };
-            self.carry_out(order, now);
+            self.order = Some(order);
+            self.carry_out(now);
         }
         self.due_timers(now);
         self.drive_dirty(now);
@@ -374,8 +378,10 @@ impl IoThread {
         match opened {
             Ok((waker, poll)) => {
                 log::warn!("the host has closed descriptors of this library; its connections are made again");
-                self.poll = ManuallyDrop::new(poll);
-                *self.handle.waker.write().unwrap_or_else(PoisonError::into_inner) = ManuallyDrop::new(waker);
+                let mut current = self.handle.waker.write().unwrap_or_else(PoisonError::into_inner);
+                // Not closed: their numbers may be other files' by now, even those of the new ones.
+                std::mem::forget(std::mem::replace(&mut self.poll, poll));
+                std::mem::forget(std::mem::replace(&mut *current, waker));
             }
             Err(error) => {
                 log::error!("the network thread cannot begin anew, and tries again: {error}");
@@ -433,6 +439,7 @@ impl IoThread {
                 unread: &mut self.unread,
                 now,
             };
+            fault::point("io: driving a session");
             placed.entry.drive(&mut context);
             if placed.entry.is_over(now) {
                 self.bury(owner);
@@ -458,8 +465,16 @@ impl IoThread {
         placed.entry.last_word();
     }
 
-    fn fail_all(&mut self) {
+    /// Ends all sessions after a fault, and carries out the order that it has interrupted: whoever gave it waits for an
+    /// answer.
+    fn recover(&mut self) {
         let now = self.now();
+        self.fail_all(now);
+        self.carry_out(now);
+        self.drive_dirty(now);
+    }
+
+    fn fail_all(&mut self, now: Now) {
         let owners: Vec<u64> = self.entries.keys().copied().collect();
         for owner in owners {
             let failed = catch_unwind(AssertUnwindSafe(|| {
@@ -481,6 +496,7 @@ impl IoThread {
     // ---- sockets ------------------------------------------------------------------------------------------
 
     fn socket_event(&mut self, owner: u64, link: Link, writable: bool, now: Now) {
+        fault::point("io: a socket");
         let Some(placed) = self.entries.get_mut(&owner) else { return };
         if writable {
             placed.entry.links().writable(link);
@@ -490,6 +506,7 @@ impl IoThread {
     }
 
     fn read(&mut self, owner: u64, link: Link, now: Now) {
+        fault::point("io: a read");
         let Some(placed) = self.entries.get_mut(&owner) else { return };
         if placed.entry.read(link, &mut self.scratch, now) {
             self.unread.push((owner, link));
@@ -503,8 +520,19 @@ impl IoThread {
         self.entries.insert(owner, Placed { entry, dirty: false, timer: None });
     }
 
-    fn carry_out(&mut self, order: Order, now: Now) {
-        let owner = owner_of(&order);
+    fn carry_out(&mut self, now: Now) {
+        let Some(order) = &self.order else { return };
+        fault::point("io: an order");
+        let owner = owner_of(order);
+        let for_entry = !matches!(
+            order,
+            Order::Attach(..) | Order::AttachRtm(..) | Order::Destroy(_) | Order::Resolved(..) | Order::Trusted(..)
+        );
+        if for_entry && let Some(placed) = self.entries.get_mut(&owner) {
+            placed.entry.carry_out(&mut self.order, now);
+            return self.touch(owner);
+        }
+        let Some(order) = self.order.take() else { return };
         match order {
             Order::Attach(shared, session_id) => {
                 return self.add(owner, Box::new(SessionEntry::new(shared, session_id)));
@@ -522,7 +550,7 @@ impl IoThread {
                         placed.entry.links().resolved(link, attempt, addresses);
                     }
                     Order::Trusted(_, login, trust) => placed.entry.links().trusted(login, trust),
-                    order => placed.entry.carry_out(order, now),
+                    _ => {}
                 }
             }
         }

@@ -172,7 +172,8 @@ impl RtmEntry {
 }
 
 impl Entry for RtmEntry {
-    fn carry_out(&mut self, order: Order, now: Now) {
+    fn carry_out(&mut self, order: &mut Option<Order>, now: Now) {
+        let Some(order) = order.take() else { return };
         let Order::Rtm(_, order) = order else { return };
         match order {
             RtmOrder::Call { action, source, mid, timeout, charge, reply } => {

@@ -17,6 +17,7 @@ use mio::Registry;
 use super::super::Code;
 use super::super::config::ServerAddress;
 use super::super::event::{Event, TransferKind};
+use super::super::fault;
 use super::super::pool::FILES;
 use super::super::private_dir;
 use super::super::queue::Item;
@@ -155,6 +156,7 @@ impl SessionEntry {
     // ---- connections --------------------------------------------------------------------------------------
 
     fn connect(&mut self, conn: Conn, server: usize, context: &mut Context<'_>) {
+        fault::point("io: connecting");
         let number = server + 1;
         let Some(ServerAddress { host, port }) = self.servers.get(server) else { return };
         log::debug!("session {:#x} connects to server {number}, {host:?} {port}", self.shared.handle());
@@ -166,6 +168,7 @@ impl SessionEntry {
     // ---- outputs ------------------------------------------------------------------------------------------
 
     fn output(&mut self, output: Output, context: &mut Context<'_>) {
+        fault::point("io: an output");
         let session = self.shared.handle();
         match output {
             Output::Connect { conn, server } => self.connect(conn, server, context),
@@ -282,6 +285,7 @@ impl SessionEntry {
     }
 
     fn tell_incoming(&mut self, told: Told, context: &mut Context<'_>) {
+        fault::point("io: something that comes in");
         match told {
             Told::Command { source, task, data, receipt } => {
                 let charge = data.len() as u64 + COMMAND_OVERHEAD;
@@ -343,7 +347,9 @@ impl SessionEntry {
 }
 
 impl Entry for SessionEntry {
-    fn carry_out(&mut self, order: Order, now: Now) {
+    fn carry_out(&mut self, order: &mut Option<Order>, now: Now) {
+        fault::point("io: a session's order");
+        let Some(order) = order.take() else { return };
         let proto = &mut self.proto;
         match order {
             Order::Login(_, identity, servers, tls, cookie) => {
