@@ -730,17 +730,17 @@ static void rtm_options(RTM_Client client)
         CHECK(plain.err == CRVideo_PARAM_ERR && plain.text[0] != '\0');
         EXPECT(RTM_Kickout(client, 1, &options, export_on_ended, NULL, NULL), CRVideo_PARAM_ERR);
     }
-#define SIZES(type, init, value, call) \
-    for (size = 0; size < sizeof(type); size += 4) { \
+#define SIZES(type, first, value, call) \
+    for (size = 0; size < (first); size += 4) { \
         memset(&value, '#', sizeof value); \
         value.struct_size = size; \
         EXPECT(call, CRVideo_PARAM_ERR); \
         CHECK(value.err == 0x23232323); \
     }
-    SIZES(RTM_Result, RTM_ResultInit, plain, RTM_Kickout(client, 1, NULL, NULL, NULL, &plain))
-    SIZES(RTM_SendResult, RTM_SendResultInit, sent, RTM_SendMsg(client, 1, 2, 66, "x", 1, NULL, NULL, NULL, NULL, &sent))
-    SIZES(RTM_TokenResult, RTM_TokenResultInit, token, RTM_GetToken(client, 1, NULL, NULL, NULL, &token))
-    SIZES(RTM_ListResult, RTM_ListResultInit, list, RTM_GetUserGroups(client, 1, NULL, NULL, NULL, &list))
+    SIZES(RTM_Result, sizeof(RTM_Result), plain, RTM_Kickout(client, 1, NULL, NULL, NULL, &plain))
+    SIZES(RTM_SendResult, offsetof(RTM_SendResult, recipient_results), sent, RTM_SendMsg(client, 1, 2, 66, "x", 1, NULL, NULL, NULL, NULL, &sent))
+    SIZES(RTM_TokenResult, sizeof(RTM_TokenResult), token, RTM_GetToken(client, 1, NULL, NULL, NULL, &token))
+    SIZES(RTM_ListResult, sizeof(RTM_ListResult), list, RTM_GetUserGroups(client, 1, NULL, NULL, NULL, &list))
 #undef SIZES
     /* A struct from a later header is written as far as this library knows it. */
     {
