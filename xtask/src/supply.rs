@@ -27,7 +27,14 @@ pub fn deny(arguments: &[String]) -> Outcome<()> {
             .arg(root().join(manifest))
             .args(["--offline", "--locked", "--config"])
             .arg(root().join("deny.toml"));
-        command.args(["check", "--hide-inclusion-graph", "--allow", "license-not-encountered"]);
+        command.args([
+            "check",
+            "--hide-inclusion-graph",
+            "--allow",
+            "license-not-encountered",
+            "--allow",
+            "license-exception-not-encountered",
+        ]);
         run(command.args(["bans", "licenses", "sources"]).current_dir(root()))?;
     }
     Ok(())
