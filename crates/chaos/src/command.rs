@@ -212,9 +212,10 @@ pub fn soak(minutes: u64, seed: Option<u64>) -> Result<(), String> {
         let [library, of_relay] = holdings;
         println!("round {number}: {} tasks, library {library:?}, relay {of_relay:?}", outcome.report.tasks);
     }
-    // 1 MiB an hour is what figure 10 allows; a short soak sees more noise than that.
+    // 1 MiB an hour is what figure 10 allows. Rounds differ by thousands of tasks, so over a few of them nothing below
+    // some pages for each task can be told from chance.
     let a_round = start.elapsed().as_secs_f64() / rounds[0].len() as f64;
-    let allowed = if minutes >= 60 { 1_048_576.0 * a_round / 3600.0 } else { 524_288.0 };
+    let allowed = if minutes >= 60 { 1_048_576.0 * a_round / 3600.0 } else { 2_097_152.0 };
     for (name, list) in ["library", "relay"].iter().zip(&rounds) {
         wrong.extend(check_rounds(list, WARM_UP, allowed as u64).into_iter().map(|it| format!("{name}: {it}")));
     }
