@@ -311,6 +311,9 @@ async fn never_read(size: Size, table: &mut Table) {
     for (client, _) in &deaf {
         sender.find(&client.user).await.expect("an answer");
     }
+    // It hears what the relay says of those who are busy, and answers its pings.
+    let mut news = sender.link;
+    let hears = tokio::spawn(async move { while news.next().await.is_ok() {} });
     let task = TaskId::from_bytes([2; 16]);
     let (mut sent, mut peak) = (0, before);
     while sent < size.sent {
@@ -332,7 +335,8 @@ async fn never_read(size: Size, table: &mut Table) {
     sleep(size.time / 2).await;
     let busy = (relay.processor_time() - cpu).as_secs_f64() / time.elapsed().as_secs_f64();
     table.limited("never-read", "processor when only they are there", busy * 100.0, "%", size.judged(5.0));
-    drop((deaf, sender, bulk));
+    hears.abort();
+    drop((deaf, bulk));
     let after = settled(&relay, before + (peak - before) * MAY_STAY).await;
     let part = (after - before).max(0.0) / (peak - before).max(1.0);
     table.limited("never-read", "of that memory stays", part * 100.0, "%", size.judged(MAY_STAY * 100.0));
