@@ -1,17 +1,22 @@
 //! The relay as a process: started, watched from outside, and killed when it is dropped.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 /// The project of every flood.
 pub const PROJECT: i64 = 1;
-/// Its secret.
-pub const SECRET: &str = "a secret of the attack";
+/// Its secret, another one in each run: the encrypted listener can be reached from outside.
+pub static SECRET: LazyLock<String> = LazyLock::new(|| {
+    let random = || RandomState::new().hash_one(0);
+    format!("{:016x}{:016x}", random(), random())
+});
 /// Ticks of processor time in a second, as /proc counts them on every Linux.
 const TICKS_PER_S: f64 = 100.0;
 
@@ -76,7 +81,7 @@ impl Setup {
             std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
             text.push_str(&format!("[tls]\ncert = {cert:?}\nkey = {key:?}\n"));
         }
-        text.push_str(&format!("[[project]]\nid = {PROJECT}\nsecrets = [\"{SECRET}\"]\n"));
+        text.push_str(&format!("[[project]]\nid = {PROJECT}\nsecrets = [\"{}\"]\n", *SECRET));
         text
     }
 }

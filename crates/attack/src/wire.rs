@@ -118,7 +118,7 @@ impl Client {
     /// Logs a user in.
     pub async fn login(address: SocketAddr, user: &str) -> Result<Self, Failure> {
         let mut link = Link::greeted(address).await?;
-        let token = token::mint(PROJECT, user, FAR_FUTURE, SECRET);
+        let token = token::mint(PROJECT, user, FAR_FUTURE, &SECRET);
         let login = msg::Login { project: PROJECT, user: user.into(), token, session: [7; 16], epoch: 0 };
         let answer: msg::LoginAnswer = link.ask(&login).await?;
         Ok(Self { link, user: user.into(), epoch: answer.epoch, ticket: answer.ticket })
