@@ -237,7 +237,8 @@ fn nobody_on_the_way_hears_what_is_sent() {
     assert_eq!(std::fs::read(bob.file().2).unwrap(), buffer);
     let heard = proxy.heard();
     assert!(heard.len() > 4 * buffer.len(), "both have sent and received by this way");
-    for secret in [CANARY, world.relay.secret().as_bytes(), b"alice", b"eyJ"] {
+    // A shorter text may stand in ciphertext by chance.
+    for secret in [CANARY, world.relay.secret().as_bytes(), b"alice", b"eyJhbGciOi"] {
         assert!(!heard.windows(secret.len()).any(|window| window == secret), "{}", String::from_utf8_lossy(secret));
     }
 }
