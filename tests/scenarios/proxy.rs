@@ -81,13 +81,6 @@ impl Proxy {
         }
     }
 
-    /// Ends every connection in such a way that the relay has noticed when the user does.
-    pub fn cut_at_the_relay(&self) {
-        for server in self.state.open.lock().unwrap().drain(..).skip(1).step_by(2) {
-            let _ = server.shutdown(Shutdown::Write);
-        }
-    }
-
     /// Whether new connections are closed at once.
     pub fn refuse(&self, refusing: bool) {
         self.state.refusing.store(refusing, Ordering::SeqCst);
