@@ -38,7 +38,7 @@ pub enum Event {
     NotifyCancelSend { source: Arc<str>, task: TaskId, err: i32 },
     TransferOffer { source: Arc<str>, task: TaskId, kind: TransferKind, name: String, size: u64 },
     ReceiveProgress { source: Arc<str>, task: TaskId, received: u64, total: u64 },
-    NotifyRtmMessage { message: Arc<Rtm> },
+    NotifyRtmMessage { message: Box<Rtm> },
     UserStatus { user: String, online: bool },
     UserStatusRslt { err: i32, users: Vec<String>, cookie: usize },
     StatusPushRslt { err: i32, cookie: usize },

@@ -29,6 +29,7 @@ pub use event::{Event, EventHandler, TransferKind};
 pub use logging::Sink as LogSink;
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +41,7 @@ use crvideo_proto::id::{TaskId, is_user_id};
 use crvideo_proto::session::{self as proto, CommandCall, Identity, Kind, TransferCall};
 use once_cell::sync::OnceCell;
 
-use io::{Order, give};
+use io::{Login, Order, give};
 use queue::EventQueue;
 use registry::{Kind as HandleKind, QUEUES, SESSIONS, new_handle};
 use session::{Shared, Stage};
@@ -178,7 +179,8 @@ pub fn login(session: u64, info: LoginInfo, cookie: usize) -> Result<(), Code> {
         Credential::Secret(secret) => proto::Credential::Secret(std::mem::take(secret)),
     };
     let identity = Identity { servers: info.servers.len(), project: info.project, user: info.user, credential };
-    shared.give(Order::Login(session, identity, info.servers, info.tls, cookie))
+    let login = Login { identity, servers: info.servers, tls: info.tls };
+    shared.give(Order::Login(session, Box::new(login), cookie))
 }
 
 /// Logs out; `Event::LogoutRslt` follows.
@@ -204,10 +206,24 @@ pub fn buffer_limit(session: u64) -> Result<u64, Code> {
     Ok(SESSIONS.get(session)?.config().buffer_limit)
 }
 
+/// Ids that a thread makes of the random bytes of one system call.
+const IDS_AT_ONCE: usize = 32;
+
+thread_local! {
+    /// Random bytes for this thread's next ids, and how many ids they are good for. A forked child never uses them,
+    /// because every call of a child's is refused.
+    static RANDOM: RefCell<([[u8; 16]; IDS_AT_ONCE], usize)> = const { RefCell::new(([[0; 16]; IDS_AT_ONCE], 0)) };
+}
+
 fn new_task_id() -> Result<TaskId, Code> {
-    let mut bytes = [0u8; 16];
-    getrandom::fill(&mut bytes).map_err(|_| code::INNER_ERR)?;
-    Ok(TaskId::random(bytes))
+    RANDOM.with_borrow_mut(|(random, left)| {
+        if *left == 0 {
+            getrandom::fill(random.as_flattened_mut()).map_err(|_| code::INNER_ERR)?;
+            *left = IDS_AT_ONCE;
+        }
+        *left -= 1;
+        random.get(*left).copied().map(TaskId::random).ok_or(code::INNER_ERR)
+    })
 }
 
 /// A copy of the caller's bytes; 2 when there is no memory for it.
@@ -299,7 +315,7 @@ fn send_transfer(
     let (source, task) = accept().inspect_err(|_| shared.release(charge))?;
     let size = source.size();
     let call = TransferCall { target: target.into(), task, kind, name, size, timeout: options.timeout, cookie };
-    shared.give(Order::Transfer(session, call, source, path))?;
+    shared.give(Order::Transfer(session, Box::new(call), source, path))?;
     Ok(task)
 }
 

@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use crossbeam_channel::{Receiver, Sender};
 use crvideo_proto::code;
 
 use super::Code;
@@ -31,12 +31,12 @@ pub fn inside_callback() -> bool {
     DEPTH.try_with(|depth| depth.get() > 0).unwrap_or(false)
 }
 
-/// Something that waits in a queue.
+/// Something that waits in a queue. It is copied from place to place, so what is large and rare is boxed.
 pub enum Item {
     /// An event of a session.
     Event(Arc<Shared>, Delivery),
     /// The end of a call of an RTM client, or what it was told.
-    Rtm(Arc<rtm::Shared>, rtm::Delivery),
+    Rtm(Arc<rtm::Shared>, Box<rtm::Delivery>),
     /// A log line.
     Log(LogLine),
     /// All events of a destroyed session or RTM client stand before this.
@@ -59,6 +59,13 @@ pub struct EventQueue {
     /// Items not handled yet.
     waiting: AtomicIsize,
     signal: Option<EventFd>,
+    /// The application knows the descriptor, so it must tell the truth.
+    watched: AtomicBool,
+    /// Whoever takes items out sleeps or is about to.
+    asleep: AtomicBool,
+    /// Held on the way to sleep.
+    bed: Mutex<()>,
+    bell: Condvar,
     /// Read while the function runs, so that whoever changes it waits for that.
     wake: RwLock<Option<Wake>>,
     /// Sessions and logs that are attached.
@@ -67,6 +74,8 @@ pub struct EventQueue {
     taken: Mutex<VecDeque<Item>>,
     running: Mutex<Running>,
     idle: Condvar,
+    /// Threads that wait for `idle`.
+    patient: AtomicUsize,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -84,17 +93,31 @@ impl EventQueue {
             receiver,
             waiting: AtomicIsize::new(0),
             signal,
+            watched: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
+            bed: Mutex::new(()),
+            bell: Condvar::new(),
             wake: RwLock::new(None),
             attached: AtomicUsize::new(0),
             taken: Mutex::new(VecDeque::new()),
             running: Mutex::new(Running::default()),
             idle: Condvar::new(),
+            patient: AtomicUsize::new(0),
         })
     }
 
-    /// The descriptor of a polled queue.
+    /// The descriptor of a polled queue. Only from the first call on does it follow the queue.
     pub fn descriptor(&self) -> Option<i32> {
-        self.signal.as_ref().map(EventFd::number)
+        let signal = self.signal.as_ref()?;
+        if !self.watched.swap(true, Ordering::SeqCst) && self.waiting.load(Ordering::SeqCst) > 0 {
+            signal.raise();
+        }
+        Some(signal.number())
+    }
+
+    /// The descriptor, if anybody looks at it.
+    fn signal(&self) -> Option<&EventFd> {
+        self.signal.as_ref().filter(|_| self.watched.load(Ordering::SeqCst))
     }
 
     /// Sets the function that is called when the queue becomes non-empty. After this the former one is never called.
@@ -128,6 +151,12 @@ impl EventQueue {
 
     /// Adds an item.
     pub fn push(&self, item: Item) {
+        self.put(item);
+        self.ring();
+    }
+
+    /// Adds an item; a thread that sleeps until there is one is woken by the next [`ring`](Self::ring).
+    pub fn put(&self, item: Item) {
         // The receiver lives in this very struct, so sending cannot fail.
         let _ = self.sender.send(item);
         if self.waiting.fetch_add(1, Ordering::SeqCst) == 0 {
@@ -135,8 +164,43 @@ impl EventQueue {
         }
     }
 
+    /// Wakes whoever waits for an item, if there is one; whether anybody had to be woken.
+    pub fn ring(&self) -> bool {
+        // Either it sees the item before it sleeps, or we see here that it sleeps.
+        let asleep = self.asleep.load(Ordering::SeqCst) && !self.receiver.is_empty();
+        let woken = asleep && self.asleep.swap(false, Ordering::SeqCst);
+        if woken {
+            // Between saying so and sleeping it holds this lock.
+            drop(lock(&self.bed));
+            self.bell.notify_one();
+        }
+        woken
+    }
+
+    /// The next item; `None` when there is none until then (`None`: for ever). One thread at a time.
+    fn next(&self, until: Option<Instant>) -> Option<Item> {
+        loop {
+            if let Ok(item) = self.receiver.try_recv() {
+                return Some(item);
+            }
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return None;
+            }
+            let bed = lock(&self.bed);
+            self.asleep.store(true, Ordering::SeqCst);
+            if self.receiver.is_empty() {
+                match left {
+                    Some(left) => drop(self.bell.wait_timeout(bed, left)),
+                    None => drop(self.bell.wait(bed)),
+                }
+            }
+            self.asleep.store(false, Ordering::SeqCst);
+        }
+    }
+
     fn raise(&self) {
-        if let Some(signal) = &self.signal {
+        if let Some(signal) = self.signal() {
             signal.raise();
         }
         self.call_wake();
@@ -149,7 +213,7 @@ impl EventQueue {
     }
 
     fn lower(&self) {
-        let Some(signal) = &self.signal else { return };
+        let Some(signal) = self.signal() else { return };
         signal.lower();
         // Something may have come between the count and the descriptor.
         if self.waiting.load(Ordering::SeqCst) > 0 {
@@ -165,12 +229,9 @@ impl EventQueue {
         let Ok(mut taken) = self.taken.try_lock() else { return Err(code::LOGINSTATE_ERROR) };
         taken.extend(self.receiver.try_iter());
         if taken.is_empty() {
+            // One that is too far away to be told is never.
             let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-            let first = match (timeout, until) {
-                (Some(_), Some(until)) => self.receiver.recv_deadline(until),
-                _ => self.receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            };
-            taken.extend(first.ok());
+            taken.extend(self.next(until));
             taken.extend(self.receiver.try_iter());
             if taken.is_empty() {
                 // Whoever put something in may have raised the descriptor only after it was handled.
@@ -186,13 +247,13 @@ impl EventQueue {
             handled += u32::from(self.handle_item(item));
         }
         drop(taken);
-        self.idle.notify_all();
+        self.rest();
         Ok(handled)
     }
 
     /// Handles events for ever: the life of the library's callback thread.
     pub fn serve(&self) {
-        while let Ok(item) = self.receiver.recv() {
+        while let Some(item) = self.next(None) {
             self.handle_item(item);
         }
     }
@@ -205,7 +266,7 @@ impl EventQueue {
     fn handle_item(&self, item: Item) -> bool {
         let handled = match item {
             Item::Event(session, delivery) => self.deliver(&session, delivery),
-            Item::Rtm(client, delivery) => self.deliver_rtm(&client, delivery),
+            Item::Rtm(client, delivery) => self.deliver_rtm(&client, *delivery),
             Item::Log(line) => {
                 self.run_callback(LOG_MARK, || line.deliver());
                 true
@@ -213,7 +274,7 @@ impl EventQueue {
             Item::Fence(party) => {
                 self.run_callback(party.life().handle(), || party.released());
                 party.life().fence_passed();
-                self.idle.notify_all();
+                self.rest();
                 false
             }
         };
@@ -222,9 +283,8 @@ impl EventQueue {
     }
 
     fn deliver(&self, session: &Arc<Shared>, delivery: Delivery) -> bool {
-        let event = session.prepare(&delivery);
-        let Delivery { after, .. } = delivery;
-        let Some(event) = event else {
+        let Delivery { event, slot, after } = delivery;
+        let Some(event) = session.prepare(event, slot.as_deref()) else {
             session.settle(after, false);
             return false;
         };
@@ -261,7 +321,14 @@ impl EventQueue {
         }
         DEPTH.with(|depth| depth.set(depth.get() - 1));
         lock(&self.running).now = None;
-        self.idle.notify_all();
+        self.rest();
+    }
+
+    /// Something is over for which a thread may wait.
+    fn rest(&self) {
+        if self.patient.load(Ordering::SeqCst) > 0 {
+            self.idle.notify_all();
+        }
     }
 
     /// Waits until no event of a session is being handled on another thread. Inside a callback it does not wait: two
@@ -271,10 +338,13 @@ impl EventQueue {
             return;
         }
         let here = std::thread::current().id();
+        self.patient.fetch_add(1, Ordering::SeqCst);
         let mut running = lock(&self.running);
         while running.now.is_some_and(|(thread, other)| other == session && thread != here) {
             running = self.idle.wait(running).unwrap_or_else(PoisonError::into_inner);
         }
+        drop(running);
+        self.patient.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Waits until no log line is being handled on another thread.
@@ -291,8 +361,7 @@ impl EventQueue {
             {
                 taken.extend(self.receiver.try_iter());
                 if taken.is_empty() {
-                    let first = self.receiver.recv_timeout(PATIENCE);
-                    taken.extend(first.ok());
+                    taken.extend(self.next(Some(Instant::now() + PATIENCE)));
                 }
                 let (own, others) = taken.drain(..).partition(|item| belongs_to(item, life.handle()));
                 *taken = others;
@@ -300,13 +369,15 @@ impl EventQueue {
                     self.handle_item(item);
                 }
                 drop(taken);
-                self.idle.notify_all();
+                self.rest();
                 continue;
             }
+            self.patient.fetch_add(1, Ordering::SeqCst);
             let running = lock(&self.running);
             if !life.is_over() {
                 drop(self.idle.wait_timeout(running, PATIENCE));
             }
+            self.patient.fetch_sub(1, Ordering::SeqCst);
         }
         self.wait_for_callback(life.handle());
     }

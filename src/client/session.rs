@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -58,14 +58,14 @@ pub struct After {
     /// Bytes of a command that the application held.
     pub charge: u64,
     /// Proof for the io thread.
-    pub receipt: Option<Receipt>,
+    pub receipt: Option<Box<Receipt>>,
     /// The event ends a task: its reservation is given back, with this many bytes.
     pub ends_task: Option<u64>,
     /// The event counts against the limit on status pushes.
     pub status: bool,
     /// The event brings a file in a directory of ours, which goes when nobody hears of it. One at a path of the
     /// application's own stays in any case.
-    pub file: Option<PathBuf>,
+    pub file: Option<Box<Path>>,
 }
 
 /// An event in a queue.
@@ -205,14 +205,14 @@ impl Shared {
 
     // ---- delivery -----------------------------------------------------------------------------------------
 
-    /// Puts an event into the queue.
+    /// Puts an event into the queue, which must be rung before the io thread's turn ends.
     pub fn deliver(self: &Arc<Self>, event: Event, slot: Option<Arc<Slot>>, after: After) {
         if after.status && self.status_waiting.fetch_add(1, Ordering::SeqCst) >= MAX_STATUS_WAITING {
             self.status_waiting.fetch_sub(1, Ordering::SeqCst);
             log::warn!("dropped a status push: the application does not handle its events");
             return;
         }
-        self.queue().push(super::queue::Item::Event(self.clone(), Delivery { event, slot, after }));
+        self.queue().put(super::queue::Item::Event(self.clone(), Delivery { event, slot, after }));
     }
 
     /// Whether an event is not delivered any more.
@@ -221,9 +221,8 @@ impl Shared {
     }
 
     /// The event as it is to be handled now, if at all.
-    pub fn prepare(&self, delivery: &Delivery) -> Option<Event> {
-        let mut event = delivery.event.clone();
-        if let Some(slot) = &delivery.slot {
+    pub fn prepare(&self, mut event: Event, slot: Option<&Slot>) -> Option<Event> {
+        if let Some(slot) = slot {
             let latest = slot.take();
             match &mut event {
                 Event::SendProgress { sent: value, .. } | Event::ReceiveProgress { received: value, .. } => {

@@ -290,7 +290,17 @@ pub(super) unsafe fn task_id_out(place: *mut c_char) -> TaskIdOut {
 /// A task id's text with its NUL.
 pub(super) fn task_id_text(task: TaskId) -> [u8; CRVIDEO_TASK_ID_SIZE] {
     let mut text = [0; CRVIDEO_TASK_ID_SIZE];
-    for (place, byte) in text.iter_mut().take(CRVIDEO_TASK_ID_SIZE - 1).zip(task.to_string().bytes()) {
+    for (place, byte) in text.iter_mut().take(CRVIDEO_TASK_ID_SIZE - 1).zip(task.text()) {
+        *place = byte;
+    }
+    text
+}
+
+/// A user id's text with its NUL. Nothing that comes here is longer or has a NUL inside; if it were, the text would end
+/// there.
+pub(super) fn user_id_text(user: &str) -> [u8; MAX_USER_ID + 1] {
+    let mut text = [0; MAX_USER_ID + 1];
+    for (place, byte) in text.iter_mut().take(MAX_USER_ID).zip(user.bytes()) {
         *place = byte;
     }
     text

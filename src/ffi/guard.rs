@@ -2,20 +2,20 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use crvideo_proto::code;
 
 use super::error::CRVideo_Err;
 use crate::client::Code;
+use crate::sys::ForkMark;
 
-/// The process that made the first call; 0 before it.
-static OWNER: AtomicU32 = AtomicU32::new(0);
+/// The process that made the first call.
+static OWNER: ForkMark = ForkMark::new();
 
 /// Runs the body of an exported call. A child that was forked after the first call gets 11, before any lock is taken
 /// that the parent's threads may have held; a panic is caught and logged, and gives 3.
 pub(super) fn guard(body: impl FnOnce() -> Result<(), Code>) -> CRVideo_Err {
-    if is_forked_child(&OWNER, std::process::id()) {
+    if OWNER.is_forked_child() {
         return code::NOT_INIT;
     }
     match catch_unwind(AssertUnwindSafe(body)) {
@@ -25,13 +25,6 @@ pub(super) fn guard(body: impl FnOnce() -> Result<(), Code>) -> CRVideo_Err {
             log_panic(panic);
             code::INNER_ERR
         }
-    }
-}
-
-fn is_forked_child(owner: &AtomicU32, me: u32) -> bool {
-    match owner.compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed) {
-        Ok(_) => false,
-        Err(owner) => owner != me,
     }
 }
 
@@ -70,14 +63,5 @@ mod tests {
         assert_eq!(guard(|| std::panic::panic_any(7_u8)), code::INNER_ERR);
         assert_eq!(guard(|| std::panic::panic_any(Bomb)), code::INNER_ERR);
         assert_eq!(guard(|| Ok(())), code::NOERR);
-    }
-
-    #[test]
-    fn the_first_caller_owns_the_library_and_its_children_do_not() {
-        let owner = AtomicU32::new(0);
-        assert!(!is_forked_child(&owner, 10));
-        assert!(!is_forked_child(&owner, 10));
-        assert!(is_forked_child(&owner, 11));
-        assert!(!is_forked_child(&owner, 10));
     }
 }

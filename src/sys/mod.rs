@@ -2,12 +2,14 @@
 
 mod event_fd;
 mod file;
+mod fork;
 mod kept;
 mod process;
 mod socket;
 
 pub use event_fd::EventFd;
 pub use file::{Dir, reserve};
+pub use fork::ForkMark;
 pub use kept::Kept;
 pub use process::spawn_quiet;
 pub use socket::{keep_alive, recv_into, send_vectored};

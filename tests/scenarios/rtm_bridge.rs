@@ -1,7 +1,5 @@
 //! What servers send by RTM functions reaches users of libcrvideo: messages as events, files as real files.
 
-use std::sync::Arc;
-
 use crvideo::client::rtm::{self, Action, Answer, CallOptions, Target};
 use crvideo::client::{self, Event, SessionConfig};
 use crvideo_proto::code;
@@ -22,7 +20,7 @@ fn server(relay: &BlockingRelay) -> Server {
 }
 
 /// The next RTM message.
-fn message(user: &User) -> Arc<Rtm> {
+fn message(user: &User) -> Box<Rtm> {
     user.wait(|event| match event {
         Event::NotifyRtmMessage { message } => Some(message),
         _ => None,
@@ -30,7 +28,7 @@ fn message(user: &User) -> Arc<Rtm> {
 }
 
 /// The next RTM message that brings a file, and the file: source, task, content and name.
-fn message_and_file(user: &User) -> (Arc<Rtm>, (String, TaskId, Vec<u8>, String)) {
+fn message_and_file(user: &User) -> (Box<Rtm>, (String, TaskId, Vec<u8>, String)) {
     let (mut message, mut file) = (None, None);
     while message.is_none() || file.is_none() {
         match user.next() {

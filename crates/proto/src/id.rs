@@ -16,6 +16,9 @@ pub struct TaskId([u8; 16]);
 
 /// Where the text of a UUID has its hyphens.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+/// Bytes of that text.
+const TEXT_LEN: usize = 36;
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 impl TaskId {
     /// A random UUID (RFC 9562, version 4) from 16 random bytes.
@@ -35,10 +38,21 @@ impl TaskId {
         &self.0
     }
 
+    /// The text form, in small letters.
+    pub fn text(&self) -> [u8; TEXT_LEN] {
+        let mut text = [b'-'; TEXT_LEN];
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let places = text.iter_mut().enumerate().filter(|(at, _)| !HYPHENS.contains(at));
+        for ((_, place), digit) in places.zip(digits) {
+            *place = DIGITS[usize::from(digit)];
+        }
+        text
+    }
+
     /// Reads the text form, 36 characters in either case.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.as_bytes();
-        if text.len() != 36 {
+        if text.len() != TEXT_LEN {
             return None;
         }
         let mut bytes = [0; 16];
@@ -61,13 +75,7 @@ impl TaskId {
 
 impl fmt::Display for TaskId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (at, byte) in self.0.iter().enumerate() {
-            if [4, 6, 8, 10].contains(&at) {
-                f.write_str("-")?;
-            }
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        f.write_str(core::str::from_utf8(&self.text()).unwrap_or_default())
     }
 }
 

@@ -690,7 +690,7 @@ fn more_messages_of_servers_than_may_wait_are_left_for_later() {
     alice.session.receipt(Receipt::Rtm { id: rtm(0).id }, alice.now);
     alice.told(&late);
     alice.collect();
-    assert!(alice.events.iter().any(|event| matches!(event, Event::Rtm { message, .. } if *message == late)));
+    assert!(alice.events.iter().any(|event| matches!(event, Event::Rtm { message, .. } if **message == late)));
 }
 
 #[test]

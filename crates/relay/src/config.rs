@@ -67,6 +67,8 @@ pub struct Config {
     pub allow_plain: bool,
     /// Encryption.
     pub tls: TlsConfig,
+    /// Threads that serve connections; 0: half as many as there are processors, and at least one.
+    pub threads: usize,
     /// Connections in all.
     pub max_connections: usize,
     /// Connections on which nobody has logged in yet.
@@ -104,6 +106,7 @@ impl Default for Config {
             projects: Vec::new(),
             allow_plain: false,
             tls: TlsConfig::default(),
+            threads: 0,
             max_connections: 65_536,
             max_before_login: 32_768,
             login_deadline: Duration::from_secs(10),
@@ -214,10 +217,23 @@ impl Config {
                 return Err(ConfigError(format!("{key} is below {MIN_QUEUE} bytes; make it larger")));
             }
         }
+        if self.threads > MAX_THREADS {
+            return Err(ConfigError(format!("threads is above {MAX_THREADS}; make it smaller")));
+        }
         if self.max_connections == 0 || self.max_before_login == 0 {
             return Err(ConfigError("max_connections or max_before_login is 0; make it larger".to_owned()));
         }
         Ok(())
+    }
+
+    /// How many threads serve connections. The other half of the processors has enough to do: the kernel's side of every
+    /// socket, the database, files, hashes, images. With as many threads as processors, they cost each other more in
+    /// hand-overs than they gain.
+    pub fn worker_threads(&self) -> usize {
+        match self.threads {
+            0 => (std::thread::available_parallelism().map_or(1, usize::from) / 2).max(1),
+            threads => threads,
+        }
     }
 
     /// Where the operator's socket is, if there is one.
@@ -251,6 +267,8 @@ impl Config {
 const MIN_TIME: Duration = Duration::from_millis(10);
 /// No time is longer than this.
 const MAX_TIME: Duration = Duration::from_secs(24 * 3600);
+/// More threads than this are a slip of the pen.
+const MAX_THREADS: usize = 1_024;
 /// A queue takes at least this many bytes: one command of the largest size.
 const MIN_QUEUE: usize = 64 * 1024;
 

@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice, Write};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crvideo_proto::frame::{Frame, FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
@@ -208,6 +210,15 @@ impl Write for AtOnce<'_> {
     }
 }
 
+/// What can be read at once, else `WouldBlock`. Unlike `try_read` this knows that a socket has nothing more after a read
+/// that did not fill its buffer, and saves the system call that would say so.
+fn at_once(read: impl Future<Output = io::Result<usize>>) -> io::Result<usize> {
+    match pin!(read).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(outcome) => outcome,
+        Poll::Pending => Err(ErrorKind::WouldBlock.into()),
+    }
+}
+
 impl Link {
     fn has_unsent(&self) -> bool {
         !self.out.is_empty() || self.channel.as_ref().is_some_and(|channel| channel.has_unsent())
@@ -260,10 +271,10 @@ impl Link {
             return self.read_encrypted();
         }
         if let Some(buffer) = self.reader.large_rest() {
-            return self.stream.try_read_buf(buffer);
+            return at_once(self.stream.read_buf(buffer));
         }
         SCRATCH_BUFFER.with_borrow_mut(|scratch| {
-            let count = self.stream.try_read(scratch)?;
+            let count = at_once(self.stream.read(scratch))?;
             self.met_tls |= !self.logged_in && self.reader.buffered() == 0 && scratch[..count].starts_with(TLS_BEGINS);
             self.reader.feed(&scratch[..count]);
             Ok(count)
@@ -277,7 +288,7 @@ impl Link {
             return Ok(waited);
         }
         SCRATCH_BUFFER.with_borrow_mut(|scratch| {
-            let count = self.stream.try_read(scratch)?;
+            let count = at_once(self.stream.read(scratch))?;
             if count == 0 {
                 return Ok(0);
             }

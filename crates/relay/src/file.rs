@@ -49,6 +49,7 @@ struct Tls {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
 struct Limits {
+    threads: Option<usize>,
     max_connections: Option<usize>,
     max_before_login: Option<usize>,
     command_queue: Option<usize>,
@@ -158,6 +159,7 @@ fn apply(source: &Source<'_>, config: &mut Config) -> Result<Option<String>, Con
 
 fn apply_limits(source: &Source<'_>, limits: &Limits, config: &mut Config) -> Result<(), ConfigError> {
     let set = |to: &mut usize, from: Option<usize>| *to = from.unwrap_or(*to);
+    set(&mut config.threads, limits.threads);
     set(&mut config.max_connections, limits.max_connections);
     set(&mut config.max_before_login, limits.max_before_login);
     set(&mut config.command_queue, limits.command_queue);
@@ -255,7 +257,7 @@ mod tests {
         let config = applied(
             "listen = ['127.0.0.1:1', '[::1]:2']\nhttp = '127.0.0.1:3'\ndata = '/tmp/x'\nadmin = '/a'\nallow_plain = true\n\
              [tls]\ncert = '/c'\nkey = '/k'\nloopback = true\nhttp = false\n\
-             [limits]\nmax_connections = 5\nmax_before_login = 4\ncommand_queue = 65536\nbulk_queue = 70000\n\
+             [limits]\nthreads = 3\nmax_connections = 5\nmax_before_login = 4\ncommand_queue = 65536\nbulk_queue = 70000\n\
              login_deadline = 1.5\nheartbeat = 2\nresume_window = 3\nstartup_grace = 0\nstall_timeout = 4\n\
              [guard]\ncount_loopback = true\naddress_connections = 1\naddress_before_login = 2\naddress_uploads = 3\n\
              address_logins_per_s = 4\naddress_login_burst = 5\naddress_failures = 6\nuser_failures = 7\n\
@@ -331,6 +333,7 @@ mod tests {
         };
         assert_eq!(config.files, files);
         assert_eq!((config.max_connections, config.max_before_login), (5, 4));
+        assert_eq!(config.worker_threads(), 3);
         assert_eq!((config.command_queue, config.bulk_queue), (65536, 70000));
         assert_eq!(config.login_deadline, Duration::from_millis(1500));
         assert_eq!(config.startup_grace, Some(Duration::ZERO));

@@ -67,7 +67,9 @@ fn run(config: Config, level: LevelFilter, dev: bool) -> Result<(), StartError> 
 }
 
 fn serve(config: Config, dev: bool) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::System)?;
+    let threads = config.worker_threads();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = runtime.map_err(StartError::System)?;
     runtime.block_on(async {
         // Signals that come while the relay starts must stop it too.
         let mut signals = Signals::new().map_err(StartError::System)?;

@@ -164,10 +164,11 @@ impl Links {
         }
     }
 
-    /// The socket takes bytes again.
-    pub fn writable(&mut self, link: Link) {
+    /// What `Poll` says of a socket: it takes bytes again, nothing comes behind what is there.
+    pub fn ready(&mut self, link: Link, writable: bool, ending: bool) {
         if let Some(connection) = self.get_mut(link) {
-            connection.blocked = false;
+            connection.blocked &= !writable;
+            connection.ending |= ending;
         }
     }
 
@@ -189,6 +190,9 @@ impl Links {
                     machine.received(link, now);
                     if machine.generation(link) != generation {
                         connection.given_up = true;
+                        return false;
+                    }
+                    if connection.drained {
                         return false;
                     }
                 }

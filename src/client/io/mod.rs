@@ -3,6 +3,7 @@
 //! Orders come in by one queue; sockets and timers are watched by one `Poll`; the state machines of sessions and RTM
 //! clients run here and nowhere else. It never calls the application, never touches a file and never waits for anything but `Poll`.
 
+mod eager;
 mod links;
 mod rtm;
 mod session;
@@ -29,28 +30,37 @@ use super::config::{ServerAddress, TlsSettings};
 use super::fault;
 use super::pool::FILES;
 use super::private_dir;
+use super::queue::EventQueue;
 use super::rtm as client_rtm;
 use super::session::Shared;
 use super::sink;
 use super::source::Source;
 use super::tls::Trust;
 use crate::sys::spawn_quiet;
+use eager::Eager;
 pub use links::Link;
 use links::{Links, Tokens};
 use rtm::RtmEntry;
 pub use rtm::RtmOrder;
 use session::SessionEntry;
 
-/// What the io thread is told to do.
+/// What a login takes.
+pub struct Login {
+    pub identity: Identity,
+    pub servers: Vec<ServerAddress>,
+    pub tls: TlsSettings,
+}
+
+/// What the io thread is told to do. It is copied from place to place, so what is large and rare is boxed.
 pub enum Order {
     /// A new session.
     Attach(Arc<Shared>, [u8; 16]),
     /// A new RTM client, with a number that tells it from others.
     AttachRtm(Arc<client_rtm::Shared>, u64),
     /// Something for an RTM client.
-    Rtm(u64, RtmOrder),
+    Rtm(u64, Box<RtmOrder>),
     /// Log in.
-    Login(u64, Identity, Vec<ServerAddress>, TlsSettings, usize),
+    Login(u64, Box<Login>, usize),
     /// Log out.
     Logout(u64, usize),
     /// Use a new token.
@@ -60,7 +70,7 @@ pub enum Order {
     /// Send a command.
     Command(u64, CommandCall),
     /// Send a buffer, or a file (then with its path as the caller gave it).
-    Transfer(u64, TransferCall, Arc<Source>, Option<Arc<PathBuf>>),
+    Transfer(u64, Box<TransferCall>, Arc<Source>, Option<Arc<PathBuf>>),
     /// Cancel a transfer.
     Cancel(u64, TaskId, usize),
     /// Accept an offer.
@@ -74,7 +84,7 @@ pub enum Order {
     /// Switch the status push.
     Watch(u64, bool, usize),
     /// An event with a receipt has been handled.
-    Receipt(u64, Receipt),
+    Receipt(u64, Box<Receipt>),
     /// End a session or an RTM client.
     Destroy(u64),
     /// A name has been resolved (for the connecting attempt with this number).
@@ -95,8 +105,8 @@ struct Handle {
     orders: Sender<Order>,
     /// Another one when the host has closed its descriptor.
     waker: RwLock<Waker>,
-    /// The thread has been woken and has not looked yet.
-    woken: AtomicBool,
+    /// The thread sleeps or is about to, and nobody has woken it yet.
+    asleep: AtomicBool,
     /// The host has closed descriptors of the thread's.
     closed: AtomicBool,
 }
@@ -117,8 +127,8 @@ impl Handle {
                 break;
             }
         }
-        // Nobody else would try while the thread counts as woken.
-        self.woken.store(false, Ordering::SeqCst);
+        // Nobody else would try while the thread counts as awake.
+        self.asleep.store(true, Ordering::SeqCst);
     }
 }
 
@@ -133,6 +143,8 @@ const ORDERS_A_TURN: usize = 4_096;
 const LOOK_EVERY: Duration = Duration::from_secs(20);
 /// Pause before another attempt at opening descriptors.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
+/// Sessions that are seen to before the queues are rung: those who wait should not wait for hundreds of others.
+const RING_EVERY: usize = 16;
 /// Socket events taken in one turn.
 const EVENTS_A_TURN: usize = 1_024;
 /// How long a destroyed session's files may take to be removed before its last event is given anyway.
@@ -147,7 +159,7 @@ pub fn start() -> Result<(), Code> {
         let handle = Arc::new(Handle {
             orders,
             waker: RwLock::new(waker),
-            woken: AtomicBool::new(false),
+            asleep: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         });
         let mut scratch = Vec::new();
@@ -171,7 +183,8 @@ pub fn give(order: Order) {
     let Some(handle) = IO.get() else { return };
     // The receiver lives as long as the process: the thread never ends.
     let _ = handle.orders.send(order);
-    if !handle.woken.swap(true, Ordering::SeqCst) {
+    // Either the thread sees the order before it sleeps, or we see here that it sleeps.
+    if handle.asleep.load(Ordering::SeqCst) && handle.asleep.swap(false, Ordering::SeqCst) {
         handle.wake();
     }
 }
@@ -220,7 +233,8 @@ trait Entry: Send {
     fn links(&mut self) -> &mut Links;
     /// Reads what has come on a connection; whether there may be more.
     fn read(&mut self, link: Link, scratch: &mut [u8], now: Now) -> bool;
-    /// Carries out what the state machine wants, and writes what it has queued.
+    /// Carries out what the state machine wants, and writes what it has queued. Whoever waits for its events is woken
+    /// later, by the thread.
     fn drive(&mut self, context: &mut Context<'_>);
     /// When it must be looked at again.
     fn deadline(&self) -> Option<Duration>;
@@ -230,6 +244,8 @@ trait Entry: Send {
     fn destroy(&mut self, now: Now, ends_at: Duration);
     /// Whether everything is done after it was destroyed.
     fn is_over(&self, now: Now) -> bool;
+    /// Where its events go.
+    fn queue(&self) -> &Arc<EventQueue>;
     /// Ends everything because of a fault.
     fn fail(&mut self, err: Code);
     /// Closes all connections.
@@ -265,6 +281,9 @@ struct IoThread {
     dirty: Vec<u64>,
     /// Connections from which more could have been read.
     unread: Vec<(u64, Link)>,
+    /// Queues that may have got events since they were rung.
+    unrung: Vec<Arc<EventQueue>>,
+    eager: Eager,
     /// Received files by the time at which they are removed.
     expiring: BTreeMap<Duration, Vec<PathBuf>>,
     scratch: Vec<u8>,
@@ -298,6 +317,8 @@ impl IoThread {
             timers: BTreeSet::new(),
             dirty: Vec::new(),
             unread: Vec::new(),
+            unrung: Vec::new(),
+            eager: Eager::new(),
             expiring: BTreeMap::new(),
             scratch,
         }
@@ -322,8 +343,18 @@ impl IoThread {
     }
 
     fn turn(&mut self, events: &mut Events) {
-        let timeout = self.time_to_wait();
-        match self.poll.poll(events, timeout) {
+        self.eager.linger(|| !self.orders.is_empty());
+        let mut timeout = self.time_to_wait();
+        if timeout != Some(Duration::ZERO) {
+            self.handle.asleep.store(true, Ordering::SeqCst);
+            if !self.orders.is_empty() {
+                timeout = Some(Duration::ZERO);
+            }
+        }
+        let polled = self.poll.poll(events, timeout);
+        self.handle.asleep.store(false, Ordering::SeqCst);
+        self.eager.woke(!self.orders.is_empty());
+        match polled {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return,
             Err(error) => {
@@ -335,7 +366,6 @@ impl IoThread {
                 }
             }
         }
-        self.handle.woken.store(false, Ordering::SeqCst);
         if self.handle.closed.swap(false, Ordering::SeqCst) {
             events.clear();
             self.reopen();
@@ -347,7 +377,8 @@ impl IoThread {
                 continue;
             }
             if let Some((owner, link)) = self.tokens.get(&event.token()).copied() {
-                self.socket_event(owner, link, event.is_writable(), now);
+                let ending = event.is_read_closed() || event.is_error();
+                self.socket_event(owner, link, event.is_writable(), ending, now);
             }
         }
         for (owner, link) in std::mem::take(&mut self.unread) {
@@ -428,9 +459,16 @@ impl IoThread {
     }
 
     fn drive_dirty(&mut self, now: Now) {
-        for owner in std::mem::take(&mut self.dirty) {
+        for (at, owner) in std::mem::take(&mut self.dirty).into_iter().enumerate() {
+            if at % RING_EVERY == RING_EVERY - 1 {
+                self.ring();
+            }
             let Some(placed) = self.entries.get_mut(&owner) else { continue };
             placed.dirty = false;
+            let queue = placed.entry.queue();
+            if !self.unrung.iter().any(|known| Arc::ptr_eq(known, queue)) {
+                self.unrung.push(queue.clone());
+            }
             let mut context = Context {
                 registry: self.poll.registry(),
                 tokens: &mut self.tokens,
@@ -453,6 +491,19 @@ impl IoThread {
                 self.timers.extend(deadline.map(|at| (at, owner)));
                 placed.timer = deadline;
             }
+        }
+        self.ring();
+    }
+
+    /// Wakes whoever waits for events. That takes longer than to make one, so it comes behind all that waits for a
+    /// socket, and once for many.
+    fn ring(&mut self) {
+        let mut woken = false;
+        for queue in self.unrung.drain(..) {
+            woken |= queue.ring();
+        }
+        if woken {
+            self.eager.told();
         }
     }
 
@@ -495,12 +546,10 @@ impl IoThread {
 
     // ---- sockets ------------------------------------------------------------------------------------------
 
-    fn socket_event(&mut self, owner: u64, link: Link, writable: bool, now: Now) {
+    fn socket_event(&mut self, owner: u64, link: Link, writable: bool, ending: bool, now: Now) {
         fault::point("io: a socket");
         let Some(placed) = self.entries.get_mut(&owner) else { return };
-        if writable {
-            placed.entry.links().writable(link);
-        }
+        placed.entry.links().ready(link, writable, ending);
         self.touch(owner);
         self.read(owner, link, now);
     }

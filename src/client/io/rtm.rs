@@ -15,7 +15,7 @@ use crvideo_proto::session::Now;
 use mio::Registry;
 
 use super::super::Code;
-use super::super::queue::Item;
+use super::super::queue::{EventQueue, Item};
 use super::super::rtm::{Delivery, Done, Reply, Shared};
 use super::super::source::Source;
 use super::links::{Link, Links, Machine, Tokens};
@@ -133,7 +133,7 @@ impl RtmEntry {
                 let client = self.shared.life().handle();
                 if let Some(source) = self.pending_by_call.get(&call).and_then(|pending| pending.source.as_ref()) {
                     source.read(offset, len, move |piece| {
-                        give(Order::Rtm(client, RtmOrder::Read(call, generation, piece)));
+                        give(Order::Rtm(client, Box::new(RtmOrder::Read(call, generation, piece))));
                     });
                 }
             }
@@ -175,7 +175,7 @@ impl Entry for RtmEntry {
     fn carry_out(&mut self, order: &mut Option<Order>, now: Now) {
         let Some(order) = order.take() else { return };
         let Order::Rtm(_, order) = order else { return };
-        match order {
+        match *order {
             RtmOrder::Call { action, source, mid, timeout, charge, reply } => {
                 let id = self.next_call;
                 self.next_call += 1;
@@ -230,6 +230,10 @@ impl Entry for RtmEntry {
     /// Asked after [`drive`](Self::drive): the ends of all calls are in the queue by then.
     fn is_over(&self, _now: Now) -> bool {
         self.destroyed
+    }
+
+    fn queue(&self) -> &Arc<EventQueue> {
+        self.shared.life().queue()
     }
 
     fn fail(&mut self, err: Code) {

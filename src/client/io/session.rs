@@ -20,13 +20,13 @@ use super::super::event::{Event, TransferKind};
 use super::super::fault;
 use super::super::pool::FILES;
 use super::super::private_dir;
-use super::super::queue::Item;
+use super::super::queue::{EventQueue, Item};
 use super::super::quota::Quota;
 use super::super::session::{After, Shared, Slot, Stage};
 use super::super::sink::{Place, Sink};
 use super::super::source::Source;
 use super::links::{Link, Links, Machine, Tokens};
-use super::{Context, Entry, LIVE, Order, give};
+use super::{Context, Entry, LIVE, Login, Order, give};
 
 /// Program and version, told to the relay.
 const AGENT: &str = concat!("libcrvideo/", env!("CARGO_PKG_VERSION"));
@@ -291,7 +291,7 @@ impl SessionEntry {
                 let charge = data.len() as u64 + COMMAND_OVERHEAD;
                 self.deliver(
                     Event::NotifyCmdData { source, task, data },
-                    After { charge, receipt, ..After::default() },
+                    After { charge, receipt: receipt.map(Box::new), ..After::default() },
                 );
             }
             Told::Offer { source, task, kind, name, size } => {
@@ -313,7 +313,7 @@ impl SessionEntry {
             Told::Buffer { source, task, receipt, id } => {
                 self.incoming_over(&source, task);
                 let data = self.incoming_by_id.remove(&id).map(|incoming| incoming.sink.take_buffer());
-                let after = After { receipt: Some(receipt), ..After::default() };
+                let after = After { receipt: Some(Box::new(receipt)), ..After::default() };
                 self.deliver(Event::NotifyBufferData { source, task, data: data.unwrap_or_default() }, after);
             }
             Told::File { source, task, name, id } => {
@@ -325,7 +325,7 @@ impl SessionEntry {
                     context.expiring.entry(at).or_default().push(path.clone());
                 }
                 let name = name::clean(&name);
-                let after = After { file: incoming.expires.then(|| path.clone()), ..After::default() };
+                let after = After { file: incoming.expires.then(|| path.clone().into()), ..After::default() };
                 self.deliver(Event::NotifyFileData { source, task, path, name }, after);
             }
             Told::TransferEnded { source, task, err } => {
@@ -333,8 +333,8 @@ impl SessionEntry {
                 self.deliver(Event::NotifyCancelSend { source, task, err }, After::default());
             }
             Told::Rtm { message, receipt } => {
-                let after = After { receipt: Some(receipt), ..After::default() };
-                self.deliver(Event::NotifyRtmMessage { message: Arc::new(message) }, after);
+                let after = After { receipt: Some(Box::new(receipt)), ..After::default() };
+                self.deliver(Event::NotifyRtmMessage { message }, after);
             }
             _ => {}
         }
@@ -352,7 +352,8 @@ impl Entry for SessionEntry {
         let Some(order) = order.take() else { return };
         let proto = &mut self.proto;
         match order {
-            Order::Login(_, identity, servers, tls, cookie) => {
+            Order::Login(_, login, cookie) => {
+                let Login { identity, servers, tls } = *login;
                 self.servers = servers;
                 self.links.secure_by(tls);
                 proto.login(identity, cookie, now);
@@ -361,7 +362,7 @@ impl Entry for SessionEntry {
             Order::Token(_, token) => proto.update_token(token),
             Order::Wants(_, offers, progress) => proto.set_wants(offers, progress),
             Order::Command(_, call) => proto.send_command(call, now),
-            Order::Transfer(_, call, source, path) => self.send_transfer(call, source, path, now),
+            Order::Transfer(_, call, source, path) => self.send_transfer(*call, source, path, now),
             Order::Cancel(_, task, cookie) => proto.cancel_send(task, cookie),
             Order::Accept(_, source, task, path) => self.accept(&source, task, path, now),
             Order::Refuse(_, source, task) => {
@@ -374,7 +375,7 @@ impl Entry for SessionEntry {
             Order::Watch(_, on, cookie) => proto.watch_users(on, cookie),
             Order::Receipt(_, receipt) => {
                 proto.handled_in_all(self.shared.handled());
-                proto.receipt(receipt, now);
+                proto.receipt(*receipt, now);
             }
             Order::Read(_, task, generation, Ok((data, hash))) => {
                 proto.source_read(task, generation, data, hash, now);
@@ -432,6 +433,10 @@ impl Entry for SessionEntry {
 
     fn is_over(&self, now: Now) -> bool {
         self.ends_at.is_some_and(|at| at <= now.mono || self.proto.is_quiet())
+    }
+
+    fn queue(&self) -> &Arc<EventQueue> {
+        self.shared.queue()
     }
 
     fn fail(&mut self, err: Code) {

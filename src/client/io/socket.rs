@@ -52,6 +52,10 @@ pub struct Connection {
     pub resolve_by: Option<Duration>,
     /// The socket takes nothing until `Poll` says so.
     pub blocked: bool,
+    /// The last read got less than there was room for: the socket has nothing more until `Poll` says so.
+    pub drained: bool,
+    /// `Poll` has said that nothing comes behind what is there. It says so once, so that must be read to its end.
+    pub ending: bool,
     /// The session has given this connection up; it is closed before the turn ends.
     pub given_up: bool,
 }
@@ -68,6 +72,8 @@ impl Connection {
             token: Token(0),
             resolve_by: None,
             blocked: false,
+            drained: false,
+            ending: false,
             given_up: false,
         }
     }
@@ -139,13 +145,18 @@ impl Connection {
     /// way is an error of the kind `InvalidData`.
     pub fn read(&mut self, scratch: &mut [u8], reader: &mut FrameReader) -> io::Result<usize> {
         let Some(stream) = &mut self.stream else { return Err(io::ErrorKind::WouldBlock.into()) };
+        self.drained = false;
         if let Some(channel) = &mut self.channel {
             return decrypt(stream, channel, scratch, reader);
         }
         if let Some(buffer) = reader.large_rest() {
-            return sys::recv_into(&**stream, buffer);
+            let room = buffer.capacity() - buffer.len();
+            let len = sys::recv_into(&**stream, buffer)?;
+            self.drained = len < room && !self.ending;
+            return Ok(len);
         }
         let len = stream.read(scratch)?;
+        self.drained = len < scratch.len() && !self.ending;
         reader.try_feed(scratch.get(..len).unwrap_or_default())?;
         Ok(len)
     }

@@ -114,7 +114,7 @@ pub fn change_handler(client: u64, change: impl FnOnce(&dyn Any)) -> Result<(), 
 pub fn watch_recipients(client: u64, wanted: bool) -> Result<(), Code> {
     let shared = CLIENTS.get(client)?;
     let watch = if wanted { Some(random()?) } else { None };
-    shared.life().give(Order::Rtm(client, RtmOrder::Watch(watch)))
+    shared.life().give(Order::Rtm(client, Box::new(RtmOrder::Watch(watch))))
 }
 
 /// Sends a message.
@@ -238,7 +238,7 @@ fn begin(
         let timeout = timeout.unwrap_or(shared.timeout());
         let (action, source) = prepare()?;
         let order = RtmOrder::Call { action, source, mid, timeout, charge, reply };
-        shared.life().give(Order::Rtm(shared.life().handle(), order))?;
+        shared.life().give(Order::Rtm(shared.life().handle(), Box::new(order)))?;
         Ok(answer)
     };
     let Some(answer) = accept().inspect_err(|_| shared.life().release(charge))? else { return Ok(None) };

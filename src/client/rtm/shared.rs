@@ -126,7 +126,7 @@ impl Shared {
 
     /// Puts something into the queue.
     pub(in crate::client) fn deliver(self: &Arc<Self>, delivery: Delivery) {
-        self.life.queue().push(Item::Rtm(self.clone(), delivery));
+        self.life.queue().push(Item::Rtm(self.clone(), Box::new(delivery)));
     }
 
     /// Calls the application, where events are handled; whether there was something to call it for. Ends of calls

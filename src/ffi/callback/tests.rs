@@ -179,7 +179,7 @@ fn events() -> Vec<(Event, String)> {
         (Event::ReceiveProgress { source, task, received: 1, total: 2 }, format!("ann {ID} 1/2")),
         (
             Event::NotifyRtmMessage {
-                message: Arc::new(Rtm {
+                message: Box::new(Rtm {
                     id: task,
                     from: -7,
                     kind: 2,

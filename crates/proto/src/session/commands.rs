@@ -225,9 +225,10 @@ impl Session {
                 settled,
                 task: command.task,
                 chosen: command.chosen,
-                data: command.data.clone(),
+                data: std::mem::take(&mut command.data),
             };
             self.wire.out.routed(target, path.epoch, &message);
+            command.data = message.data;
             end_of_previous = position + charge;
             path.sent += 1;
         }
@@ -275,7 +276,8 @@ impl Session {
     }
 
     fn acknowledged(&mut self, ack: Routed<CommandAck>) {
-        let target: Arc<str> = ack.from.into();
+        let Some((target, _)) = self.path_by_target.get_key_value(ack.from.as_str()) else { return };
+        let target = target.clone();
         let Some(path) = self.path_by_target.get_mut(&target) else { return };
         if path.epoch != ack.epoch {
             return;
@@ -400,8 +402,9 @@ impl Session {
             log::debug!("dropped a command of {} bytes", command.message.data.len());
             return;
         }
-        let name: Arc<str> = command.from.into();
         let (epoch, message) = (command.epoch, command.message);
+        let known = self.source_by_user.get_key_value(command.from.as_str()).map(|(name, _)| name.clone());
+        let name: Arc<str> = known.unwrap_or_else(|| command.from.into());
         let source = self.source_by_user.entry(name.clone()).or_insert_with(|| Source::new(epoch));
         if source.epoch != epoch {
             let Some(other) = self.sources_aside.take(&name, epoch) else {

@@ -22,7 +22,7 @@ impl Session {
             None => {
                 self.rtm_seen.insert(id, false);
                 self.rtm_waiting += 1;
-                self.event(Event::Rtm { message, receipt: Receipt::Rtm { id } });
+                self.event(Event::Rtm { message: Box::new(message), receipt: Receipt::Rtm { id } });
             }
         }
     }

@@ -192,7 +192,7 @@ pub enum Event {
     TransferEnded { source: Arc<str>, task: TaskId, err: i32 },
     Offer { source: Arc<str>, task: TaskId, kind: Kind, name: String, size: u64 },
     ReceiveProgress { source: Arc<str>, task: TaskId, received: u64, total: u64 },
-    Rtm { message: Rtm, receipt: Receipt },
+    Rtm { message: Box<Rtm>, receipt: Receipt },
     UserStatus { user: String, online: bool },
     UsersRslt { err: i32, users: Vec<String>, cookie: usize },
     WatchRslt { err: i32, cookie: usize },

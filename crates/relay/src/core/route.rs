@@ -37,13 +37,13 @@ fn check(frame: &Frame) -> Result<Address<'_>, Breach> {
         return Err(Breach::Address("too many pairs"));
     }
     let mut reader = Reader::new(&frame.payload);
-    let mut keys: Vec<&[u8]> = Vec::with_capacity(reader.map()?);
-    for pair in 0..address.pairs {
+    let mut keys = [&[][..]; MAX_PAIRS];
+    for pair in 0..reader.map()?.min(MAX_PAIRS) {
         let key = reader.key()?;
-        if keys.contains(&key) || (pair >= 2 && ADDRESS_KEYS.contains(&key)) {
+        if keys[..pair].contains(&key) || (pair >= 2 && ADDRESS_KEYS.contains(&key)) {
             return Err(Breach::Address("a key that stands twice"));
         }
-        keys.push(key);
+        keys[pair] = key;
         reader.skip(1)?;
     }
     reader.finish()?;
