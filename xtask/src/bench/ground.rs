@@ -53,6 +53,14 @@ impl Ground {
         Ok(Self { options, dir, relay, scratch })
     }
 
+    /// Compiles a C program that measures others, without our library, and returns where it is.
+    pub fn compile_other(&self, name: &str, libraries: &[&str]) -> Outcome<PathBuf> {
+        let mut cc = compiler(name, &self.dir);
+        cc.arg("-Werror").args(libraries.iter().map(|library| format!("-l{library}")));
+        process::run(&mut cc)?;
+        Ok(self.dir.join(name))
+    }
+
     /// A path in the scratch directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
@@ -135,7 +143,7 @@ impl Ground {
 }
 
 /// A program that may have as many descriptors as the system lets it: thousands of users are in one process.
-fn with_many_files(program: &Path) -> Command {
+pub fn with_many_files(program: &Path) -> Command {
     let mut command = Command::new("sh");
     command
         .args(["-c", "ulimit -n 65536 2>/dev/null || ulimit -n \"$(ulimit -H -n)\"; exec \"$0\" \"$@\""])
@@ -143,13 +151,20 @@ fn with_many_files(program: &Path) -> Command {
     command
 }
 
-/// As a user would compile it, but with every warning that C99 has.
+/// As a user would compile it.
 fn compile(name: &str, library: &Path, dir: &Path) -> Outcome<()> {
-    let mut cc = Command::new("cc");
-    cc.args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-O2", "-pthread", "-I"]).arg(root().join("include"));
-    cc.arg(root().join("bench").join(name).with_extension("c")).arg("-o").arg(dir.join(name));
+    let mut cc = compiler(name, dir);
+    cc.arg("-I").arg(root().join("include"));
     cc.arg("-L").arg(library).arg("-lcrvideo").arg(format!("-Wl,-rpath,{}", library.display()));
     process::run(&mut cc)
+}
+
+/// The command line for a program of `bench/`, with every warning that C99 has.
+fn compiler(name: &str, dir: &Path) -> Command {
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-O2", "-pthread"]);
+    cc.arg(root().join("bench").join(name).with_extension("c")).arg("-o").arg(dir.join(name));
+    cc
 }
 
 /// A file to send.

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures of the whole, measured with C programs (`bench/`) and a relay on this machine.
 
+mod beside;
 mod figure;
 mod ground;
 mod idle;
@@ -7,6 +8,7 @@ mod json;
 mod latency;
 mod memory;
 mod options;
+mod plot;
 mod proc;
 mod rtm;
 mod sessions;
@@ -35,6 +37,7 @@ numbers go to target/bench/figures.json, too. Exit code 1 when a limit is broken
   --idle-seconds N    how long idle watches (default 65)
   --sessions N        how many sessions sessions opens (default 1000)
   --users N           how many users rtm sends a file to (default 10000)
+  --plot              also write a chart of each figure that has one, target/bench/FIGURE.svg
 
 Needs a C compiler, sha256sum (or b3sum) and, for idle, strace.";
 
@@ -71,6 +74,14 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
     println!("\n{} cores, load average {:.1} before and {:.1} after", cores(), load.0, load.1);
     for (figure, rows) in &done {
         println!("\n{}", rows.table(figure.name));
+    }
+    if ground.options.plot {
+        for (figure, rows) in &done {
+            let path = target_dir().join(format!("bench/{}.svg", figure.name));
+            if plot::write(&path, figure.description, rows)? {
+                println!("\nchart of {} written to {}", figure.name, path.display());
+            }
+        }
     }
     let path = target_dir().join("bench/figures.json");
     write_json(&path, &done, load)?;
