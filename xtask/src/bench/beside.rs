@@ -146,8 +146,8 @@ impl Bar {
     /// Gives a row the bar.
     pub fn set(self, row: &mut Row) {
         match self {
-            Bar::AtMost(most) => row.to_reach_at_most(most),
-            Bar::AtLeast(least) => row.to_reach_at_least(least),
+            Bar::AtMost(most) => row.reach_at_most(most),
+            Bar::AtLeast(least) => row.reach_at_least(least),
             Bar::None => row,
         };
     }

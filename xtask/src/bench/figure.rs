@@ -73,13 +73,13 @@ impl Row {
     }
 
     /// The median is to be no more than this.
-    pub fn to_reach_at_most(&mut self, bar: f64) -> &mut Self {
+    pub fn reach_at_most(&mut self, bar: f64) -> &mut Self {
         self.bar = Some(Bar::AtMost(bar));
         self
     }
 
     /// The median is to be no less than this.
-    pub fn to_reach_at_least(&mut self, bar: f64) -> &mut Self {
+    pub fn reach_at_least(&mut self, bar: f64) -> &mut Self {
         self.bar = Some(Bar::AtLeast(bar));
         self
     }
@@ -295,8 +295,8 @@ mod tests {
     fn a_bar_is_for_the_median_and_breaks_nothing() {
         let mut rows = Rows::default();
         for value in [1.0, 2.0, 30.0] {
-            rows.add("fast", "×", value).to_reach_at_least(2.0);
-            rows.add("slow", "×", value).to_reach_at_most(1.5);
+            rows.add("fast", "×", value).reach_at_least(2.0);
+            rows.add("slow", "×", value).reach_at_most(1.5);
         }
         assert!(rows.broken().is_empty());
         let table = rows.table("name");
