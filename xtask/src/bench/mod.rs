@@ -8,6 +8,7 @@ mod idle;
 mod json;
 mod latency;
 mod memory;
+mod micro;
 mod options;
 mod peers;
 mod plot;
@@ -42,6 +43,9 @@ numbers go to target/bench/figures.json, too. Exit code 1 when a limit is broken
   --users N           how many users rtm sends a file to (default 10000)
   --plot              also write a chart of each figure that has one, target/bench/FIGURE.svg
 
+`bench micro` counts the instructions of the smallest pieces of work by valgrind, and fails when they are more than
+crates/micro/instructions.txt says; `bench micro --accept` writes that file.
+
 Needs a C compiler, sha256sum (or b3sum) and, for idle, strace.";
 
 /// All figures, in the order of the table. One that compares with another system belongs here, too: it is a function
@@ -51,6 +55,9 @@ const FIGURES: &[Figure] =
 
 /// Builds, measures, prints.
 pub fn run(arguments: &[String]) -> Outcome<()> {
+    if let Some((_, rest)) = arguments.split_first().filter(|(first, _)| *first == "micro") {
+        return micro::run(rest);
+    }
     let options = Options::parse(arguments)?;
     let wanted = match options.figures.as_slice() {
         [] => FIGURES.iter().collect(),
