@@ -93,8 +93,10 @@ static void send_message(RTM_Client client, size_t bytes, int everybody)
     CRVideo_Err err;
     memset(payload, 'x', sizeof payload);
     RTM_SendResultInit(&result);
-    err = everybody ? RTM_BroadcastMsg(client, SENDER, TEXT_TYPE, payload, bytes, NULL, NULL, NULL, NULL, &result)
-                    : RTM_SendGroupMsg(client, SENDER, GROUP, TEXT_TYPE, payload, bytes, NULL, NULL, NULL, NULL, &result);
+    if (everybody)
+        err = RTM_BroadcastMsg(client, SENDER, TEXT_TYPE, payload, bytes, NULL, NULL, NULL, NULL, &result);
+    else
+        err = RTM_SendGroupMsg(client, SENDER, GROUP, TEXT_TYPE, payload, bytes, NULL, NULL, NULL, NULL, &result);
     if (err != CRVideo_NOERR)
         fprintf(stderr, "the message was not sent: %d %s\n", err, result.text);
     printf("sent failed=%d ns=%llu\n", err != CRVideo_NOERR, date);

@@ -5,10 +5,10 @@
  * Usage: nats ask|answer URL PAIRS asap|buffered|call
  *            "ask" is driven by lines as drive.h tells; "answer" answers until it is killed. asap: each message is
  *            written to the socket in the call that publishes it; buffered: a thread of the library writes them;
- *            call: asap, and a thread for each request in flight calls natsConnection_Request, which waits for the reply
+ *            call: asap, and a thread for each request in flight calls natsConnection_Request, which waits for it
  *        nats flood URL
- *            asks for one pair like ask, and meanwhile sends its partner messages of FLOOD_BYTES on the same connection,
- *            FLOOD_WINDOW of them unanswered; says "flooded messages=N ns=N" at the end of each run
+ *            asks for one pair like "ask", and meanwhile sends its partner messages of FLOOD_BYTES on the same
+ *            connection, FLOOD_WINDOW of them unanswered; says "flooded messages=N ns=N" at the end of each run
  *        nats subscribe URL COUNT
  *            so many users who subscribe to the same subject, each on a connection; says "heard count=N ns=N" when all
  *            have heard of a message; ns is the date of the last
@@ -101,7 +101,8 @@ static void *call_again(void *first)
     natsMsg *reply;
     snprintf(subject, sizeof subject, "b.%ld", pair);
     while (drive_goes_on(slot)) {
-        need("call", natsConnection_Request(&reply, connections[pair], subject, drive.payload, (int)drive.bytes, SOON_MS));
+        need("call",
+             natsConnection_Request(&reply, connections[pair], subject, drive.payload, (int)drive.bytes, SOON_MS));
         natsMsg_Destroy(reply);
         drive_answered(slot);
     }
@@ -312,7 +313,8 @@ int main(int argc, char **argv)
     } else if (strcmp(role, "publish") == 0) {
         publish(url);
     } else {
-        fprintf(stderr, "usage: %s ask|answer URL PAIRS asap|buffered|call | flood URL | subscribe URL COUNT | publish URL\n",
+        fprintf(stderr,
+                "usage: %s ask|answer URL PAIRS asap|buffered|call | flood URL | subscribe URL COUNT | publish URL\n",
                 argv[0]);
         return EXIT_FAILURE;
     }

@@ -19,7 +19,7 @@ pub struct Options {
     pub idle_seconds: u64,
     /// How many sessions `sessions` opens.
     pub sessions: u64,
-    /// How many users `rtm` sends a file to.
+    /// How many users `rtm` sends a file to, and `peers` a message.
     pub users: u64,
     /// Whether figures that have a chart write it.
     pub plot: bool,

@@ -8,7 +8,7 @@ use super::figure::{Figure, Rows};
 use super::ground::{Files, GIB, Ground, Mode, Peer, SETTLED, SOON, number};
 use super::sessions::{Crowd, crowd};
 use super::systems::{Load, NatsMode, Run, System, Systems, Trio};
-use crate::process::Outcome;
+use crate::process::{Failure, Outcome};
 
 pub const FIGURE: Figure = Figure {
     name: "peers",
@@ -66,31 +66,45 @@ const LOGIN_COUNT: u64 = 20_000;
 const RELAY_PLAIN_KB: f64 = 6.0;
 const RELAY_TLS_KB: f64 = 20.0;
 const LIBRARY_KB: f64 = 8.0;
-/// Recipients of one message, and how many messages are sent.
-const FANS: [(u64, u32); 2] = [(1_000, 50), (10_000, 10)];
-const FAN_BYTES: u64 = 1_000;
+/// One message to some, and to as many as the user wants.
+const FAN: Fan = Fan { users: 1_000, messages: 50, bytes: 1_000 };
+const MESSAGES_TO_MANY: u32 = 10;
 /// The file that travels beside commands, again and again.
 const FILE: u64 = GIB as u64;
 
+/// A part of a round.
+type Part = fn(&Ground, &mut Rows, &Systems) -> Outcome<()>;
+const PARTS: [(&str, Part); 4] = [
+    ("commands", loads),
+    ("commands beside a file", beside_a_file),
+    ("one message to many", fans),
+    ("sessions", sessions),
+];
+
+/// A part that fails does not take the others with it: rounds are long.
 fn measure(ground: &Ground, rows: &mut Rows) -> Outcome<()> {
     let systems = Systems::prepare(ground)?;
     if let Some(version) = systems.versions() {
         rows.note(version);
     }
     let runs = ground.options.runs;
+    let mut first_failure = None;
     for run in 1..=runs {
-        println!("bench: peers, round {run} of {runs}: commands");
-        loads(ground, rows, &systems)?;
-        println!("bench: peers, round {run} of {runs}: commands beside a file");
-        beside_a_file(ground, rows, &systems)?;
-        println!("bench: peers, round {run} of {runs}: one message to many");
-        for (users, messages) in FANS {
-            fan::measure(ground, rows, &systems, &Fan { users, messages, bytes: FAN_BYTES })?;
+        for (what, part) in PARTS {
+            println!("bench: peers, round {run} of {runs}: {what}");
+            if let Err(failure) = part(ground, rows, &systems) {
+                println!("bench: peers, {what} FAILED: {failure}");
+                first_failure.get_or_insert(Failure::new(format!("{what}: {failure}")));
+            }
         }
-        println!("bench: peers, round {run} of {runs}: sessions");
-        sessions(ground, rows)?;
     }
-    Ok(())
+    first_failure.map_or(Ok(()), Err)
+}
+
+fn fans(ground: &Ground, rows: &mut Rows, systems: &Systems) -> Outcome<()> {
+    fan::measure(ground, rows, systems, &FAN)?;
+    let many = Fan { users: ground.options.users, messages: MESSAGES_TO_MANY, ..FAN };
+    fan::measure(ground, rows, systems, &many)
 }
 
 /// What a system did in this round; `None` where it is not there.
@@ -269,7 +283,7 @@ fn nats_beside_a_flood(ground: &Ground, rows: &mut Rows, systems: &Systems) -> O
 }
 
 /// Logins, and what an idle session costs.
-fn sessions(ground: &Ground, rows: &mut Rows) -> Outcome<()> {
+fn sessions(ground: &Ground, rows: &mut Rows, _systems: &Systems) -> Outcome<()> {
     let logins = crowd(ground, LOGIN_COUNT, Mode::Thread, None)?;
     rows.add(format!("{LOGIN_COUNT} logins at once: refused"), "", logins.failed).exactly(0.0);
     rows.add(format!("{LOGIN_COUNT} logins at once"), "1/s", logins.logins).reach_at_least(LOGINS);
@@ -293,4 +307,47 @@ fn sessions(ground: &Ground, rows: &mut Rows) -> Outcome<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stats::Times;
+    use super::*;
+
+    fn run(us: u64, rate: f64, cpu: f64) -> Option<Run> {
+        Some(Run { times: Times::new(vec![us * 1_000]), rate, cpu })
+    }
+
+    fn line<'a>(table: &'a str, what: &str) -> &'a str {
+        table.lines().find(|line| line.starts_with(what)).unwrap()
+    }
+
+    #[test]
+    fn the_faster_mode_of_nats_counts() {
+        let mut rows = Rows::default();
+        let done = vec![
+            (System::Ours(Mode::Thread), run(30, 100.0, 1.0)),
+            (System::Nats(NatsMode::Asap), run(50, 10.0, 1.0)),
+            (System::Nats(NatsMode::Buffered), run(36, 40.0, 1.0)),
+        ];
+        latency(&mut rows, &done);
+        rates(&mut rows, "64 in flight", &done, [Bar::AtLeast(1.5), Bar::AtLeast(5.0), Bar::AtMost(0.6)]);
+        let table = rows.table("peers");
+        let median = line(&table, "one in flight: median, ours (thread) to NATS's faster mode");
+        assert!(median.contains("0.83") && median.ends_with("NOT REACHED, at most 0.80"), "{median}");
+        let rate = line(&table, "64 in flight: rate, ours (thread) to NATS's faster mode");
+        assert!(rate.contains("2.50") && rate.ends_with("NOT REACHED, at least 5"), "{rate}");
+    }
+
+    #[test]
+    fn a_system_that_is_not_there_is_left_out_of_rows_and_ratios() {
+        let mut rows = Rows::default();
+        let done = vec![(System::Ours(Mode::Pump), run(30, 100.0, 1.0)), (System::ZeroMq, None)];
+        rates(&mut rows, "64 in flight", &done, [Bar::AtLeast(1.5), Bar::None, Bar::None]);
+        let table = rows.table("peers");
+        for what in ["64 in flight: rate, ZeroMQ", "64 in flight: rate, ours (pump) to ZeroMQ"] {
+            assert!(line(&table, what).contains("left out: "), "{table}");
+        }
+        assert!(line(&table, "64 in flight: rate, ours (pump)").contains("100"), "{table}");
+    }
 }
