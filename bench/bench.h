@@ -1,36 +1,17 @@
 /*
- * bench.h: what the programs of `cargo xtask bench` share: the clock, arguments, and a user who logs in with events on
- * the library's thread ("thread") or on one of this program's ("pump").
+ * bench.h: what the programs of `cargo xtask bench` share that use our library: arguments, and a user who logs in with
+ * events on the library's thread ("thread") or on one of this program's ("pump").
  */
 #ifndef BENCH_H
 #define BENCH_H
 
 #include <crvideo.h>
 
-#include <pthread.h>
+#include "clock.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static inline uint64_t bench_clock_ns(clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-/* For durations. */
-static inline uint64_t bench_now_ns(void)
-{
-    return bench_clock_ns(CLOCK_MONOTONIC);
-}
-
-/* For points in time that another process is to compare with its own. */
-static inline uint64_t bench_date_ns(void)
-{
-    return bench_clock_ns(CLOCK_REALTIME);
-}
 
 /* Ends the program when a call has failed that must not. */
 static inline void bench_need(const char *what, CRVideo_Err err)
@@ -66,37 +47,6 @@ static inline int bench_is_pump(const char *mode)
         exit(EXIT_FAILURE);
     }
     return mode[0] == 'p';
-}
-
-/* A number that callbacks count down to 0 while main() waits for it. */
-struct bench_latch {
-    pthread_mutex_t lock;
-    pthread_cond_t zero;
-    long left;
-};
-#define BENCH_LATCH_INIT { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0 }
-
-static inline void bench_latch_set(struct bench_latch *latch, long left)
-{
-    pthread_mutex_lock(&latch->lock);
-    latch->left = left;
-    pthread_mutex_unlock(&latch->lock);
-}
-
-static inline void bench_latch_count(struct bench_latch *latch)
-{
-    pthread_mutex_lock(&latch->lock);
-    if (--latch->left == 0)
-        pthread_cond_broadcast(&latch->zero);
-    pthread_mutex_unlock(&latch->lock);
-}
-
-static inline void bench_latch_wait(struct bench_latch *latch)
-{
-    pthread_mutex_lock(&latch->lock);
-    while (latch->left > 0)
-        pthread_cond_wait(&latch->zero, &latch->lock);
-    pthread_mutex_unlock(&latch->lock);
 }
 
 #endif

@@ -1,8 +1,9 @@
 /*
  * sessions: many users in one process, to measure what one of them costs.
  *
- * Usage: sessions RELAY PROJECT @SECRET_FILE COUNT thread|pump
- *        All sessions use one queue: the library's own ("thread"), or one that main() polls ("pump").
+ * Usage: sessions RELAY PROJECT @SECRET_FILE COUNT thread|pump [CERTIFICATE]
+ *        All sessions use one queue: the library's own ("thread"), or one that main() polls ("pump"). With a certificate
+ *        (a PEM file) all connections are encrypted, and only a relay that has one which this one vouches for is good.
  *
  * It stops after each step, says so in a line, and goes on when it gets a line; it ends with its standard input:
  *     none heap=N                      one session has been there and is gone, so that the library is at work
@@ -60,7 +61,7 @@ static void await(void)
     bench_latch_wait(&latch);
 }
 
-static CRVideo_Session log_in(char **argv, long number)
+static CRVideo_Session log_in(int argc, char **argv, long number)
 {
     char user_id[32];
     CRVideo_Session session;
@@ -74,6 +75,10 @@ static CRVideo_Session log_in(char **argv, long number)
     bench_login_info(argv, &info);
     snprintf(user_id, sizeof user_id, "user-%ld", number);
     info.user_id = user_id;
+    if (argc == 7) {
+        info.tls = CRVIDEO_TLS_ALWAYS;
+        info.ca_file = argv[6];
+    }
     bench_need("login", CRVideo_Login(session, &info, NULL));
     return session;
 }
@@ -100,8 +105,8 @@ int main(int argc, char **argv)
     uint64_t began;
     long number, wanted;
 
-    if (argc != 6 || (wanted = atol(argv[4])) < 2) {
-        fprintf(stderr, "usage: %s RELAY PROJECT @SECRET_FILE COUNT thread|pump\n", argv[0]);
+    if (argc < 6 || argc > 7 || (wanted = atol(argv[4])) < 2) {
+        fprintf(stderr, "usage: %s RELAY PROJECT @SECRET_FILE COUNT thread|pump [CERTIFICATE]\n", argv[0]);
         return EXIT_FAILURE;
     }
     if (bench_is_pump(argv[5]))
@@ -111,7 +116,7 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
 
     expect(1);
-    sessions[0] = log_in(argv, wanted);
+    sessions[0] = log_in(argc, argv, wanted);
     await();
     bench_need("destroy", CRVideo_Destroy(sessions[0]));
     printf("none heap=%llu\n", heap());
@@ -120,7 +125,7 @@ int main(int argc, char **argv)
     expect(wanted);
     began = bench_now_ns();
     for (number = 0; number < wanted; number++)
-        sessions[number] = log_in(argv, number);
+        sessions[number] = log_in(argc, argv, number);
     await();
     began = bench_now_ns() - began;
     printf("online count=%ld failed=%ld ns=%llu heap=%llu\n", wanted, failed, (unsigned long long)began, heap());

@@ -9,6 +9,8 @@ pub(crate) mod fault;
 mod io;
 mod life;
 mod logging;
+#[cfg(feature = "micro")]
+pub mod micro;
 mod names;
 mod pool;
 mod private_dir;

@@ -65,6 +65,26 @@ fn prepare(tools: &[Tool], who_needs: &str) -> Outcome<()> {
     Err(Failure::usage(format!("{who_needs} these packages, please install them: {}", missing.join(" "))))
 }
 
+/// Counts instructions.
+const COUNTING_TOOLS: &[Tool] = &[tool("valgrind", "valgrind")];
+
+/// Sees to it that the program that counts instructions is there.
+pub fn prepare_for_counting() -> Outcome<()> {
+    prepare(COUNTING_TOOLS, "counting instructions needs")
+}
+
+/// Sees to it that packages are there which a measurement compares us with; `missing` tells of those that are not.
+/// Where they cannot be installed nothing is done.
+pub fn install_if_possible(missing: impl Fn() -> Vec<&'static str>) -> Outcome<Vec<&'static str>> {
+    let packages = missing();
+    if packages.is_empty() || !can_install() {
+        return Ok(packages);
+    }
+    println!("xtask: installing {}", packages.join(" "));
+    install(&packages)?;
+    Ok(missing())
+}
+
 /// Whether a program can be found by its name.
 pub fn is_present(program: &str) -> bool {
     is_in(program, std::env::var_os("PATH").as_deref())

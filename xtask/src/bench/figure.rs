@@ -16,6 +16,7 @@ pub struct Figure {
 }
 
 /// One number of a figure, once for each run.
+#[derive(Default)]
 pub struct Row {
     /// What it is the number of.
     what: String,
@@ -24,6 +25,18 @@ pub struct Row {
     /// The row that it is compared with, by its `what`.
     base: Option<String>,
     rule: Option<Rule>,
+    bar: Option<Bar>,
+    /// Why there is no value.
+    left_out: Option<String>,
+    /// The panel of the chart that it is a part of, and what it is called there.
+    shown_in: Option<(String, String)>,
+}
+
+/// What the median is to reach. A machine that is busy with other things does not fail for it.
+#[derive(Clone, Copy)]
+enum Bar {
+    AtMost(f64),
+    AtLeast(f64),
 }
 
 /// What all values must keep to.
@@ -59,6 +72,40 @@ impl Row {
         self
     }
 
+    /// The median is to be no more than this.
+    pub fn reach_at_most(&mut self, bar: f64) -> &mut Self {
+        self.bar = Some(Bar::AtMost(bar));
+        self
+    }
+
+    /// The median is to be no less than this.
+    pub fn reach_at_least(&mut self, bar: f64) -> &mut Self {
+        self.bar = Some(Bar::AtLeast(bar));
+        self
+    }
+
+    /// The chart has it as `label`, beside all others of the same panel.
+    pub fn shown_in(&mut self, panel: impl Into<String>, label: impl Into<String>) -> &mut Self {
+        self.shown_in = Some((panel.into(), label.into()));
+        self
+    }
+
+    /// Panel and label of the chart, the median and its unit.
+    pub fn chart(&self) -> Option<(&str, &str, f64, &'static str)> {
+        let (panel, label) = self.shown_in.as_ref().filter(|_| !self.values.is_empty())?;
+        Some((panel, label, median(&self.values), self.unit))
+    }
+
+    /// Whether the bar is reached; `None` without one, or without a value.
+    fn reached(&self) -> Option<bool> {
+        let bar = self.bar.filter(|_| !self.values.is_empty())?;
+        let median = median(&self.values);
+        Some(match bar {
+            Bar::AtMost(most) => median <= most,
+            Bar::AtLeast(least) => median >= least,
+        })
+    }
+
     /// Whether the rule is kept; `None` without one.
     fn ok(&self) -> Option<bool> {
         self.rule.map(|rule| match rule {
@@ -69,6 +116,15 @@ impl Row {
     }
 
     fn verdict(&self) -> String {
+        if let Some(why) = self.left_out.as_ref().filter(|_| self.values.is_empty()) {
+            return format!("left out: {why}");
+        }
+        let reached = if self.reached() == Some(true) { "reached" } else { "NOT REACHED" };
+        match self.bar {
+            Some(Bar::AtMost(most)) => return format!("{reached}, at most {}", shown(most)),
+            Some(Bar::AtLeast(least)) => return format!("{reached}, at least {}", shown(least)),
+            None => {}
+        }
         let word = if self.ok() == Some(true) { "ok" } else { "NOT OK" };
         match self.rule {
             Some(Rule::AtMost(limit)) => format!("{word}, at most {}", shown(limit)),
@@ -90,13 +146,27 @@ pub struct Rows {
 impl Rows {
     /// Adds a run's value to a row.
     pub fn add(&mut self, what: impl Into<String>, unit: &'static str, value: f64) -> &mut Row {
-        let what = what.into();
+        let row = self.row(what.into(), unit);
+        row.values.push(value);
+        row
+    }
+
+    /// Keeps the place of a row that cannot be measured, and says why.
+    pub fn leave_out(&mut self, what: impl Into<String>, unit: &'static str, why: impl Into<String>) {
+        self.row(what.into(), unit).left_out = Some(why.into());
+    }
+
+    fn row(&mut self, what: String, unit: &'static str) -> &mut Row {
         let at = self.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
-            self.rows.push(Row { what, unit, values: Vec::new(), base: None, rule: None });
+            self.rows.push(Row { what, unit, ..Row::default() });
             self.rows.len() - 1
         });
-        self.rows[at].values.push(value);
         &mut self.rows[at]
+    }
+
+    /// What a chart shows.
+    pub fn charts(&self) -> impl Iterator<Item = (&str, &str, f64, &'static str)> {
+        self.rows.iter().filter_map(Row::chart)
     }
 
     /// Adds a note, once for all runs that have the same.
@@ -136,7 +206,8 @@ impl Rows {
             let ratio = self.ratio(row).map(|ratio| format!("×{}", shown(ratio))).unwrap_or_default();
             let (lowest, highest) =
                 if row.values.len() > 1 { (shown(lowest), shown(highest)) } else { Default::default() };
-            [row.what.clone(), shown(median(&row.values)), row.unit.to_owned(), lowest, highest, ratio, row.verdict()]
+            let value = if row.values.is_empty() { "–".to_owned() } else { shown(median(&row.values)) };
+            [row.what.clone(), value, row.unit.to_owned(), lowest, highest, ratio, row.verdict()]
         });
         let notes = self.notes.iter().map(|note| format!("\n{note}"));
         aligned(&std::iter::once(heading).chain(lines).collect::<Vec<_>>()) + &notes.collect::<String>()
@@ -148,12 +219,15 @@ impl Rows {
             Json::Object(vec![
                 ("what", Json::text(&row.what)),
                 ("unit", Json::text(row.unit)),
-                ("median", Json::Number(median(&row.values))),
+                ("median", if row.values.is_empty() { Json::Null } else { Json::Number(median(&row.values)) }),
                 ("values", Json::List(row.values.iter().copied().map(Json::Number).collect())),
                 ("against", row.base.as_ref().map_or(Json::Null, Json::text)),
                 ("ratio", self.ratio(row).map_or(Json::Null, Json::Number)),
                 ("rule", if row.rule.is_some() { Json::text(row.verdict()) } else { Json::Null }),
                 ("ok", row.ok().map_or(Json::Null, Json::Bool)),
+                ("bar", if row.bar.is_some() { Json::text(row.verdict()) } else { Json::Null }),
+                ("reached", row.reached().map_or(Json::Null, Json::Bool)),
+                ("left_out", row.left_out.as_ref().map_or(Json::Null, Json::text)),
             ])
         });
         Json::List(rows.collect())
@@ -176,7 +250,7 @@ fn aligned(lines: &[[String; 7]]) -> String {
 }
 
 /// Three digits are more than a shared machine is good for; whole numbers stay whole.
-fn shown(number: f64) -> String {
+pub fn shown(number: f64) -> String {
     if number.fract() == 0.0 || number.abs() >= 100.0 {
         let digits = format!("{:.0}", number.abs());
         let mut grouped = String::new();
@@ -215,6 +289,31 @@ mod tests {
             table.lines().nth(2).unwrap().split_whitespace().collect::<Vec<_>>(),
             ["busy", "5", "µs", "2", "30", "×2.50"]
         );
+    }
+
+    #[test]
+    fn a_bar_is_for_the_median_and_breaks_nothing() {
+        let mut rows = Rows::default();
+        for value in [1.0, 2.0, 30.0] {
+            rows.add("fast", "×", value).reach_at_least(2.0);
+            rows.add("slow", "×", value).reach_at_most(1.5);
+        }
+        assert!(rows.broken().is_empty());
+        let table = rows.table("name");
+        assert!(table.lines().nth(1).unwrap().ends_with("  reached, at least 2"), "{table}");
+        assert!(table.lines().nth(2).unwrap().ends_with("  NOT REACHED, at most 1.50"), "{table}");
+        assert!(rows.json().to_string().contains(r#""reached":false"#));
+    }
+
+    #[test]
+    fn what_is_left_out_keeps_its_row() {
+        let mut rows = Rows::default();
+        rows.leave_out("theirs", "µs", "the program theirs is missing");
+        let table = rows.table("name");
+        let line = table.lines().nth(1).unwrap();
+        assert!(line.contains('–') && line.ends_with("left out: the program theirs is missing"), "{table}");
+        assert_eq!(rows.charts().count(), 0);
+        assert!(rows.json().to_string().contains(r#""median":null"#));
     }
 
     #[test]

@@ -47,10 +47,26 @@ impl Ground {
         let scratch = Scratch::create(dir.join("scratch"))?;
         let library = library(Profile::Release)?;
         let relay = relay(Profile::Release)?;
-        for name in ["peer", "sessions", "rtm"] {
+        for name in ["peer", "sessions", "rtm", "pairs", "fan"] {
             compile(name, &library, &dir)?;
         }
-        Ok(Self { options, dir, relay, scratch })
+        let ground = Self { options, dir, relay, scratch };
+        let log = ground.relay_log();
+        File::create(&log).map_err(cannot("create", &log))?;
+        Ok(ground)
+    }
+
+    /// What all relays have logged.
+    fn relay_log(&self) -> PathBuf {
+        self.dir.join("relay.log")
+    }
+
+    /// Compiles a C program that measures others, without our library, and returns where it is.
+    pub fn compile_other(&self, name: &str, libraries: &[&str]) -> Outcome<PathBuf> {
+        let mut cc = compiler(name, &self.dir);
+        cc.arg("-Werror").args(libraries.iter().map(|library| format!("-l{library}")));
+        process::run(&mut cc)?;
+        Ok(self.dir.join(name))
     }
 
     /// A path in the scratch directory.
@@ -58,7 +74,7 @@ impl Ground {
         self.scratch.path().join(name)
     }
 
-    /// Starts a relay on a free port. Its log is `relay.log` next to the programs.
+    /// Starts a relay on a free port. All log to `relay.log` next to the programs.
     pub fn relay(&self) -> Outcome<Relay> {
         self.start_relay(&[])
     }
@@ -68,16 +84,35 @@ impl Ground {
         self.start_relay(&["--data".as_ref(), data.as_os_str()])
     }
 
+    /// The same with encryption; `certificate` is also what its clients trust.
+    pub fn relay_with_tls(&self, certificate: &Certificate) -> Outcome<Relay> {
+        let (cert, key) = (certificate.path.as_os_str(), certificate.key.as_os_str());
+        self.start_relay(&["--tls-loopback".as_ref(), "--tls-cert".as_ref(), cert, "--tls-key".as_ref(), key])
+    }
+
+    /// Makes a certificate for this machine's loopback address.
+    pub fn certificate(&self) -> Outcome<Certificate> {
+        let certificate = Certificate { path: self.path("cert.pem"), key: self.path("key.pem") };
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        openssl.args(["-days", "2", "-subj", "/CN=crvideo bench", "-addext", "subjectAltName=IP:127.0.0.1"]);
+        // Clients refuse an authority's certificate as a server's.
+        openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+        openssl.arg("-out").arg(&certificate.path).arg("-keyout").arg(&certificate.key);
+        process::run(openssl.stderr(std::process::Stdio::null()))?;
+        Ok(certificate)
+    }
+
     fn start_relay(&self, arguments: &[&OsStr]) -> Outcome<Relay> {
-        let log_path = self.dir.join("relay.log");
-        let log = File::create(&log_path).map_err(cannot("create", &log_path))?;
+        let log_path = self.relay_log();
+        let log = File::options().append(true).open(&log_path).map_err(cannot("open", &log_path))?;
         let mut command = with_many_files(&self.relay);
         let process = Beside::start(
             "the relay",
             command.arg("--dev").args(arguments).env("TMPDIR", self.scratch.path()).stderr(log),
         )?;
         let line = process.wait_for(SOON, |line| line.contains(" ready ").then(|| line.to_owned()))?;
-        let secret = self.path("secret");
+        let secret = self.path(&format!("secret-{}", process.id()));
         std::fs::write(&secret, value_in(&line, "secret")?).map_err(cannot("write", &secret))?;
         let secret = format!("@{}", secret.display());
         let rtm = value_in(&line, "rtm")?;
@@ -135,7 +170,7 @@ impl Ground {
 }
 
 /// A program that may have as many descriptors as the system lets it: thousands of users are in one process.
-fn with_many_files(program: &Path) -> Command {
+pub fn with_many_files(program: &Path) -> Command {
     let mut command = Command::new("sh");
     command
         .args(["-c", "ulimit -n 65536 2>/dev/null || ulimit -n \"$(ulimit -H -n)\"; exec \"$0\" \"$@\""])
@@ -143,13 +178,20 @@ fn with_many_files(program: &Path) -> Command {
     command
 }
 
-/// As a user would compile it, but with every warning that C99 has.
+/// As a user would compile it.
 fn compile(name: &str, library: &Path, dir: &Path) -> Outcome<()> {
-    let mut cc = Command::new("cc");
-    cc.args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-O2", "-pthread", "-I"]).arg(root().join("include"));
-    cc.arg(root().join("bench").join(name).with_extension("c")).arg("-o").arg(dir.join(name));
+    let mut cc = compiler(name, dir);
+    cc.arg("-I").arg(root().join("include"));
     cc.arg("-L").arg(library).arg("-lcrvideo").arg(format!("-Wl,-rpath,{}", library.display()));
     process::run(&mut cc)
+}
+
+/// The command line for a program of `bench/`, with every warning that C99 has.
+fn compiler(name: &str, dir: &Path) -> Command {
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-O2", "-pthread"]);
+    cc.arg(root().join("bench").join(name).with_extension("c")).arg("-o").arg(dir.join(name));
+    cc
 }
 
 /// A file to send.
@@ -173,6 +215,13 @@ pub fn hash(path: &Path) -> Outcome<String> {
     let program = if tools::is_present("b3sum") { "b3sum" } else { "sha256sum" };
     let line = output_of(Command::new(program).arg(path))?;
     line.split_whitespace().next().map(str::to_owned).ok_or_else(|| Failure::new(format!("{program} says nothing")))
+}
+
+/// A certificate and its key, as PEM files.
+pub struct Certificate {
+    /// The certificate, which is its own authority.
+    pub path: PathBuf,
+    key: PathBuf,
 }
 
 /// A relay that runs.

@@ -1,18 +1,24 @@
 //! `cargo xtask bench`: figures of the whole, measured with C programs (`bench/`) and a relay on this machine.
 
+mod beside;
+mod fan;
 mod figure;
 mod ground;
 mod idle;
 mod json;
 mod latency;
 mod memory;
+mod micro;
 mod options;
+mod peers;
+mod plot;
 mod proc;
 mod rtm;
 mod sessions;
 mod stall;
 mod stats;
 mod strace;
+mod systems;
 
 use std::path::Path;
 use std::time::Instant;
@@ -24,27 +30,34 @@ use json::Json;
 use options::Options;
 
 /// What `cargo xtask help bench` says.
-pub const DETAILS: &str = "Without FIGURE all of them are measured: memory, stall, latency, sessions, idle, rtm. docs/performance.md says what each
+pub const DETAILS: &str = "Without FIGURE all of them are measured: memory, stall, latency, sessions, idle, rtm, peers. docs/performance.md says what each
 one means. Ratios are taken within one run, because other work on the machine moves all absolute numbers. All
 numbers go to target/bench/figures.json, too. Exit code 1 when a limit is broken.
 
-  --runs N            how often memory, latency, sessions and rtm are measured (default 3)
+  --runs N            how often memory, latency, sessions, rtm and peers are measured (default 3)
   --size SIZE         the file of memory, for instance 256MiB (default 5GiB; needs twice that on the disk)
-  --seconds N         how long each measurement of latency takes (default 3)
+  --seconds N         how long each measurement of latency and peers takes (default 3)
   --stall-seconds N   how long stall stops the receiver (default 60)
   --idle-seconds N    how long idle watches (default 65)
   --sessions N        how many sessions sessions opens (default 1000)
-  --users N           how many users rtm sends a file to (default 10000)
+  --users N           how many users rtm sends a file to, and peers a message (default 10000)
+  --plot              also write a chart of each figure that has one, target/bench/FIGURE.svg
+
+`bench micro` counts the instructions of the smallest pieces of work by valgrind, and fails when they are more than
+crates/micro/instructions.txt says; `bench micro --accept` writes that file.
 
 Needs a C compiler, sha256sum (or b3sum) and, for idle, strace.";
 
 /// All figures, in the order of the table. One that compares with another system belongs here, too: it is a function
 /// that fills rows, and a row may be against any other row of its figure.
 const FIGURES: &[Figure] =
-    &[memory::FIGURE, stall::FIGURE, latency::FIGURE, sessions::FIGURE, idle::FIGURE, rtm::FIGURE];
+    &[memory::FIGURE, stall::FIGURE, latency::FIGURE, sessions::FIGURE, idle::FIGURE, rtm::FIGURE, peers::FIGURE];
 
 /// Builds, measures, prints.
 pub fn run(arguments: &[String]) -> Outcome<()> {
+    if let Some((_, rest)) = arguments.split_first().filter(|(first, _)| *first == "micro") {
+        return micro::run(rest);
+    }
     let options = Options::parse(arguments)?;
     let wanted = match options.figures.as_slice() {
         [] => FIGURES.iter().collect(),
@@ -71,6 +84,14 @@ pub fn run(arguments: &[String]) -> Outcome<()> {
     println!("\n{} cores, load average {:.1} before and {:.1} after", cores(), load.0, load.1);
     for (figure, rows) in &done {
         println!("\n{}", rows.table(figure.name));
+    }
+    if ground.options.plot {
+        for (figure, rows) in &done {
+            let path = target_dir().join(format!("bench/{}.svg", figure.name));
+            if plot::write(&path, figure.description, rows)? {
+                println!("\nchart of {} written to {}", figure.name, path.display());
+            }
+        }
     }
     let path = target_dir().join("bench/figures.json");
     write_json(&path, &done, load)?;

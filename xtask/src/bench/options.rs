@@ -19,8 +19,10 @@ pub struct Options {
     pub idle_seconds: u64,
     /// How many sessions `sessions` opens.
     pub sessions: u64,
-    /// How many users `rtm` sends a file to.
+    /// How many users `rtm` sends a file to, and `peers` a message.
     pub users: u64,
+    /// Whether figures that have a chart write it.
+    pub plot: bool,
 }
 
 impl Default for Options {
@@ -34,6 +36,7 @@ impl Default for Options {
             idle_seconds: 65,
             sessions: 1_000,
             users: 10_000,
+            plot: false,
         }
     }
 }
@@ -46,6 +49,10 @@ impl Options {
         while let Some(word) = words.next() {
             if !word.starts_with('-') {
                 options.figures.push(word.clone());
+                continue;
+            }
+            if word == "--plot" {
+                options.plot = true;
                 continue;
             }
             let (name, value) = match word.split_once('=') {
@@ -96,8 +103,8 @@ mod tests {
 
     #[test]
     fn figures_and_options_come_in_any_order() {
-        let options = parse("stall --size=1MiB memory --runs 1").unwrap();
-        assert_eq!((options.size, options.runs), (1_048_576, 1));
+        let options = parse("stall --size=1MiB --plot memory --runs 1").unwrap();
+        assert_eq!((options.size, options.runs, options.plot), (1_048_576, 1, true));
         assert_eq!(options.figures, ["stall", "memory"]);
         assert_eq!(parse("").unwrap(), Options::default());
     }

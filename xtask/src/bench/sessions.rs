@@ -1,7 +1,7 @@
 //! What an idle session costs at both ends, and that a thousand of them do not make more threads.
 
 use super::figure::{Figure, Rows};
-use super::ground::{Ground, Mode, Relay, SETTLED, SOON, Watched, number};
+use super::ground::{Certificate, Ground, Mode, Relay, SETTLED, SOON, Watched, number};
 use super::proc;
 use crate::process::{Beside, Outcome};
 
@@ -24,13 +24,34 @@ fn measure(ground: &Ground, rows: &mut Rows) -> Outcome<()> {
     Ok(())
 }
 
-fn measure_once(ground: &Ground, rows: &mut Rows, mode: Mode) -> Outcome<()> {
-    let (name, count) = (mode.word(), ground.options.sessions);
-    let relay = ground.relay()?;
-    let mut command = ground.command("sessions", &relay);
-    let process = Beside::start_told("sessions", command.arg(count.to_string()).arg(name))?;
-    let mut program = Program { process, relay, count: count as f64 };
+/// What logging in many users costs, and what they cost when they do nothing.
+pub struct Crowd {
+    /// Logins that have failed.
+    pub failed: f64,
+    /// Logins in a second, all at once.
+    pub logins: f64,
+    /// Bytes of memory for a session, in the library and in the relay.
+    pub library: f64,
+    pub relay: f64,
+}
 
+/// Logs in `count` users on one queue of one process.
+pub fn crowd(ground: &Ground, count: u64, mode: Mode, certificate: Option<&Certificate>) -> Outcome<Crowd> {
+    let mut program = Program::start(ground, count, mode, certificate)?;
+    let none = program.step("none ")?;
+    program.process.tell("on")?;
+    let online = program.step("online ")?;
+    Ok(Crowd {
+        failed: number(&online.line, "failed")?,
+        logins: program.count / number(&online.line, "ns")? * 1e9,
+        library: (online.library - none.library) / program.count,
+        relay: (online.relay - none.relay) / program.count,
+    })
+}
+
+fn measure_once(ground: &Ground, rows: &mut Rows, mode: Mode) -> Outcome<()> {
+    let name = mode.word();
+    let mut program = Program::start(ground, ground.options.sessions, mode, None)?;
     let none = program.step("none ")?;
     program.process.tell("on")?;
     let online = program.step("online ")?;
@@ -72,6 +93,17 @@ struct Step {
 }
 
 impl Program {
+    fn start(ground: &Ground, count: u64, mode: Mode, certificate: Option<&Certificate>) -> Outcome<Self> {
+        let relay = match certificate {
+            Some(certificate) => ground.relay_with_tls(certificate)?,
+            None => ground.relay()?,
+        };
+        let mut command = ground.command("sessions", &relay);
+        command.arg(count.to_string()).arg(mode.word()).args(certificate.map(|certificate| &certificate.path));
+        let process = Beside::start_told("sessions", &mut command)?;
+        Ok(Self { process, relay, count: count as f64 })
+    }
+
     fn step(&self, beginning: &str) -> Outcome<Step> {
         let line = self.process.wait_for(SOON, |line| line.starts_with(beginning).then(|| line.to_owned()))?;
         std::thread::sleep(SETTLED);
