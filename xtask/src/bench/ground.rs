@@ -50,6 +50,7 @@ impl Ground {
         for name in ["peer", "sessions", "rtm"] {
             compile(name, &library, &dir)?;
         }
+        process::run(cc("file_floor").arg("-o").arg(dir.join("file_floor")))?;
         Ok(Self { options, dir, relay, scratch })
     }
 
@@ -66,6 +67,16 @@ impl Ground {
     /// The same with a data directory.
     pub fn relay_with_data(&self, data: &Path) -> Outcome<Relay> {
         self.start_relay(&["--data".as_ref(), data.as_os_str()])
+    }
+
+    /// The same with more arguments.
+    pub fn relay_with(&self, arguments: &[&OsStr]) -> Outcome<Relay> {
+        self.start_relay(arguments)
+    }
+
+    /// The path of one of our C programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
     }
 
     fn start_relay(&self, arguments: &[&OsStr]) -> Outcome<Relay> {
@@ -93,12 +104,26 @@ impl Ground {
 
     /// Starts a user and waits for the login.
     pub fn peer(&self, relay: &Relay, name: &'static str, mode: Mode, files: Files) -> Outcome<Peer> {
-        let inbox = Scratch::create(self.path(&format!("inbox-{name}")))?;
+        self.peer_with(relay, name, self.path(&format!("inbox-{name}")), mode, files, &[])
+    }
+
+    /// The same, with files in a directory of the caller's choice, and with more arguments.
+    pub fn peer_with(
+        &self,
+        relay: &Relay,
+        name: &'static str,
+        inbox: PathBuf,
+        mode: Mode,
+        files: Files,
+        arguments: &[String],
+    ) -> Outcome<Peer> {
+        let inbox = Scratch::create(inbox)?;
         let mut command = self.command("peer", relay);
         command.arg(name).arg(inbox.path()).arg(mode.word()).arg(match files {
             Files::Kept => "keep",
             Files::Discarded => "discard",
         });
+        command.args(arguments);
         let process = Beside::start_told(name, &mut command)?;
         process.wait_for(SOON, |line| (line == "ready").then_some(()))?;
         Ok(Peer { name, process, _inbox: inbox })
@@ -145,11 +170,17 @@ fn with_many_files(program: &Path) -> Command {
 
 /// As a user would compile it, but with every warning that C99 has.
 fn compile(name: &str, library: &Path, dir: &Path) -> Outcome<()> {
-    let mut cc = Command::new("cc");
-    cc.args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-O2", "-pthread", "-I"]).arg(root().join("include"));
-    cc.arg(root().join("bench").join(name).with_extension("c")).arg("-o").arg(dir.join(name));
+    let mut cc = cc(name);
+    cc.arg("-I").arg(root().join("include")).arg("-o").arg(dir.join(name));
     cc.arg("-L").arg(library).arg("-lcrvideo").arg(format!("-Wl,-rpath,{}", library.display()));
     process::run(&mut cc)
+}
+
+fn cc(name: &str) -> Command {
+    let mut cc = Command::new("cc");
+    cc.args(["-std=c99", "-Wall", "-Wextra", "-pedantic", "-O2", "-pthread"]);
+    cc.arg(root().join("bench").join(name).with_extension("c"));
+    cc
 }
 
 /// A file to send.
@@ -325,6 +356,24 @@ impl Peer {
             0.0 => Ok((number(&line, "files")?, number(&line, "ns")? / 1e9)),
             _ => Err(Failure::new("a file that was sent meanwhile has failed")),
         }
+    }
+
+    /// Sends a file so many times at once, and returns the seconds until the first and the last of them had arrived.
+    pub fn batch(&mut self, target: &Peer, count: usize, file: &Noise) -> Outcome<(f64, f64)> {
+        self.process.tell(&format!("batch {} {count} {}", target.name, file.path().display()))?;
+        let line = self.line("batch ", SENT)?;
+        match number(&line, "failed")? {
+            0.0 => Ok((number(&line, "first_ns")? / 1e9, number(&line, "ns")? / 1e9)),
+            failed => Err(Failure::new(format!("{failed} of {count} files have failed"))),
+        }
+    }
+
+    /// Waits for a received file and says whether it is like another one, byte for byte; the received one is deleted.
+    pub fn received_like(&self, source: &Noise) -> Outcome<bool> {
+        let path = PathBuf::from(value_in(&self.line("received ", SENT)?, "path")?);
+        let same = Command::new("cmp").args(["--silent"]).arg(&path).arg(source.path()).status();
+        std::fs::remove_file(&path).map_err(cannot("delete", &path))?;
+        Ok(same.map_err(|error| Failure::new(format!("cannot run cmp: {error}")))?.success())
     }
 
     /// Waits for a received file and returns its hash; the file is deleted.
