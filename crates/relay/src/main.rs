@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use crvideo_relay::args::{Args, Command};
-use crvideo_relay::{Config, Relay, StartError};
+use crvideo_relay::{Config, Relay, StartError, be_prompt};
 use log::Log;
 use tracing::info;
 use tracing_subscriber::filter::LevelFilter;
@@ -67,7 +67,8 @@ fn run(config: Config, level: LevelFilter, dev: bool) -> Result<(), StartError> 
 }
 
 fn serve(config: Config, dev: bool) -> Result<(), StartError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(StartError::System)?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = builder.enable_all().on_thread_start(be_prompt).build().map_err(StartError::System)?;
     runtime.block_on(async {
         // Signals that come while the relay starts must stop it too.
         let mut signals = Signals::new().map_err(StartError::System)?;
