@@ -53,6 +53,11 @@ impl Pool {
         }
     }
 
+    /// Whether jobs wait for a thread.
+    fn is_wanted(&self) -> bool {
+        !lock(&self.state).jobs.is_empty()
+    }
+
     /// Makes sure of one thread at least: without any, jobs would wait for ever.
     pub fn ready(&'static self) -> io::Result<()> {
         if lock(&self.state).threads > 0 { Ok(()) } else { self.start_thread() }
@@ -114,21 +119,28 @@ impl Strand {
         }
     }
 
-    /// One job a turn, so that strands share the pool fairly.
+    /// One job a turn, so that strands share the pool fairly. While nobody else wants the thread, the next turn follows
+    /// at once: another thread would have to be woken for it.
     fn schedule(self: &Arc<Self>) {
         let strand = self.clone();
         FILES.run(move || {
-            let Some(job) = lock(&strand.state).jobs.pop_front() else { return };
-            let outcome = catch_unwind(AssertUnwindSafe(job));
-            let mut state = lock(&strand.state);
-            state.running = !state.jobs.is_empty();
-            let more = state.running;
-            drop(state);
-            if more {
-                strand.schedule();
-            }
-            if let Err(panic) = outcome {
-                std::panic::resume_unwind(panic);
+            loop {
+                let Some(job) = lock(&strand.state).jobs.pop_front() else { return };
+                let outcome = catch_unwind(AssertUnwindSafe(job));
+                let mut state = lock(&strand.state);
+                state.running = !state.jobs.is_empty();
+                let more = state.running;
+                drop(state);
+                let alone = outcome.is_ok() && !FILES.is_wanted();
+                if more && !alone {
+                    strand.schedule();
+                }
+                if let Err(panic) = outcome {
+                    std::panic::resume_unwind(panic);
+                }
+                if !more || !alone {
+                    return;
+                }
             }
         });
     }

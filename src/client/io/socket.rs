@@ -145,7 +145,8 @@ impl Connection {
         if let Some(buffer) = reader.large_rest() {
             return sys::recv_into(&**stream, buffer);
         }
-        let len = stream.read(scratch)?;
+        let most = reader.next_read(scratch.len());
+        let len = stream.read(scratch.get_mut(..most).unwrap_or_default())?;
         reader.try_feed(scratch.get(..len).unwrap_or_default())?;
         Ok(len)
     }
