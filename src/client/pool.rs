@@ -175,6 +175,25 @@ mod tests {
     }
 
     #[test]
+    fn the_jobs_of_a_strand_run_in_their_order_and_one_at_a_time_also_after_a_panic() {
+        let strand = Arc::<Strand>::default();
+        let (sender, ended) = mpsc::channel();
+        let alone = Arc::new(Mutex::new(()));
+        for at in 0..1_000 {
+            let (sender, alone) = (sender.clone(), alone.clone());
+            strand.run(move || {
+                let _alone = alone.try_lock().unwrap();
+                sender.send(at).unwrap();
+            });
+            if at % 100 == 50 {
+                strand.run(|| panic!("a fault in a job"));
+            }
+        }
+        let all: Vec<_> = (0..1_000).map(|_| ended.recv_timeout(PATIENCE).unwrap()).collect();
+        assert_eq!(all, (0..1_000).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_job_that_panics_takes_no_thread_with_it() {
         static POOL: Pool = Pool::new("test", 1);
         let (sender, ended) = mpsc::channel();

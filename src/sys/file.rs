@@ -247,6 +247,35 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_file_is_read_from_anywhere_into_a_buffer_that_was_used_before_and_its_end_is_an_error() {
+        let path = std::env::temp_dir().join(format!("crvideo-read-{}", std::process::id()));
+        let content: Vec<u8> = (0..100_000_u32).map(|at| (at * 7 / 3) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut buffer = BytesMut::from(&b"old bytes"[..]);
+        for (offset, len) in [(0, 100_000), (99_999, 1), (31, 40_000), (100_000, 0)] {
+            read_exact_into(&file, &mut buffer, len, offset as u64).unwrap();
+            assert_eq!(buffer, content[offset..offset + len]);
+        }
+        let error = read_exact_into(&file, &mut buffer, 2, 99_999).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn what_is_reserved_in_memory_is_not_filled_and_what_is_not_there_is_refused() {
+        use std::os::unix::fs::MetadataExt;
+        let path = PathBuf::from(format!("/dev/shm/crvideo-reserve-{}", std::process::id()));
+        // Not everybody has this directory, and not everywhere is it in memory.
+        let Ok(file) = File::create(&path) else { return };
+        std::fs::remove_file(&path).unwrap();
+        let Some(free) = free_memory(&file) else { return };
+        reserve(&file, free.min(1 << 20)).unwrap();
+        assert_eq!(file.metadata().unwrap().blocks(), 0);
+        assert_eq!(reserve(&file, u64::MAX / 4).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
     fn a_file_system_without_a_flag_for_it_replaces_nothing_either() {
         let scratch = std::env::temp_dir().join(format!("crvideo-relink-{}", std::process::id()));
         std::fs::create_dir(&scratch).unwrap();
