@@ -154,7 +154,7 @@ fn batch(
 fn certificate(ground: &Ground) -> Outcome<(PathBuf, PathBuf)> {
     let (key, certificate) = (ground.path("key.pem"), ground.path("certificate.pem"));
     let mut openssl = Command::new("openssl");
-    openssl.args(["req", "-x509", "-quiet", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
     openssl.args(["-days", "2", "-subj", "/CN=bench", "-addext", "subjectAltName=IP:127.0.0.1"]);
     openssl.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]).arg(&key).arg("-out").arg(&certificate);
     output_of(&mut openssl)?;
