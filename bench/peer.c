@@ -1,9 +1,10 @@
 /*
  * peer: one user, who does what lines on the standard input say and tells what happened in lines of key=value words.
  *
- * Usage: peer RELAY PROJECT @SECRET_FILE USER DIRECTORY thread|pump keep|discard
+ * Usage: peer RELAY PROJECT @SECRET_FILE USER DIRECTORY thread|pump keep|discard [durable] [ca=FILE]
  *        Received files go to DIRECTORY, where they are kept or deleted at once. In "pump" mode a thread of this program
- *        sits in CRVideo_PollEvents. Ends when the standard input does.
+ *        sits in CRVideo_PollEvents. With "durable" a file counts as received when it is on the disk; with "ca" all
+ *        connections are encrypted. Ends when the standard input does.
  *
  * Lines in:  commands TARGET BYTES IN_FLIGHT MILLISECONDS FILE
  *                sends commands for so long, the next one inside the callback of a result; FILE gets the time from each
@@ -11,11 +12,14 @@
  *            file TARGET PATH     sends a file
  *            flood TARGET PATH    sends a file again and again
  *            dry                  ends the flood when the file that travels has arrived
+ *            batch TARGET COUNT PATH
+ *                sends a file so many times at once
  * Lines out: ready
  *            commands done=N failed=N ns=N
  *            progress sent=N
  *            file code=N ns=N date=N          the one result of a file; date is the wall clock in nanoseconds
  *            flooded files=N failed=N ns=N
+ *            batch done=N failed=N ns=N first_ns=N     until the last of them has its result, and until the first has
  *            received path=P
  *            line-off code=N, line-on
  */
@@ -118,13 +122,37 @@ static void send_file(void)
     bench_need("send a file", CRVideo_SendFile(session, job.target, job.path, NULL, NULL, NULL));
 }
 
+/* The batch that is being sent. */
+static struct {
+    pthread_mutex_t lock;
+    uint64_t began, first;
+    long left, done, failed;
+} batch = { PTHREAD_MUTEX_INITIALIZER, 0, 0, 0, 0, 0 };
+
+/* One file of the batch has its result. With the lock held. */
+static void count_in_batch(CRVideo_Err err)
+{
+    uint64_t ns = bench_now_ns() - batch.began;
+    batch.first = batch.first == 0 ? ns : batch.first;
+    batch.done += err == CRVideo_NOERR;
+    batch.failed += err != CRVideo_NOERR;
+    if (--batch.left == 0)
+        printf("batch done=%ld failed=%ld ns=%llu first_ns=%llu\n", batch.done, batch.failed, (unsigned long long)ns,
+               (unsigned long long)batch.first);
+}
+
 static void on_file_sent(void *user, const char *task_id, const char *path, CRVideo_Err err, void *cookie)
 {
     uint64_t date = bench_date_ns(), ns;
     (void)user;
     (void)task_id;
     (void)path;
-    (void)cookie;
+    if (cookie == &batch) {
+        pthread_mutex_lock(&batch.lock);
+        count_in_batch(err);
+        pthread_mutex_unlock(&batch.lock);
+        return;
+    }
     pthread_mutex_lock(&job.lock);
     ns = bench_now_ns() - job.began;
     job.files += err == CRVideo_NOERR;
@@ -149,6 +177,22 @@ static void start_file(int floods)
     pthread_mutex_unlock(&job.lock);
 }
 
+static void send_batch(long count)
+{
+    long i;
+    pthread_mutex_lock(&batch.lock);
+    batch.first = 0;
+    batch.done = batch.failed = 0;
+    batch.left = count;
+    batch.began = bench_now_ns();
+    for (i = 0; i < count; i++) {
+        CRVideo_Err err = CRVideo_SendFile(session, job.target, job.path, NULL, &batch, NULL);
+        if (err != CRVideo_NOERR)
+            count_in_batch(err);
+    }
+    pthread_mutex_unlock(&batch.lock);
+}
+
 static void dry(void)
 {
     pthread_mutex_lock(&job.lock);
@@ -161,7 +205,8 @@ static void on_progress(void *user, const char *task_id, uint64_t sent, uint64_t
     (void)user;
     (void)task_id;
     (void)total;
-    (void)cookie;
+    if (cookie == &batch)
+        return;
     printf("progress sent=%llu\n", (unsigned long long)sent);
 }
 
@@ -219,13 +264,16 @@ static void *pump(void *unused)
 int main(int argc, char **argv)
 {
     char line[8192], path[4097];
-    long bytes, in_flight, milliseconds;
+    long bytes, in_flight, milliseconds, count;
+    const char *ca_file = NULL;
+    int i;
     CRVideo_LoginInfo info;
     CRVideo_Config config;
     pthread_t thread;
 
-    if (argc != 8) {
-        fprintf(stderr, "usage: %s RELAY PROJECT @SECRET_FILE USER DIRECTORY thread|pump keep|discard\n", argv[0]);
+    if (argc < 8) {
+        fprintf(stderr, "usage: %s RELAY PROJECT @SECRET_FILE USER DIRECTORY thread|pump keep|discard [durable] "
+                        "[ca=FILE]\n", argv[0]);
         return EXIT_FAILURE;
     }
     keeps = strcmp(argv[7], "keep") == 0;
@@ -237,6 +285,14 @@ int main(int argc, char **argv)
 
     CRVideo_ConfigInit(&config);
     config.download_dir = argv[5];
+    for (i = 8; i < argc; i++) {
+        if (strcmp(argv[i], "durable") == 0)
+            config.flags |= CRVIDEO_CONFIG_DURABLE;
+        else if (strncmp(argv[i], "ca=", 3) == 0)
+            ca_file = argv[i] + 3;
+        else
+            fprintf(stderr, "%s: not understood\n", argv[i]);
+    }
     if (bench_is_pump(argv[6])) {
         bench_need("create a queue", CRVideo_CreateQueue(&queue));
         config.queue = queue;
@@ -254,6 +310,10 @@ int main(int argc, char **argv)
         return EXIT_FAILURE;
     bench_login_info(argv, &info);
     info.user_id = argv[4];
+    if (ca_file != NULL) {
+        info.tls = CRVIDEO_TLS_ALWAYS;
+        info.ca_file = ca_file;
+    }
     bench_latch_set(&login_latch, 1);
     bench_need("login", CRVideo_Login(session, &info, NULL));
     bench_latch_wait(&login_latch);
@@ -266,6 +326,8 @@ int main(int argc, char **argv)
             start_file(0);
         } else if (sscanf(line, "flood %128s %4096[^\n]", job.target, job.path) == 2) {
             start_file(1);
+        } else if (sscanf(line, "batch %128s %ld %4096[^\n]", job.target, &count, job.path) == 3) {
+            send_batch(count);
         } else if (strcmp(line, "dry\n") == 0) {
             dry();
         } else {

@@ -60,7 +60,10 @@ fn own_queue() -> Result<Arc<EventQueue>, Code> {
     let queue = OWN.get_or_try_init(|| {
         let queue = Arc::new(EventQueue::new(false)?);
         let served = queue.clone();
-        crate::sys::spawn_quiet("crvideo-callback", move || served.serve())?;
+        crate::sys::spawn_quiet("crvideo-callback", move || {
+            crate::sys::be_prompt();
+            served.serve();
+        })?;
         Ok(queue)
     });
     queue.cloned().map_err(|error: std::io::Error| {

@@ -53,6 +53,11 @@ impl Pool {
         }
     }
 
+    /// Whether jobs wait for a thread.
+    fn is_wanted(&self) -> bool {
+        !lock(&self.state).jobs.is_empty()
+    }
+
     /// Makes sure of one thread at least: without any, jobs would wait for ever.
     pub fn ready(&'static self) -> io::Result<()> {
         if lock(&self.state).threads > 0 { Ok(()) } else { self.start_thread() }
@@ -114,21 +119,28 @@ impl Strand {
         }
     }
 
-    /// One job a turn, so that strands share the pool fairly.
+    /// One job a turn, so that strands share the pool fairly. While nobody else wants the thread, the next turn follows
+    /// at once: another thread would have to be woken for it.
     fn schedule(self: &Arc<Self>) {
         let strand = self.clone();
         FILES.run(move || {
-            let Some(job) = lock(&strand.state).jobs.pop_front() else { return };
-            let outcome = catch_unwind(AssertUnwindSafe(job));
-            let mut state = lock(&strand.state);
-            state.running = !state.jobs.is_empty();
-            let more = state.running;
-            drop(state);
-            if more {
-                strand.schedule();
-            }
-            if let Err(panic) = outcome {
-                std::panic::resume_unwind(panic);
+            loop {
+                let Some(job) = lock(&strand.state).jobs.pop_front() else { return };
+                let outcome = catch_unwind(AssertUnwindSafe(job));
+                let mut state = lock(&strand.state);
+                state.running = !state.jobs.is_empty();
+                let more = state.running;
+                drop(state);
+                let alone = outcome.is_ok() && !FILES.is_wanted();
+                if more && !alone {
+                    strand.schedule();
+                }
+                if let Err(panic) = outcome {
+                    std::panic::resume_unwind(panic);
+                }
+                if !more || !alone {
+                    return;
+                }
             }
         });
     }
@@ -160,6 +172,25 @@ mod tests {
         }
         assert_eq!(lock(&POOL.state).threads, 4);
         drop(shut);
+    }
+
+    #[test]
+    fn the_jobs_of_a_strand_run_in_their_order_and_one_at_a_time_also_after_a_panic() {
+        let strand = Arc::<Strand>::default();
+        let (sender, ended) = mpsc::channel();
+        let alone = Arc::new(Mutex::new(()));
+        for at in 0..1_000 {
+            let (sender, alone) = (sender.clone(), alone.clone());
+            strand.run(move || {
+                let _alone = alone.try_lock().unwrap();
+                sender.send(at).unwrap();
+            });
+            if at % 100 == 50 {
+                strand.run(|| panic!("a fault in a job"));
+            }
+        }
+        let all: Vec<_> = (0..1_000).map(|_| ended.recv_timeout(PATIENCE).unwrap()).collect();
+        assert_eq!(all, (0..1_000).collect::<Vec<_>>());
     }
 
     #[test]

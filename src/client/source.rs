@@ -2,23 +2,50 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use bytes::Bytes;
 use crvideo_proto::code;
 use crvideo_proto::rtm::sign::FileHasher;
+use crvideo_proto::shelf::Shelf;
 
 use super::Code;
 use super::fault;
 use super::pool::Strand;
-use crate::sys::Kept;
+use crate::sys::{self, Kept};
+
+/// Bytes of buffers that wait for the next piece of any file.
+const SPARE: usize = 2 * 1024 * 1024;
+/// The buffers that files are read into.
+static BUFFERS: LazyLock<Shelf> = LazyLock::new(|| Shelf::new(SPARE));
+/// Files that are open.
+static OPEN_FILES: AtomicUsize = AtomicUsize::new(0);
 
 /// The bytes themselves.
 enum Content {
     Memory(Bytes),
-    File { file: Kept<File>, modified: (i64, i64) },
+    File { file: Kept<File>, modified: (i64, i64), _open: Open },
+}
+
+/// One of the files that are open. The last one takes the spare buffers with it.
+struct Open;
+
+impl Open {
+    fn new() -> Self {
+        OPEN_FILES.fetch_add(1, Ordering::SeqCst);
+        Self
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if OPEN_FILES.fetch_sub(1, Ordering::SeqCst) == 1 {
+            BUFFERS.clear();
+        }
+    }
 }
 
 /// How a content's hash is computed, piece by piece.
@@ -98,7 +125,7 @@ impl<H: Hashing> Source<H> {
             return Err(code::SENDFILE_FILEINERROR);
         }
         let modified = modified(&metadata);
-        Ok(Self::new(Content::File { file, modified }, metadata.len()))
+        Ok(Self::new(Content::File { file, modified, _open: Open::new() }, metadata.len()))
     }
 
     /// Bytes in all.
@@ -140,11 +167,9 @@ impl<H: Hashing> Source<H> {
                 Ok(data.slice(start..end))
             }
             Content::File { file, .. } => {
-                let mut buffer = Vec::new();
-                buffer.try_reserve_exact(len).map_err(|_| code::OUTOF_MEM)?;
-                buffer.resize(len, 0);
-                match file.read_exact_at(&mut buffer, offset) {
-                    Ok(()) => Ok(Bytes::from(buffer)),
+                let mut buffer = BUFFERS.take(len).map_err(|_| code::OUTOF_MEM)?;
+                match sys::read_exact_into(file, &mut buffer, len, offset) {
+                    Ok(()) => Ok(BUFFERS.lend(buffer)),
                     Err(error) => {
                         log::warn!("the source file cannot be read to its end: {error}");
                         Err(code::SENDFILE_FILEINERROR)
@@ -156,7 +181,7 @@ impl<H: Hashing> Source<H> {
 
     /// Growth is ignored; anything else that happened to the file while it was read spoils it.
     fn must_be_unchanged(&self) -> Result<(), Code> {
-        let Content::File { file, modified: before } = &self.content else { return Ok(()) };
+        let Content::File { file, modified: before, .. } = &self.content else { return Ok(()) };
         let metadata = file.metadata().map_err(|_| code::SENDFILE_FILEINERROR)?;
         let grown = metadata.len() > self.size;
         if metadata.len() < self.size || (!grown && modified(&metadata) != *before) {

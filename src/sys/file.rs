@@ -8,6 +8,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use bytes::BytesMut;
+
 use super::Kept;
 
 fn c_path(path: &Path) -> io::Result<CString> {
@@ -188,6 +190,9 @@ pub fn reserve(file: &File, size: u64) -> io::Result<()> {
     if len == 0 {
         return Ok(());
     }
+    if let Some(free) = free_memory(file) {
+        return if free < size { Err(io::Error::from_raw_os_error(libc::ENOSPC)) } else { Ok(()) };
+    }
     // SAFETY: fallocate takes no pointers. The size of the file stays as it is.
     if unsafe { libc::fallocate(file.as_raw_fd(), libc::FALLOC_FL_KEEP_SIZE, 0, len) } == 0 {
         return Ok(());
@@ -199,9 +204,76 @@ pub fn reserve(file: &File, size: u64) -> io::Result<()> {
     }
 }
 
+/// How many bytes are free in a file system in memory, which would fill what is reserved with zeros; `None` for others,
+/// and where there is no limit.
+fn free_memory(file: &File) -> Option<u64> {
+    // SAFETY: an all-zero statfs is valid, and fstatfs fills it.
+    let mut info: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a statfs that lives through the call.
+    let known = unsafe { libc::fstatfs(file.as_raw_fd(), &mut info) } == 0;
+    (known && info.f_type == libc::TMPFS_MAGIC && info.f_blocks > 0)
+        .then(|| (info.f_bavail as u64).saturating_mul(info.f_bsize as u64))
+}
+
+/// Reads `len` bytes at `offset` into an empty buffer, without filling that with zeros first.
+pub fn read_exact_into(file: &File, buffer: &mut BytesMut, len: usize, offset: u64) -> io::Result<()> {
+    buffer.clear();
+    buffer.reserve(len);
+    while buffer.len() < len {
+        let at = offset + buffer.len() as u64;
+        let Ok(at) = libc::off_t::try_from(at) else { return Err(io::ErrorKind::InvalidInput.into()) };
+        let missing = len - buffer.len();
+        let spare = buffer.spare_capacity_mut();
+        let room = missing.min(spare.len());
+        // SAFETY: the kernel writes at most `room` bytes into memory that is ours and needs no initial value.
+        let read = unsafe { libc::pread(file.as_raw_fd(), spare.as_mut_ptr().cast(), room, at) };
+        match usize::try_from(read) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            // SAFETY: the kernel has just filled `read` bytes behind the present length, within the capacity.
+            Ok(read) => unsafe { buffer.set_len(buffer.len() + read) },
+            Err(_) => {
+                let error = io::Error::last_os_error();
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_is_read_from_anywhere_into_a_buffer_that_was_used_before_and_its_end_is_an_error() {
+        let path = std::env::temp_dir().join(format!("crvideo-read-{}", std::process::id()));
+        let content: Vec<u8> = (0..100_000_u32).map(|at| (at * 7 / 3) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let file = File::open(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let mut buffer = BytesMut::from(&b"old bytes"[..]);
+        for (offset, len) in [(0, 100_000), (99_999, 1), (31, 40_000), (100_000, 0)] {
+            read_exact_into(&file, &mut buffer, len, offset as u64).unwrap();
+            assert_eq!(buffer, content[offset..offset + len]);
+        }
+        let error = read_exact_into(&file, &mut buffer, 2, 99_999).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn what_is_reserved_in_memory_is_not_filled_and_what_is_not_there_is_refused() {
+        use std::os::unix::fs::MetadataExt;
+        let path = PathBuf::from(format!("/dev/shm/crvideo-reserve-{}", std::process::id()));
+        // Not everybody has this directory, and not everywhere is it in memory.
+        let Ok(file) = File::create(&path) else { return };
+        std::fs::remove_file(&path).unwrap();
+        let Some(free) = free_memory(&file) else { return };
+        reserve(&file, free.min(1 << 20)).unwrap();
+        assert_eq!(file.metadata().unwrap().blocks(), 0);
+        assert_eq!(reserve(&file, u64::MAX / 4).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
 
     #[test]
     fn a_file_system_without_a_flag_for_it_replaces_nothing_either() {

@@ -8,8 +8,8 @@ mod process;
 mod socket;
 
 pub use event_fd::EventFd;
-pub use file::{Dir, reserve};
+pub use file::{Dir, read_exact_into, reserve};
 pub use fork::ForkMark;
 pub use kept::Kept;
-pub use process::spawn_quiet;
+pub use process::{be_prompt, spawn_quiet};
 pub use socket::{keep_alive, recv_into, send_vectored};

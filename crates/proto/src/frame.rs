@@ -1,8 +1,10 @@
 //! FPNN framing: bytes in, frames out. The layout stands in `docs/wire.md`, section 1.
 
-use std::collections::TryReserveError;
+use std::collections::{TryReserveError, VecDeque};
 
 use bytes::{Buf, Bytes, BytesMut};
+
+use crate::shelf::Shelf;
 
 /// Bytes before the sequence number.
 pub const HEADER_LEN: usize = 12;
@@ -113,7 +115,27 @@ pub struct FrameReader {
     apart: bool,
     /// A frame that was handed out lies in the same memory as what is still here.
     shared: bool,
+    /// Where the buffers of large frames come from, on a connection that brings many of them.
+    bulk: Option<Box<Bulk>>,
 }
+
+/// What a reader of many large frames keeps.
+#[derive(Debug)]
+struct Bulk {
+    shelf: Shelf,
+    /// The frame before was a large one of so many bytes, and probably the next one is, too. Whoever has sent so much in
+    /// one frame may have as much room for the next at once.
+    before: usize,
+    /// Large frames that came whole before what is still here.
+    done: VecDeque<Bytes>,
+}
+
+/// Bytes of buffers that wait in a reader of many large frames.
+const SPARE: usize = 2 * 1024 * 1024;
+/// A frame from this size on is large enough for a buffer of its own.
+const LARGE_FROM: usize = 64 * 1024;
+/// Bytes that are read of a frame that is probably large: its head. What is read with it is copied.
+const HEAD_READ: usize = 512;
 
 /// Frames of this size and above are kept apart from others where that is asked for.
 const APART_FROM: usize = crate::pack::TAIL_FROM;
@@ -129,7 +151,7 @@ const LEAST_ROOM: usize = 4 * GROWTH - 256;
 impl FrameReader {
     /// A reader that refuses payloads above `limit` bytes and takes msgpack alone.
     pub fn new(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), limit, json: false, apart: false, shared: false }
+        Self { buffer: BytesMut::new(), limit, json: false, apart: false, shared: false, bulk: None }
     }
 
     /// Gives large frames memory of their own, so that who keeps one keeps no more than that. Without it, a frame keeps
@@ -137,6 +159,21 @@ impl FrameReader {
     pub fn keep_apart(mut self) -> Self {
         self.apart = true;
         self
+    }
+
+    /// Many large frames are to come: their buffers are used again, and kept as long as the reader.
+    pub fn expect_bulk(&mut self) {
+        if self.bulk.is_none() {
+            self.bulk = Some(Box::new(Bulk { shelf: Shelf::new(SPARE), before: 0, done: VecDeque::new() }));
+        }
+    }
+
+    /// How many of `most` bytes should be read at once where [`large_rest`](Self::large_rest) has no room to offer.
+    pub fn next_read(&self, most: usize) -> usize {
+        match &self.bulk {
+            Some(bulk) if bulk.before > 0 && self.buffer.is_empty() => HEAD_READ.min(most),
+            _ => most,
+        }
     }
 
     /// Also takes JSON payloads (listeners for third-party SDKs).
@@ -152,21 +189,49 @@ impl FrameReader {
 
     /// Bytes held for a frame that is not complete yet.
     pub fn buffered(&self) -> usize {
-        self.buffer.len()
+        self.buffer.len() + self.done()
     }
 
-    /// Bytes of heap that are held for a frame that is not complete yet.
+    fn done(&self) -> usize {
+        self.bulk.as_ref().map_or(0, |bulk| bulk.done.iter().map(Bytes::len).sum())
+    }
+
+    /// Bytes of heap that are held for a frame that is not complete yet, and for those to come.
     pub fn memory(&self) -> usize {
-        self.buffer.capacity()
+        self.buffer.capacity() + self.done() + self.bulk.as_ref().map_or(0, |bulk| bulk.shelf.memory())
     }
 
     /// Takes bytes by copying them.
     pub fn feed(&mut self, bytes: &[u8]) {
+        let bytes = self.feed_large(bytes);
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Takes those bytes that belong to large frames in buffers of their own; the others are given back.
+    fn feed_large<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
+        while self.bulk.is_some() && !bytes.is_empty() {
+            if let Some(buffer) = self.large_rest() {
+                let room = buffer.capacity() - buffer.len();
+                let (now, later) = bytes.split_at(room.min(bytes.len()));
+                buffer.extend_from_slice(now);
+                bytes = later;
+                continue;
+            }
+            let whole = self.buffer.len() >= LARGE_FROM && self.buffer.capacity() == self.buffer.len() && !self.shared;
+            if !whole || self.frame_len() != Ok(Some(self.buffer.len())) {
+                break;
+            }
+            let buffer = core::mem::take(&mut self.buffer);
+            if let Some(bulk) = &mut self.bulk {
+                bulk.done.push_back(bulk.shelf.lend(buffer));
+            }
+        }
+        bytes
     }
 
     /// [`feed`](Self::feed) that fails where there is no memory, and then takes nothing.
     pub fn try_feed(&mut self, bytes: &[u8]) -> Result<(), TryReserveError> {
+        let bytes = self.feed_large(bytes);
         if self.buffer.capacity() - self.buffer.len() < bytes.len() {
             self.make_room(bytes.len())?;
         }
@@ -180,8 +245,20 @@ impl FrameReader {
     pub fn large_rest(&mut self) -> Option<&mut BytesMut> {
         let total = self.frame_len().ok()??;
         let missing = total.saturating_sub(self.buffer.len());
+        if self.buffer.capacity() == total && missing > 0 && self.bulk.is_some() {
+            return Some(&mut self.buffer);
+        }
         if missing < GROWTH {
             return None;
+        }
+        if let Some(bulk) = &self.bulk
+            && total <= bulk.before + HEAD_READ
+        {
+            let mut whole = bulk.shelf.take(total).ok()?;
+            whole.extend_from_slice(&self.buffer);
+            self.buffer = whole;
+            self.shared = false;
+            return Some(&mut self.buffer);
         }
         // Room that is left serves first: to top it up after every read would double the memory at the second byte.
         if self.buffer.capacity() - self.buffer.len() < GROWTH {
@@ -225,6 +302,12 @@ impl FrameReader {
 
     /// The next whole frame, if it is here.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
+        if let Some(bulk) = &mut self.bulk
+            && let Some(bytes) = bulk.done.pop_front()
+        {
+            bulk.before = bytes.len();
+            return frame_of(bytes).map(Some);
+        }
         if self.buffer.is_empty() {
             return Ok(None);
         }
@@ -236,6 +319,12 @@ impl FrameReader {
         }
         let last = self.buffer.len() == total;
         let fits = last && !self.shared && self.buffer.capacity() - total <= total / 32;
+        if let Some(bulk) = &mut self.bulk {
+            bulk.before = if total >= LARGE_FROM { total } else { 0 };
+            if fits {
+                return frame_of(bulk.shelf.lend(core::mem::take(&mut self.buffer))).map(Some);
+            }
+        }
         let bytes = if self.apart && total >= APART_FROM && !fits {
             let bytes = Bytes::copy_from_slice(&self.buffer[..total]);
             self.buffer.advance(total);

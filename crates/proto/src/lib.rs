@@ -13,4 +13,5 @@ pub mod out;
 pub mod pack;
 pub mod rtm;
 pub mod session;
+pub mod shelf;
 pub mod token;

@@ -204,6 +204,72 @@ fn a_frame_that_trickles_in_costs_no_more_than_what_has_arrived() {
     }
 }
 
+/// A data frame with so many bytes in all.
+fn large_frame(total: usize) -> Vec<u8> {
+    let mut bytes = header(0x80, 2, 0, (total - 16) as u32);
+    bytes.resize(total, b'x');
+    bytes
+}
+
+#[test]
+fn large_frames_of_one_size_are_read_into_the_same_memory_without_a_copy() {
+    const SIZE: usize = 256 * 1024 + 100;
+    let stream = large_frame(SIZE);
+    let mut reader = FrameReader::new(SESSION_LIMIT).keep_apart();
+    reader.expect_bulk();
+    let before = HELD.get();
+    let mut copied = 0;
+    for round in 0..100 {
+        let mut rest = &stream[..];
+        let mut frame = None;
+        while frame.is_none() {
+            let read = match reader.large_rest() {
+                Some(buffer) => {
+                    let read = (buffer.capacity() - buffer.len()).min(rest.len());
+                    buffer.extend_from_slice(&rest[..read]);
+                    read
+                }
+                None => {
+                    let read = reader.next_read(64 * 1024).min(rest.len());
+                    reader.feed(&rest[..read]);
+                    copied += if round > 0 { read } else { 0 };
+                    read
+                }
+            };
+            rest = &rest[read..];
+            frame = reader.next_frame().unwrap();
+        }
+        let frame = frame.unwrap();
+        assert!(rest.is_empty() && frame.payload.len() == SIZE - 16);
+        let held = (HELD.get() - before) as usize;
+        drop(frame);
+        // The first one had its room only as it came.
+        if round > 0 {
+            assert!(held < SIZE + 4_096, "{held} bytes are held for one frame");
+            assert!((SIZE..SIZE + 4_096).contains(&reader.memory()), "{}", reader.memory());
+        }
+    }
+    assert!(copied <= 99 * 1_024, "{copied} bytes were copied");
+    drop(reader);
+    assert!(HELD.get() - before < 256, "spare buffers outlive their reader");
+}
+
+#[test]
+fn a_claim_on_a_bulk_connection_costs_no_more_than_what_its_sender_has_sent_in_one_frame() {
+    for sent in [1_000, 70_000, 300_000] {
+        let mut reader = FrameReader::new(SESSION_LIMIT);
+        reader.expect_bulk();
+        reader.feed(&large_frame(sent));
+        reader.next_frame().unwrap().unwrap();
+        let ((), peak) = peak_of(|| {
+            reader.feed(&header(0x80, 2, 0, SESSION_LIMIT as u32));
+            assert_eq!(reader.next_frame(), Ok(None));
+            let _ = reader.large_rest();
+        });
+        assert!(peak <= CLAIM_COST + sent, "{peak} bytes are held after a frame of {sent}");
+    }
+}
+
 #[test]
 fn a_reader_and_a_queue_without_work_hold_no_memory() {
     let before = HELD.get();

@@ -695,12 +695,19 @@ proptest! {
         expected in vec(any_frame(), 1..12),
         ends in vec(any::<Index>(), 0..40),
         direct: bool,
+        bulk: bool,
+        again in prop_oneof![Just(1_usize), 2..5_usize],
     ) {
         let mut stream = Vec::new();
+        // A reader of large frames behaves otherwise when the next one is as large as the last.
+        let expected: Vec<Frame> = expected.into_iter().flat_map(|frame| vec![frame; again]).collect();
         expected.iter().for_each(|frame| frame.encode(&mut stream));
         let mut ends: Vec<usize> = ends.iter().map(|end| end.index(stream.len() + 1)).collect();
         ends.sort_unstable();
         let mut reader = FrameReader::new(SESSION_LIMIT);
+        if bulk {
+            reader.expect_bulk();
+        }
         let mut read = Vec::new();
         let mut start = 0;
         for end in ends.into_iter().chain([stream.len()]) {
@@ -712,6 +719,12 @@ proptest! {
                         let len = piece.len().min(buffer.capacity() - buffer.len());
                         prop_assert!(len > 0, "room is offered that is none");
                         buffer.extend_from_slice(&piece[..len]);
+                        len
+                    }
+                    None if direct => {
+                        let len = reader.next_read(piece.len());
+                        prop_assert!(len > 0, "nothing is to be read");
+                        reader.feed(&piece[..len]);
                         len
                     }
                     _ => {

@@ -11,6 +11,7 @@ use crvideo_proto::frame::{Frame, FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::sleep_until;
 use tracing::{debug, error, info, trace};
 
@@ -24,6 +25,8 @@ use crate::tls::{self, Channel, Tls};
 const SCRATCH: usize = 64 * 1024;
 /// Reads from one connection before the others have their turn.
 const READS_IN_A_ROW: usize = 16;
+/// Bytes that are read or written in a row: moving so many takes less time than a command may wait.
+const BYTES_IN_A_ROW: usize = 512 * 1024;
 /// Pieces in one write.
 const SLICES: usize = 64;
 /// How a TLS client begins: a record of a handshake, in a version whose first number is 3.
@@ -84,6 +87,8 @@ impl Drop for Entry {
 enum Next {
     /// Wait for the socket or the core.
     Wait,
+    /// There is more to write, after others have had their turn.
+    Yield,
     /// Last words are out.
     Linger,
     /// The client is gone, but may have said something before.
@@ -131,6 +136,7 @@ pub(crate) async fn serve(
     loop {
         match link.write() {
             Next::Wait => {}
+            Next::Yield => yield_now().await,
             Next::Linger => return link.linger().await,
             Next::HearOut => return link.hear_out().await,
             Next::Drop => return,
@@ -154,6 +160,9 @@ pub(crate) async fn serve(
         if readable && !paused {
             if !link.read() {
                 return;
+            }
+            if link.read.1 >= BYTES_IN_A_ROW {
+                yield_now().await;
             }
             link.slow_down();
         }
@@ -191,6 +200,17 @@ async fn shake_hands(
             }
         }
     }
+}
+
+/// How many of these pieces have so many bytes together; all of them where they have fewer.
+fn portion(slices: &[IoSlice<'_>], bytes: usize) -> usize {
+    let mut sum = 0;
+    let whole = slices.iter().take_while(|slice| {
+        let more = sum < bytes;
+        sum += slice.len();
+        more
+    });
+    whole.count()
 }
 
 /// A socket that takes what it can at once.
@@ -232,10 +252,14 @@ impl Link {
     }
 
     fn read_frames(&mut self) -> bool {
+        let mut bytes = 0;
         for _ in 0..READS_IN_A_ROW {
             match self.read_once() {
                 Ok(0) => return false,
-                Ok(count) => self.read.1 += count,
+                Ok(count) => {
+                    bytes += count;
+                    self.read.1 += count;
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => {
@@ -245,6 +269,9 @@ impl Link {
             }
             if !self.take_frames() {
                 return false;
+            }
+            if bytes >= BYTES_IN_A_ROW {
+                break;
             }
         }
         true
@@ -274,7 +301,8 @@ impl Link {
             return at_once(self.stream.read_buf(buffer));
         }
         SCRATCH_BUFFER.with_borrow_mut(|scratch| {
-            let count = at_once(self.stream.read(scratch))?;
+            let most = self.reader.next_read(scratch.len());
+            let count = at_once(self.stream.read(&mut scratch[..most]))?;
             self.met_tls |= !self.logged_in && self.reader.buffered() == 0 && scratch[..count].starts_with(TLS_BEGINS);
             self.reader.feed(&scratch[..count]);
             Ok(count)
@@ -341,15 +369,18 @@ impl Link {
         }
         let id = self.entry.id;
         self.read.0 += frames.len();
-        let project = self.entry.shared.with(Some(id), |core, now| {
+        let joined = self.entry.shared.with(Some(id), |core, now| {
             for frame in frames.iter() {
                 core.frame(id, frame, now);
             }
-            core.project_of(id)
+            core.project_of(id).filter(|_| !self.logged_in).map(|project| (project, core.is_bulk(id)))
         });
         frames.clear();
-        if let (Some(project), false) = (project, self.logged_in) {
+        if let Some((project, bulk)) = joined {
             self.logged_in = true;
+            if bulk {
+                self.reader.expect_bulk();
+            }
             self.share.place.trust();
             self.share.pace.joins(project);
             self.reader.set_limit(SESSION_LIMIT);
@@ -358,7 +389,7 @@ impl Link {
 
     /// Writes what is there, as far as the socket takes it.
     fn write(&mut self) -> Next {
-        let mut written = 0;
+        let (mut written, mut in_a_row) = (0, 0);
         loop {
             match self.send_encrypted() {
                 Ok(()) => {}
@@ -380,8 +411,13 @@ impl Link {
                 }
                 written = 0;
             }
+            if in_a_row >= BYTES_IN_A_ROW {
+                let next = self.flushed(written);
+                return if matches!(next, Output::Gone) { Next::Drop } else { Next::Yield };
+            }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.out.slices(&mut slices);
+            let count = portion(&slices[..count], BYTES_IN_A_ROW);
             let taken = match &mut self.channel {
                 None => self.stream.try_write_vectored(&slices[..count]),
                 Some(channel) => channel.encrypt(&slices[..count]),
@@ -391,6 +427,7 @@ impl Link {
                 Ok(count) => {
                     self.out.change().advance(count);
                     written += count;
+                    in_a_row += count;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -33,4 +33,5 @@ pub use config::{Config, ConfigError, Project};
 pub use guard::GuardSettings;
 pub use rtm::{FileSettings, RtmConfig};
 pub use server::{Relay, StartError};
+pub use sys::be_prompt;
 pub use tls::TlsConfig;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use crvideo_relay::args::{Args, Command};
-use crvideo_relay::{Config, Relay, StartError};
+use crvideo_relay::{Config, Relay, StartError, be_prompt};
 use log::Log;
 use tracing::info;
 use tracing_subscriber::filter::LevelFilter;
@@ -67,9 +67,9 @@ fn run(config: Config, level: LevelFilter, dev: bool) -> Result<(), StartError> 
 }
 
 fn serve(config: Config, dev: bool) -> Result<(), StartError> {
-    let threads = config.worker_threads();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    let runtime = runtime.map_err(StartError::System)?;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(config.worker_threads()).on_thread_start(be_prompt).enable_all();
+    let runtime = builder.build().map_err(StartError::System)?;
     runtime.block_on(async {
         // Signals that come while the relay starts must stop it too.
         let mut signals = Signals::new().map_err(StartError::System)?;

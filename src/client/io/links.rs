@@ -19,6 +19,8 @@ use super::{Context, Order, give};
 
 /// Reads of one connection in one turn, before others get theirs.
 const READS_A_TURN: usize = 16;
+/// Bytes of them: moving so many takes less time than a command may wait.
+const BYTES_A_TURN: usize = 512 * 1024;
 
 /// Size of a read from a connection that takes nothing any more.
 const LAST_WORDS: usize = 4 * 1024;
@@ -175,7 +177,11 @@ impl Links {
     /// Reads what has come; whether there may be more.
     pub fn read(&mut self, link: Link, machine: &mut impl Machine, scratch: &mut [u8], now: Now) -> bool {
         let generation = machine.generation(link);
+        let mut bytes = 0;
         for _ in 0..READS_A_TURN {
+            if bytes >= BYTES_A_TURN {
+                break;
+            }
             let Some(connection) = self.get_mut(link) else { return false };
             if !matches!(connection.state, State::Open) || connection.given_up {
                 return false;
@@ -186,7 +192,8 @@ impl Links {
                     self.lost(link, machine, code::FORCEDCLOSECONNECTION, now);
                     return false;
                 }
-                Ok(_) => {
+                Ok(count) => {
+                    bytes += count;
                     machine.received(link, now);
                     if machine.generation(link) != generation {
                         connection.given_up = true;

@@ -36,7 +36,7 @@ use super::session::Shared;
 use super::sink;
 use super::source::Source;
 use super::tls::Trust;
-use crate::sys::spawn_quiet;
+use crate::sys::{be_prompt, spawn_quiet};
 use eager::Eager;
 pub use links::Link;
 use links::{Links, Tokens};
@@ -325,6 +325,7 @@ impl IoThread {
     }
 
     fn run(mut self) {
+        be_prompt();
         let mut events = Events::with_capacity(EVENTS_A_TURN);
         loop {
             // A fault in one turn ends the sessions, not the host.

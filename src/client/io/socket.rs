@@ -155,8 +155,9 @@ impl Connection {
             self.drained = len < room && !self.ending;
             return Ok(len);
         }
-        let len = stream.read(scratch)?;
-        self.drained = len < scratch.len() && !self.ending;
+        let most = reader.next_read(scratch.len());
+        let len = stream.read(scratch.get_mut(..most).unwrap_or_default())?;
+        self.drained = len < most && !self.ending;
         reader.try_feed(scratch.get(..len).unwrap_or_default())?;
         Ok(len)
     }

@@ -51,6 +51,7 @@ impl Ground {
             compile(name, &library, &dir)?;
         }
         let ground = Self { options, dir, relay, scratch };
+        ground.compile_other("file_floor", &[])?;
         let log = ground.relay_log();
         File::create(&log).map_err(cannot("create", &log))?;
         Ok(ground)
@@ -103,6 +104,11 @@ impl Ground {
         Ok(certificate)
     }
 
+    /// The path of one of our C programs.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
     fn start_relay(&self, arguments: &[&OsStr]) -> Outcome<Relay> {
         let log_path = self.relay_log();
         let log = File::options().append(true).open(&log_path).map_err(cannot("open", &log_path))?;
@@ -128,12 +134,26 @@ impl Ground {
 
     /// Starts a user and waits for the login.
     pub fn peer(&self, relay: &Relay, name: &'static str, mode: Mode, files: Files) -> Outcome<Peer> {
-        let inbox = Scratch::create(self.path(&format!("inbox-{name}")))?;
+        self.peer_with(relay, name, self.path(&format!("inbox-{name}")), mode, files, &[])
+    }
+
+    /// The same, with files in a directory of the caller's choice, and with more arguments.
+    pub fn peer_with(
+        &self,
+        relay: &Relay,
+        name: &'static str,
+        inbox: PathBuf,
+        mode: Mode,
+        files: Files,
+        arguments: &[String],
+    ) -> Outcome<Peer> {
+        let inbox = Scratch::create(inbox)?;
         let mut command = self.command("peer", relay);
         command.arg(name).arg(inbox.path()).arg(mode.word()).arg(match files {
             Files::Kept => "keep",
             Files::Discarded => "discard",
         });
+        command.args(arguments);
         let process = Beside::start_told(name, &mut command)?;
         process.wait_for(SOON, |line| (line == "ready").then_some(()))?;
         Ok(Peer { name, process, _inbox: inbox })
@@ -374,6 +394,24 @@ impl Peer {
             0.0 => Ok((number(&line, "files")?, number(&line, "ns")? / 1e9)),
             _ => Err(Failure::new("a file that was sent meanwhile has failed")),
         }
+    }
+
+    /// Sends a file so many times at once, and returns the seconds until the first and the last of them had arrived.
+    pub fn batch(&mut self, target: &Peer, count: usize, file: &Noise) -> Outcome<(f64, f64)> {
+        self.process.tell(&format!("batch {} {count} {}", target.name, file.path().display()))?;
+        let line = self.line("batch ", SENT)?;
+        match number(&line, "failed")? {
+            0.0 => Ok((number(&line, "first_ns")? / 1e9, number(&line, "ns")? / 1e9)),
+            failed => Err(Failure::new(format!("{failed} of {count} files have failed"))),
+        }
+    }
+
+    /// Waits for a received file and says whether it is like another one, byte for byte; the received one is deleted.
+    pub fn received_like(&self, source: &Noise) -> Outcome<bool> {
+        let path = PathBuf::from(value_in(&self.line("received ", SENT)?, "path")?);
+        let same = Command::new("cmp").args(["--silent"]).arg(&path).arg(source.path()).status();
+        std::fs::remove_file(&path).map_err(cannot("delete", &path))?;
+        Ok(same.map_err(|error| Failure::new(format!("cannot run cmp: {error}")))?.success())
     }
 
     /// Waits for a received file and returns its hash; the file is deleted.

@@ -3,6 +3,8 @@
 mod beside;
 mod fan;
 mod figure;
+mod files;
+mod files_others;
 mod ground;
 mod idle;
 mod json;
@@ -30,11 +32,11 @@ use json::Json;
 use options::Options;
 
 /// What `cargo xtask help bench` says.
-pub const DETAILS: &str = "Without FIGURE all of them are measured: memory, stall, latency, sessions, idle, rtm, peers. docs/performance.md says what each
+pub const DETAILS: &str = "Without FIGURE all of them are measured: memory, stall, latency, files, sessions, idle, rtm, peers. docs/performance.md says what each
 one means. Ratios are taken within one run, because other work on the machine moves all absolute numbers. All
 numbers go to target/bench/figures.json, too. Exit code 1 when a limit is broken.
 
-  --runs N            how often memory, latency, sessions, rtm and peers are measured (default 3)
+  --runs N            how often memory, latency, files, sessions, rtm and peers are measured (default 3)
   --size SIZE         the file of memory, for instance 256MiB (default 5GiB; needs twice that on the disk)
   --seconds N         how long each measurement of latency and peers takes (default 3)
   --stall-seconds N   how long stall stops the receiver (default 60)
@@ -50,8 +52,16 @@ Needs a C compiler, sha256sum (or b3sum) and, for idle, strace.";
 
 /// All figures, in the order of the table. One that compares with another system belongs here, too: it is a function
 /// that fills rows, and a row may be against any other row of its figure.
-const FIGURES: &[Figure] =
-    &[memory::FIGURE, stall::FIGURE, latency::FIGURE, sessions::FIGURE, idle::FIGURE, rtm::FIGURE, peers::FIGURE];
+const FIGURES: &[Figure] = &[
+    memory::FIGURE,
+    stall::FIGURE,
+    latency::FIGURE,
+    files::FIGURE,
+    sessions::FIGURE,
+    idle::FIGURE,
+    rtm::FIGURE,
+    peers::FIGURE,
+];
 
 /// Builds, measures, prints.
 pub fn run(arguments: &[String]) -> Outcome<()> {

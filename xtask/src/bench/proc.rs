@@ -45,6 +45,15 @@ pub fn cpu_seconds(pid: u32) -> Outcome<f64> {
         .ok_or_else(|| Failure::new("a process's stat cannot be read"))
 }
 
+/// Reads the processor time of all programs that we have started and waited for, and of those that they have.
+pub fn cpu_seconds_of_ended() -> Outcome<f64> {
+    let stat = read(std::process::id(), "stat")?;
+    stat_fields(&stat)
+        .and_then(|fields| Some(fields.get(13)?.parse::<f64>().ok()? + fields.get(14)?.parse::<f64>().ok()?))
+        .map(|ticks| ticks / TICKS_A_SECOND)
+        .ok_or_else(|| Failure::new("our own stat cannot be read"))
+}
+
 /// Whether a process has been stopped by a signal.
 pub fn is_stopped(pid: u32) -> Outcome<bool> {
     Ok(stat_fields(&read(pid, "stat")?).is_some_and(|fields| fields.first() == Some(&"T")))

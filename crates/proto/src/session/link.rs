@@ -789,6 +789,7 @@ impl Session {
         self.terms.bulk_torn = false;
         let silent_at = now.mono + self.terms.heartbeat * SILENT_BEATS;
         self.bulk = Bulk::Up { idle_at: Some(now.mono + BULK_IDLE), silent_at };
+        self.bulk_wire.reader.expect_bulk();
         self.offer_again();
     }
 

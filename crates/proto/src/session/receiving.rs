@@ -11,14 +11,15 @@ use crate::code;
 use crate::id::TaskId;
 use crate::message::{Cancel, Confirm, Data, Done, End, Go, Offer, Routed};
 
-/// The windows of all transfers together.
-const WINDOWS: u64 = 2 * 1024 * 1024;
+/// The windows of all transfers together: less than what a relay lets wait for one session, or it would hold senders up
+/// while a target pauses.
+const WINDOWS: u64 = 3 * 1024 * 1024;
 /// Smallest window of one transfer.
-const SMALLEST_WINDOW: u64 = 128 * 1024;
+const SMALLEST_WINDOW: u64 = INITIAL_WINDOW;
 /// Transfers that may come in at a time.
 const MAX_RECEIVING: usize = 1_024;
-/// A confirmation is sent when this much has been written since the last.
-const CONFIRM_EVERY: u64 = 256 * 1024;
+/// A confirmation is sent when this much has been written since the last: each one is a message through the relay.
+const CONFIRM_EVERY: u64 = 768 * 1024;
 /// Progress is told at most this often for each transfer.
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
 /// A transfer of which nothing comes is given up after this many of the session's own transfer time-outs.

@@ -289,6 +289,11 @@ impl Core {
         Some(self.sessions.get(&session)?.project)
     }
 
+    /// Whether a connection is the bulk connection of a session.
+    pub fn is_bulk(&self, id: ConnectionId) -> bool {
+        self.connections.get(&id).is_some_and(|connection| matches!(connection.role, Role::Bulk(_)))
+    }
+
     /// Bytes have come that are no whole frame yet.
     pub fn heard(&mut self, id: ConnectionId, now: Now) {
         if let Some(connection) = self.connections.get_mut(&id) {
