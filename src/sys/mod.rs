@@ -9,5 +9,5 @@ mod socket;
 pub use event_fd::EventFd;
 pub use file::{Dir, reserve};
 pub use kept::Kept;
-pub use process::spawn_quiet;
+pub use process::{Uncancelled, are_on_own_stack, spawn_quiet};
 pub use socket::{keep_alive, recv_into, send_vectored};
