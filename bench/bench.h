@@ -83,12 +83,20 @@ static inline void bench_latch_set(struct bench_latch *latch, long left)
     pthread_mutex_unlock(&latch->lock);
 }
 
-static inline void bench_latch_count(struct bench_latch *latch)
+/* Counts one that has ended so, and whether it has failed. */
+static inline void bench_latch_end(struct bench_latch *latch, long *failed, CRVideo_Err err)
 {
     pthread_mutex_lock(&latch->lock);
+    *failed += err != CRVideo_NOERR;
     if (--latch->left == 0)
         pthread_cond_broadcast(&latch->zero);
     pthread_mutex_unlock(&latch->lock);
+}
+
+static inline void bench_latch_count(struct bench_latch *latch)
+{
+    long failed = 0;
+    bench_latch_end(latch, &failed, CRVideo_NOERR);
 }
 
 static inline void bench_latch_wait(struct bench_latch *latch)
