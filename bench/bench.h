@@ -49,4 +49,13 @@ static inline int bench_is_pump(const char *mode)
     return mode[0] == 'p';
 }
 
+/* Counts one that has ended so, and whether it has failed. */
+static inline void bench_latch_end(struct bench_latch *latch, long *failed, CRVideo_Err err)
+{
+    pthread_mutex_lock(&latch->lock);
+    *failed += err != CRVideo_NOERR;
+    pthread_mutex_unlock(&latch->lock);
+    bench_latch_count(latch);
+}
+
 #endif

@@ -26,10 +26,7 @@ static long failed;
 
 static void count(CRVideo_Err err)
 {
-    pthread_mutex_lock(&latch.lock);
-    failed += err != CRVideo_NOERR;
-    pthread_mutex_unlock(&latch.lock);
-    bench_latch_count(&latch);
+    bench_latch_end(&latch, &failed, err);
 }
 
 static void on_login(void *user, CRVideo_Err err, void *cookie)

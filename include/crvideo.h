@@ -12,12 +12,14 @@
  *            ...Init function first. Sessions, RTM clients and queues are numbers: an old or wrong one gives
  *            CRVideo_NOT_INIT.
  * Callbacks  One function for each event; set them before CRVideo_Login. They may call every function of this header.
- *            They must not leave by a C++ exception or longjmp (the process ends; crvideo.hpp catches exceptions) and
- *            must not end their thread. One that takes long delays the events behind it, never the network.
+ *            They must not leave by a C++ exception, longjmp or pthread_exit: the process ends with a message, after
+ *            a longjmp by the thread's next call (crvideo.hpp catches exceptions). One that takes long delays the
+ *            events behind it, never the network.
  * Threads    Every function may be called from every thread at any time. Callbacks run one at a time and in order: on
  *            the library's own callback thread, or, for sessions created with a queue of yours, on the thread
  *            that calls CRVideo_PollEvents, and only while it does. An event may come before the call that it
- *            belongs to has returned.
+ *            belongs to has returned. A pthread_cancel takes effect after the call that it meets, callbacks included;
+ *            asynchronous cancellation (PTHREAD_CANCEL_ASYNCHRONOUS) is not for threads that call the library.
  * Shutdown   CRVideo_Destroy outside callbacks returns when every event that was due has been delivered; after it no
  *            callback of the session runs or will run. Inside a callback it returns at once, and the Released
  *            callback is the last one. Then destroy your queues. exit() may be called at any time. In a child

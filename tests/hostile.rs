@@ -1,18 +1,21 @@
-//! Surroundings that a library does not choose, and names that a stranger chooses: `tests/c/hostile.c` and
-//! `tests/c/names.c` against the real library and a real relay. `CRVIDEO_THOROUGH=1` (set by `cargo xtask torture`)
+//! Surroundings that a library does not choose, and names that a stranger chooses: `tests/c/hostile.c`,
+//! `tests/c/names.c` and others against the real library and a real relay. `CRVIDEO_THOROUGH=1` (set by `cargo xtask torture`)
 //! asks for the full numbers, else a part of them is run.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
+#[path = "common/certificates.rs"]
+mod certificates;
 #[path = "c/harness.rs"]
 mod harness;
 #[path = "common/hostile_names.rs"]
 mod hostile_names;
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::{Finished, Mode, Relay, Running, Scratch};
+use harness::{Finished, Mode, Relay, Running, Scratch, artefacts};
 
 /// How many times something is done: all of them where that is asked for.
 fn times(sample: u32, all: u32) -> String {
@@ -136,6 +139,43 @@ fn no_name_that_a_stranger_chooses_leads_out_of_the_directory() {
 }
 
 #[test]
+fn no_file_is_made_but_those_with_names_of_our_own() {
+    if !harness::installed("strace") {
+        eprintln!("SKIPPED: strace is not installed; no call was looked at");
+        return;
+    }
+    // Each would lead somewhere if it were ever part of a path, or do something as a path of its own.
+    let names =
+        ["../../planted", "/tmp/planted", "planted", "a/b/planted", "..\\planted", ".bashrc", "-rf", "$(planted)"];
+    let (relay, scratch) = (Relay::start(), Scratch::new());
+    let tmp = scratch.path("tmp");
+    std::fs::create_dir(&tmp).unwrap();
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let list: String = names.iter().map(|name| hex(name) + "\n").collect();
+    let (list, calls) = (scratch.file("names", list.as_bytes()), scratch.path("calls"));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-e", "trace=file", "-e", "signal=none", "-s", "4096", "-o"]).arg(&calls);
+    command.arg(Mode::Plain.program("tests/c/names.c")).args(relay.args()).arg(&list).env("TMPDIR", &tmp);
+    Running::start(command).finish().exits(0);
+    let made: Vec<_> = std::fs::read_to_string(&calls).unwrap().lines().filter_map(name_made).collect();
+    let own_directory =
+        |name: &str| name.strip_prefix(tmp.to_str().unwrap()).is_some_and(|it| it.starts_with("/crvideo-"));
+    let digits =
+        |name: &str| name.len() == 32 && name.bytes().all(|it| it.is_ascii_digit() || (b'a'..=b'f').contains(&it));
+    let strange: Vec<_> = made.iter().filter(|name| !own_directory(name) && !digits(name)).collect();
+    assert!(strange.is_empty(), "{strange:?}");
+    assert_eq!(made.iter().filter(|name| digits(name)).count(), names.len(), "{made:?}");
+}
+
+/// The path that a call, as strace shows it, gives to something new: the last of its paths.
+fn name_made(line: &str) -> Option<String> {
+    let (call, rest) = line.split_once(' ')?.1.trim_start().split_once('(')?;
+    let makes = ["mkdir", "rename", "link", "symlink", "mknod", "creat"].iter().any(|it| call.starts_with(it));
+    let paths: Vec<_> = rest.split('"').skip(1).step_by(2).collect();
+    (makes || call.starts_with("open") && rest.contains("O_CREAT")).then(|| (*paths.last().unwrap()).to_owned())
+}
+
+#[test]
 fn random_calls_from_all_sides_leave_nothing_wrong_behind() {
     Mode::Asan.must_be_possible();
     let asked = std::env::var("CRVIDEO_RANDOM_CALLS").unwrap_or_default();
@@ -154,4 +194,120 @@ fn random_calls_from_all_sides_leave_nothing_wrong_behind() {
     command.env("TMPDIR", scratch.path("tmp"));
     let done = Running::start(command).finish().exits(0);
     eprintln!("{}", done.stdout);
+}
+
+/// Runs `leave WHAT`.
+fn leave(what: &str) -> Finished {
+    run_with("tests/c/leave.c", &[what])
+}
+
+/// Runs a program where a core that it may leave behind is removed.
+fn run_with(source: &str, args: &[&str]) -> Finished {
+    let relay = Relay::start();
+    let mut command = Mode::Plain.command(source, relay.args());
+    command.args(args).current_dir(harness::run_dir());
+    Running::start(command).finish()
+}
+
+/// Asserts that it has ended by an abort of its own, after a line with `text`.
+#[track_caller]
+fn aborted(done: Finished, text: &str) -> Finished {
+    assert_eq!(done.status.signal(), Some(libc::SIGABRT), "{}", done.report());
+    done.complains(text)
+}
+
+#[test]
+fn a_callback_that_ends_its_thread_ends_the_process_and_says_why() {
+    for what in ["exit", "exit-poll"] {
+        aborted(leave(what), "crvideo: a callback was left by an exception, or has ended its thread");
+    }
+}
+
+#[test]
+fn a_cpp_callback_that_throws_through_the_c_interface_ends_the_process_and_says_why() {
+    let done = run_with("tests/c/throw.cpp", &[]);
+    aborted(done, "crvideo: a callback was left by an exception, or has ended its thread");
+}
+
+#[test]
+fn a_callback_that_is_left_by_longjmp_harms_no_other_session_until_the_threads_next_call_ends_the_process() {
+    aborted(leave("jump"), "crvideo: a callback was left by longjmp").says("others work");
+}
+
+#[test]
+fn a_call_on_a_stack_of_its_own_inside_a_callback_is_not_taken_for_a_jump() {
+    leave("fiber").exits(0);
+}
+
+#[test]
+fn our_threads_cannot_be_cancelled() {
+    leave("cancel").exits(0);
+}
+
+#[test]
+fn a_thread_that_is_cancelled_while_it_polls_ends_after_the_call_and_loses_nothing() {
+    leave("cancel-poll").exits(0);
+}
+
+#[test]
+fn a_thread_that_is_cancelled_anywhere_in_our_calls_makes_each_of_them_whole() {
+    leave("cancel-calls").exits(0);
+}
+
+#[test]
+fn copies_of_the_library_in_one_process_work_side_by_side() {
+    let (relay, scratch) = (Relay::start(), Scratch::new());
+    let library = std::fs::read(artefacts().lib_dir.join("libcrvideo.so")).unwrap();
+    let copies = ["one.so", "two.so"].map(|name| scratch.file(name, &library));
+    let mut command = Mode::Plain.command("tests/c/copies.c", relay.args());
+    Running::start({
+        command.args(copies);
+        command
+    })
+    .finish()
+    .exits(0);
+}
+
+#[test]
+fn a_host_with_openssl_uses_both_at_once() {
+    if !Path::new("/usr/include/openssl/ssl.h").exists() {
+        eprintln!("SKIPPED: there is no OpenSSL to build with; install libssl-dev to run this test");
+        return;
+    }
+    let authority = certificates::Authority::new("the test's authority");
+    let pair = authority.issue(&certificates::HERE);
+    let relay = Relay::start_encrypted(&pair.chain, &pair.key, &authority.pem);
+    let scratch = Scratch::new();
+    let files =
+        [("chain.pem", &pair.chain), ("key.pem", &pair.key)].map(|(name, pem)| scratch.file(name, pem.as_bytes()));
+    let mut command = Mode::Plain.command("tests/c/openssl.c", relay.args());
+    command.args(files).env("CRVIDEO_TEST_CA", relay.authority.as_ref().unwrap());
+    Running::start(command).finish().exits(0).says("by OpenSSL");
+}
+
+#[test]
+fn a_host_whose_address_space_is_used_up_gets_errors_and_goes_on_when_there_is_more() {
+    for kib in [0, 100, 300, 1_000, 2_500, 5_000, 7_000, 10_000, 12_000, 14_000, 16_000, 20_000, 80_000] {
+        let relay = Relay::start();
+        let scratch = Scratch::new();
+        for dir in ["tmp", "sources"] {
+            std::fs::create_dir(scratch.path(dir)).unwrap();
+        }
+        let mut command = Mode::Plain.command("tests/c/hostile.c", relay.args());
+        // A core that it may leave behind is removed.
+        command.args(["scarce", &kib.to_string()]).env("SOURCES", scratch.path("sources"));
+        command.env("TMPDIR", scratch.path("tmp")).current_dir(harness::run_dir());
+        let done = Running::start(command).finish();
+        eprintln!("{kib} KiB: {}, {} {}", done.status, done.stdout, done.stderr);
+        if done.status.code() == Some(0) {
+            continue;
+        }
+        // Small allocations cannot fail in Rust: then the process ends, and says how much was asked for.
+        let asked = done
+            .stderr
+            .lines()
+            .find_map(|line| line.strip_prefix("memory allocation of ")?.split(' ').next()?.parse::<u64>().ok());
+        assert!(asked.is_some_and(|bytes| bytes < 65_536), "{kib} KiB: {}", done.report());
+        assert_eq!(done.status.signal(), Some(libc::SIGABRT), "{}", done.report());
+    }
 }

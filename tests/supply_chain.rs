@@ -1,19 +1,25 @@
 //! Versions below which a dependency had a fault that matters here. They hold for whatever of these crates is present.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
-/// Crate, first good version, and the fault before it.
-const FLOORS: [(&str, [u64; 3], &str); 11] = [
-    ("rustls", [0, 23, 45], "a peer could stop a connection"),
-    ("rustls-webpki", [0, 103, 13], "certificates were read wrongly"),
+/// Crate, first good version, and the fault before it. Each number is that of the advisory, as it stands in the RustSec
+/// database (https://rustsec.org/advisories/), where a crate with several has the latest one. SQLite's is the first release
+/// that brings SQLite 3.54.1, by https://github.com/ThirtyFile/ThirtyFile/releases/tag/v1.0.3.
+const FLOORS: [(&str, [u64; 3], &str); 15] = [
+    ("rustls", [0, 23, 45], "RUSTSEC-2026-0285: handshake messages were taken that should have been encrypted"),
+    ("rustls-webpki", [0, 103, 13], "RUSTSEC-2026-0104: a panic in revocation lists (0098, 0099: name constraints)"),
+    ("ring", [0, 17, 12], "RUSTSEC-2025-0009: a panic where overflows are checked"),
     ("crossbeam-channel", [0, 5, 15], "RUSTSEC-2025-0024: a double free when a channel is dropped"),
     ("tokio", [1, 44, 2], "RUSTSEC-2025-0023: a broadcast channel called clone from two threads"),
-    ("h2", [0, 4, 4], "RUSTSEC-2024-0332: a peer could keep the processor busy"),
     ("mio", [0, 8, 11], "RUSTSEC-2024-0019: events of closed named pipes"),
     ("bytes", [1, 11, 1], "RUSTSEC-2026-0007: reserving could overflow"),
-    ("ring", [0, 17, 12], "RUSTSEC-2025-0009: a panic at large inputs"),
-    ("time", [0, 3, 47], "RUSTSEC-2026-0009: a stack that was used up"),
+    ("slab", [0, 4, 11], "RUSTSEC-2025-0047: access beyond the end"),
+    ("rand", [0, 9, 3], "RUSTSEC-2026-0097: unsound with a logger that draws numbers"),
+    ("h2", [0, 4, 16], "RUSTSEC-2026-0258: empty frames without end took memory (2024-0332: the processor)"),
+    ("axum-core", [0, 3, 0], "RUSTSEC-2022-0055: bodies had no limit"),
     ("tungstenite", [0, 20, 1], "RUSTSEC-2023-0065: a long header kept the processor busy"),
-    ("libsqlite3-sys", [0, 35, 0], "CVE-2025-6965: SQLite before 3.50.2 could corrupt memory"),
+    ("time", [0, 3, 47], "RUSTSEC-2026-0009: a stack that was used up"),
+    ("tracing-subscriber", [0, 3, 20], "RUSTSEC-2025-0055: escape sequences of strangers reached the terminal"),
+    ("libsqlite3-sys", [0, 39, 1], "RUSTSEC-2026-0459: SQLite before 3.54.1 (CVE-2025-6965: before 3.50.2)"),
 ];
 
 fn version(text: &str) -> [u64; 3] {

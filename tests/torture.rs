@@ -219,7 +219,7 @@ const NOT_FALLIBLE: &str = "__cxa_finalize __cxa_thread_atexit_impl __errno_loca
     gai_strerror getauxval getcwd getenv getpid gettid gnu_get_libc_version ioctl lseek64 memchr memcmp memcpy memmove \
     memrchr memset mmap64 mprotect munmap pause poll pthread_attr_destroy pthread_attr_getguardsize \
     pthread_attr_getstack pthread_attr_init pthread_attr_setstacksize pthread_detach pthread_getattr_np \
-    pthread_key_create pthread_key_delete pthread_mutex_lock pthread_mutex_unlock pthread_self pthread_setname_np pthread_setspecific pthread_sigmask readlink \
+    pthread_key_create pthread_key_delete pthread_mutex_lock pthread_mutex_unlock pthread_self pthread_setcancelstate pthread_setname_np pthread_setspecific pthread_sigmask readlink \
     realpath sched_getaffinity sched_yield sigaltstack sigfillset strlen syscall sysconf geteuid getuid umask";
 
 #[test]

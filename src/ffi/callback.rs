@@ -11,6 +11,7 @@ use libc::size_t;
 
 use super::args::{context, context_pointer, task_id_text, user_id_text};
 use super::error::CRVideo_Err;
+use super::guard::calling;
 use super::path;
 use super::session::CRVideo_Session;
 use crate::client::{self, Code, Event, EventHandler};
@@ -244,6 +245,25 @@ pub(super) fn set(session: CRVideo_Session, change: impl FnOnce(&mut Table)) -> 
 
 impl EventHandler for Callbacks {
     fn handle(&self, _session: u64, event: &Event) -> bool {
+        calling(|| self.call(event))
+    }
+
+    fn wants_offers(&self) -> bool {
+        self.table().transfer_offer.callback.is_some()
+    }
+
+    fn wants_receive_progress(&self) -> bool {
+        self.table().receive_progress.callback.is_some()
+    }
+
+    fn released(&self) {
+        calling(|| self.release());
+    }
+}
+
+impl Callbacks {
+    /// Calls the function for an event; whether there is one.
+    fn call(&self, event: &Event) -> bool {
         let table = self.table();
         match event {
             Event::LoginRslt { err, cookie } => rslt(table.login_rslt, *err, *cookie),
@@ -271,18 +291,6 @@ impl EventHandler for Callbacks {
             }
             Event::StatusPushRslt { err, cookie } => rslt(table.status_push_rslt, *err, *cookie),
         }
-    }
-
-    fn wants_offers(&self) -> bool {
-        self.table().transfer_offer.callback.is_some()
-    }
-
-    fn wants_receive_progress(&self) -> bool {
-        self.table().receive_progress.callback.is_some()
-    }
-
-    fn released(&self) {
-        self.release();
     }
 }
 

@@ -7,7 +7,7 @@ use crvideo_proto::code;
 use super::args;
 use super::callback::c_text;
 use super::error::CRVideo_Err;
-use super::guard::guard;
+use super::guard::{calling, guard};
 use super::queue::CRVideo_Queue;
 use crate::client;
 
@@ -59,7 +59,7 @@ fn sink(cb: unsafe extern "C-unwind" fn(*mut c_void, c_int, *const c_char, *cons
         let (target, message): (CString, CString) = (c_text(target.as_bytes()), c_text(message.as_bytes()));
         // SAFETY: the application has promised that the function may be called with such arguments; both texts live
         // until it returns.
-        unsafe { cb(args::context_pointer(user), level.into(), target.as_ptr(), message.as_ptr()) }
+        calling(|| unsafe { cb(args::context_pointer(user), level.into(), target.as_ptr(), message.as_ptr()) });
     })
 }
 

@@ -438,6 +438,7 @@ impl Mode {
         cc.arg(root().join(source)).arg("-o").arg(&program);
         cc.arg("-L").arg(self.lib_dir()).arg(concat_os("-Wl,-rpath,", self.lib_dir()));
         cc.args(["-lcrvideo", "-lpthread", "-ldl"]);
+        cc.args(MORE_LIBRARIES.iter().filter(|(of, _)| *of == source).flat_map(|(_, libraries)| *libraries));
         output(&mut cc);
         built.push((asan, source.to_owned(), program.clone()));
         program
@@ -476,6 +477,9 @@ impl Mode {
         running.finish()
     }
 }
+
+/// What programs are linked with beside the library.
+const MORE_LIBRARIES: [(&str, &[&str]); 1] = [("tests/c/openssl.c", &["-lssl", "-lcrypto"])];
 
 /// The compiler with the flags that every source file here must pass.
 fn compiler(source: &str, asan: bool) -> Command {

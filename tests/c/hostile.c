@@ -11,6 +11,8 @@
  *             is ever written there, and each sender hears the truth.
  * closed N    N times the host closes all descriptors that it finds, in the middle of transfers: each task has one
  *             result, and after another login all is well.
+ * scarce N    the host has N KiB of address space left for a session that does everything; each call and task tells how
+ *             that ends, and when there is more all is well.
  * exec N      N times the host starts another program in the middle of transfers, which finds no descriptor too many.
  */
 #define _GNU_SOURCE
@@ -415,6 +417,84 @@ static void exec(long rounds)
     CHECK_OK(CRVideo_Destroy(alice));
 }
 
+/* A call may fail for want of memory, threads or descriptors; what was accepted must still end. */
+static long accepted_of(CRVideo_Err err, long *refused)
+{
+    if (err != CRVideo_NOERR) {
+        printf("refused with %d\n", err);
+        ++*refused;
+    }
+    return err == CRVideo_NOERR;
+}
+
+static CRVideo_Err login_err;
+static struct counter logins = COUNTER_INIT;
+
+static void on_login(void *user, CRVideo_Err err, void *cookie)
+{
+    (void)user;
+    (void)cookie;
+    login_err = err;
+    counter_add(&logins, 1);
+}
+
+/* All that a session can do, as far as there is memory; how often that was refused or failed. */
+static long whatever_is_possible(const char *path)
+{
+    static char content[4000000];
+    CRVideo_Config config;
+    CRVideo_Session alice;
+    CRVideo_LoginInfo info;
+    long refused = 0, tasks = 0, before = counter_get(&ended), answered = counter_get(&logins);
+    CRVideo_ConfigInit(&config);
+    config.cmd_timeout_ms = config.transfer_timeout_ms = 10000;
+    if (!accepted_of(CRVideo_Create(&config, &alice), &refused))
+        return refused;
+    CHECK_OK(CRVideo_SetLoginRsltCallback(alice, on_login, NULL));
+    CHECK_OK(CRVideo_SetSendCmdRlstCallback(alice, on_result, NULL));
+    CHECK_OK(CRVideo_SetSendBufferRlstCallback(alice, on_result, NULL));
+    CHECK_OK(CRVideo_SetSendFileRlstCallback(alice, on_file_result, NULL));
+    CHECK_OK(CRVideo_SetNotifyFileDataCallback(alice, on_file, NULL));
+    CHECK_OK(CRVideo_SetNotifyBufferDataCallback(alice, on_data, NULL));
+    check_login_info(&info, "alice");
+    if (accepted_of(CRVideo_Login(alice, &info, NULL), &refused)) {
+        WAIT_FOR(logins, answered + 1);
+        if (login_err != CRVideo_NOERR) {
+            printf("login ends with %d\n", login_err);
+            refused++;
+        } else {
+            tasks += accepted_of(CRVideo_SendCmd(alice, "alice", content, CRVIDEO_CMD_MAX, NULL, NULL, NULL), &refused);
+            tasks += accepted_of(CRVideo_SendBuffer(alice, "alice", content, sizeof content, NULL, NULL, NULL), &refused);
+            tasks += accepted_of(CRVideo_SendFile(alice, "alice", path, NULL, NULL, NULL), &refused);
+        }
+    }
+    WAIT_FOR(ended, before + tasks);
+    CHECK_OK(CRVideo_Destroy(alice));
+    CHECK_EQ(counter_get(&ended), before + tasks);
+    return refused;
+}
+
+static void scarce(long kib)
+{
+    const char *path = source_file(1000000);
+    struct rlimit limit, before;
+    long pages = 0, refused;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    CHECK(statm != NULL && fscanf(statm, "%ld", &pages) == 1);
+    fclose(statm);
+    CHECK(getrlimit(RLIMIT_AS, &before) == 0);
+    limit = before;
+    limit.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + (rlim_t)kib * 1024;
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    refused = whatever_is_possible(path);
+    CHECK(setrlimit(RLIMIT_AS, &before) == 0);
+    printf("%ld KiB: %ld refused, %ld failed\n", kib, refused, counter_get(&failed));
+    counter_init(&failed);
+    CHECK_EQ(whatever_is_possible(path), 0);
+    CHECK_EQ(counter_get(&failed), 0);
+    unlink(path);
+}
+
 int main(int argc, char **argv)
 {
     static const struct {
@@ -422,7 +502,8 @@ int main(int argc, char **argv)
         void (*run)(long);
     } all[] = { { "cycles", cycles }, { "umask", with_umask }, { "bare", bare },
                 { "signals", signals }, { "full", full },       { "swap", swap_links },
-                { "closed", closed },   { "exec", exec } };
+                { "closed", closed },   { "exec", exec },
+                { "scarce", scarce } };
     size_t i;
     CHECK(argc == 6);
     check_begin(argc, argv);

@@ -11,6 +11,7 @@ pub const DETAILS: &str = "\
   --kills N     kill N processes (relay, receiver, sender) at random bytes of payloads of up to 100 MB
   --flips N     flip N bits of content and N / 10 of anything on the wire, and repeat or swap N frames
   --store N     every Nth call by which the relay changes its store fails, or is the last before it is killed (1: every)
+  --power N     start the relay N times on what a loss of power leaves of its data, unsynced writes lost or in part
   --minutes M   mixed faults, restarts, stops, busy processors and clock jumps for about M minutes
   --seed S      repeat a run; without it the seed is fresh, and printed
 
@@ -21,7 +22,8 @@ Without an option it does a little of each. Every rule of the contract is checke
 table and adds a line of JSON for each run to target/chaos-ledger.jsonl. Fails when a rule was broken.";
 
 /// What is done when nothing is asked for.
-const A_LITTLE: [&str; 10] = ["--cuts", "300", "--kills", "20", "--flips", "500", "--store", "20", "--minutes", "1"];
+const A_LITTLE: [&str; 12] =
+    ["--cuts", "300", "--kills", "20", "--flips", "500", "--store", "20", "--power", "50", "--minutes", "1"];
 
 /// Runs scenarios.
 pub fn chaos(arguments: &[String]) -> Outcome<()> {

@@ -10,7 +10,7 @@ use crate::ledger::check_rounds;
 use crate::outcome::Outcome;
 use crate::relay::Setup;
 use crate::rng::{Rng, fresh_seed};
-use crate::{flips, herd, kills, store, storm, troubled};
+use crate::{flips, herd, kills, power, store, storm, troubled};
 
 /// Seeds that have found something, one line each: the scenario and the seed.
 const REGRESSIONS: &str = include_str!("../regressions.txt");
@@ -26,6 +26,8 @@ const FLIPS_A_RUN: u64 = 2_000;
 const KILLS_A_RUN: u64 = 50;
 /// Users who lose their relay at once.
 const HERD: usize = 2_000;
+/// Losses of power for one life of a relay.
+const LOSSES_A_RUN: u64 = 200;
 
 /// What is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub struct Wish {
     pub flips: u64,
     /// Every so many calls of the relay's store one goes wrong; 0: none.
     pub store: u64,
+    /// Losses of power.
+    pub power: u64,
     /// Minutes of mixed faults.
     pub minutes: u64,
     /// Repeats a run.
@@ -57,11 +61,12 @@ impl Wish {
                 "--kills" => wish.kills = value,
                 "--flips" => wish.flips = value,
                 "--store" => wish.store = value,
+                "--power" => wish.power = value,
                 "--minutes" => wish.minutes = value,
                 "--seed" => wish.seed = Some(value),
                 _ => {
                     return Err(format!(
-                        "there is no option {word}; there are --cuts, --kills, --flips, --store, --minutes and --seed"
+                        "there is no option {word}; there are --cuts, --kills, --flips, --store, --power, --minutes and --seed"
                     ));
                 }
             }
@@ -103,6 +108,9 @@ pub fn chaos(wish: &Wish, program: &Path, target: &Path) -> Result<(), String> {
     }
     if wish.store > 0 {
         done(store::faults(seeds(5, 0), 1, wish.store));
+    }
+    for (run, count) in runs(wish.power, LOSSES_A_RUN) {
+        done(power::losses(seeds(6, run), count));
     }
     let end = Instant::now() + Duration::from_secs(60 * wish.minutes);
     let mut run = 0;

@@ -10,13 +10,16 @@
 pub mod command;
 pub mod crowd;
 pub mod flips;
+pub mod full;
 pub mod herd;
+pub mod image;
 pub mod journal;
 pub mod kills;
 pub mod ledger;
 pub mod outcome;
 pub mod party;
 pub mod peer;
+pub mod power;
 pub mod proxy;
 pub mod relay;
 pub mod rng;

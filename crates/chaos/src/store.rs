@@ -26,10 +26,10 @@ const MESSAGES: usize = 3;
 /// A call of a server's client may take this long.
 const CALL: Duration = Duration::from_secs(5);
 /// What was acknowledged comes within this time.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Whom everything is for, who is not there while it is sent.
-const USER: i64 = 8;
-const SENDER: i64 = 7;
+pub(crate) const USER: i64 = 8;
+pub(crate) const SENDER: i64 = 7;
 /// No run has more calls.
 const MOST_CALLS: u64 = 5_000;
 
@@ -37,7 +37,7 @@ const MOST_CALLS: u64 = 5_000;
 pub fn faults(seed: u64, first: u64, step: u64) -> Outcome {
     let mut outcome = Outcome::new("store", seed);
     let dir = tempfile::tempdir().unwrap();
-    let shim = match build_shim(dir.path()) {
+    let shim = match build_shim("store_shim", dir.path()) {
         Ok(shim) => shim,
         Err(error) => {
             outcome.violated(format!("the shim cannot be built: {error}"));
@@ -59,9 +59,10 @@ pub fn faults(seed: u64, first: u64, step: u64) -> Outcome {
     outcome
 }
 
-fn build_shim(dir: &Path) -> Result<PathBuf, String> {
-    let shim = dir.join("store_shim.so");
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("c/store_shim.c");
+/// Builds a source file of `c/` that is loaded into the relay; returns the library.
+pub(crate) fn build_shim(name: &str, dir: &Path) -> Result<PathBuf, String> {
+    let shim = dir.join(name).with_extension("so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("c").join(name).with_extension("c");
     let mut cc = Command::new(std::env::var_os("CC").unwrap_or_else(|| "cc".into()));
     cc.args(["-shared", "-fPIC", "-std=c11", "-Wall", "-Wextra", "-O1"]).arg(source).arg("-o").arg(&shim).arg("-ldl");
     let done = cc.output().map_err(|error| error.to_string())?;
@@ -76,8 +77,8 @@ struct Trial<'a> {
     rng: Rng,
 }
 
-/// What was sent, by its message's number, and whether it was acknowledged.
-type Sent = BTreeMap<i64, (Sha, bool, bool)>;
+/// What was sent, by its message's number; whether it was acknowledged, and whether it is a file.
+pub(crate) type Sent = BTreeMap<i64, (Sha, bool, bool)>;
 
 impl Trial<'_> {
     /// What call it was; `None` when there were fewer.
@@ -123,38 +124,49 @@ impl Trial<'_> {
     }
 
     fn send(&mut self, relay: &Relay, sent: &mut Sent) {
-        let servers = vec![ServerAddress { host: relay.rtm.ip().to_string(), port: relay.rtm.port() }];
-        let secret = SECRET.to_owned();
-        let config = rtm::Config { queue: 0, project: PROJECT, secret, servers, timeout: CALL };
-        let client = rtm::create(config, Arc::new(Deaf)).unwrap();
-        let target = || (SENDER, Target::User(USER));
-        let mut mid = 0;
-        let mut options = || {
-            mid += 1;
-            CallOptions { mid: Some(mid), ..CallOptions::default() }
-        };
-        let mut note = |content: &[u8], is_file: bool, done: Result<Option<Done>, i32>| {
-            if let Ok(Some(Done { mid, outcome })) = done {
-                sent.insert(mid, (sha256(content), matches!(outcome, Ok(Answer::Sent { .. })), is_file));
-            }
-        };
-        for at in 0..MESSAGES.max(FILES.len()) {
-            if at < MESSAGES {
-                let body = self.rng.bytes(500);
-                note(&body, false, rtm::send_message(client, target(), 66, &body, "", options(), None));
-            }
-            if let Some(size) = FILES.get(at) {
-                let body = self.rng.bytes(*size);
-                let info = FileInfo { name: Some("a.bin"), custom: None };
-                let file = (Content::Memory(&body), info);
-                note(&body, true, rtm::send_file(client, target(), 50, file, options(), None));
-            }
-        }
+        let client = server_client(relay, Arc::new(Deaf));
+        send(client, &mut self.rng, |mid, it| {
+            sent.insert(mid, it);
+        });
         let _ = rtm::destroy(client);
     }
 }
 
-struct Deaf;
+/// A client of the relay's server gate.
+pub(crate) fn server_client(relay: &Relay, handler: Arc<dyn Handler>) -> u64 {
+    let servers = vec![ServerAddress { host: relay.rtm.ip().to_string(), port: relay.rtm.port() }];
+    let config = rtm::Config { queue: 0, project: PROJECT, secret: SECRET.to_owned(), servers, timeout: CALL };
+    rtm::create(config, handler).unwrap()
+}
+
+/// Sends the messages and files of a trial to the user; `note` hears of each as soon as it has ended.
+pub(crate) fn send(client: u64, rng: &mut Rng, mut note: impl FnMut(i64, (Sha, bool, bool))) {
+    let target = || (SENDER, Target::User(USER));
+    let mut mid = 0;
+    let mut options = || {
+        mid += 1;
+        CallOptions { mid: Some(mid), ..CallOptions::default() }
+    };
+    let mut ended = |content: &[u8], is_file: bool, done: Result<Option<Done>, i32>| {
+        if let Ok(Some(Done { mid, outcome })) = done {
+            note(mid, (sha256(content), matches!(outcome, Ok(Answer::Sent { .. })), is_file));
+        }
+    };
+    for at in 0..MESSAGES.max(FILES.len()) {
+        if at < MESSAGES {
+            let body = rng.bytes(500);
+            ended(&body, false, rtm::send_message(client, target(), 66, &body, "", options(), None));
+        }
+        if let Some(size) = FILES.get(at) {
+            let body = rng.bytes(*size);
+            let info = FileInfo { name: Some("a.bin"), custom: None };
+            let file = (Content::Memory(&body), info);
+            ended(&body, true, rtm::send_file(client, target(), 50, file, options(), None));
+        }
+    }
+}
+
+pub(crate) struct Deaf;
 
 impl Handler for Deaf {
     fn handle(&self, _client: u64, _event: &rtm::Event) {}
@@ -204,19 +216,32 @@ impl EventHandler for Ear {
     }
 }
 
-/// Logs the user in, waits for what was acknowledged, and compares everything that comes with what was sent.
-fn receive(relay: &Relay, dir: &Path, sent: &Sent) -> Vec<String> {
+fn enter(relay: &Relay, dir: &Path, user: i64, credential: Credential) -> (u64, Arc<Ear>) {
     let ear = Arc::new(Ear::default());
     let config = SessionConfig { download_dir: Some(dir.to_owned()), ..SessionConfig::default() };
     let session = client::create_session(config, ear.clone()).unwrap();
     let info = LoginInfo {
         servers: vec![ServerAddress { host: relay.clients.ip().to_string(), port: relay.clients.port() }],
         project: PROJECT,
-        user: USER.to_string(),
-        credential: Credential::Secret(SECRET.to_owned()),
+        user: user.to_string(),
+        credential,
         tls: TlsSettings::default(),
     };
     client::login(session, info, 0).unwrap();
+    (session, ear)
+}
+
+/// The result of a login with a token; `None` when there is none in time.
+pub(crate) fn login_with(relay: &Relay, dir: &Path, user: i64, token: &str) -> Option<i32> {
+    let (session, ear) = enter(relay, dir, user, Credential::Token(token.to_owned()));
+    until(PATIENCE, || lock(&ear.0).login.is_some());
+    let _ = client::destroy_session(session);
+    lock(&ear.0).login
+}
+
+/// Logs the user in, waits for what was acknowledged, and compares everything that comes with what was sent.
+pub(crate) fn receive(relay: &Relay, dir: &Path, sent: &Sent) -> Vec<String> {
+    let (session, ear) = enter(relay, dir, USER, Credential::Secret(SECRET.to_owned()));
     let has_all = || {
         let heard = lock(&ear.0);
         sent.iter().filter(|(_, (_, acknowledged, _))| *acknowledged).all(|(mid, (_, _, is_file))| {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crvideo_chaos::{flips, herd, kills, store, storm, troubled};
+use crvideo_chaos::{flips, full, herd, kills, power, store, storm, troubled};
 
 #[test]
 fn every_task_ends_once_and_as_said_through_300_cuts_of_the_links() {
@@ -81,6 +81,20 @@ fn a_wall_clock_that_jumps_ends_no_task() {
 #[test]
 fn what_was_acknowledged_survives_whatever_call_of_the_store_fails_or_is_the_last() {
     store::faults(1, 1, 41).must_be_good();
+}
+
+#[test]
+fn what_was_acknowledged_survives_a_loss_of_power_with_all_or_some_of_what_was_not_synced() {
+    power::losses(1, 30).must_be_good();
+}
+
+#[test]
+fn a_relay_whose_disk_is_full_refuses_what_needs_room_and_goes_on_when_there_is_some() {
+    if let Some(why) = full::no_small_disk() {
+        eprintln!("SKIPPED: no small disk can be had here: {why}");
+        return;
+    }
+    full::disk(1).must_be_good();
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::store::sync_directory;
+
 /// How far ahead of what is used epochs are reserved, in microseconds of the clock that they follow.
 pub(crate) const RESERVE_MICROS: u64 = 600_000_000;
 /// How often the reservation is renewed: often enough that it never runs out.
@@ -24,7 +26,12 @@ pub(crate) struct EpochFile {
 impl EpochFile {
     /// The file in `directory`, which is made when it is missing.
     pub(crate) fn open(directory: &Path) -> io::Result<Self> {
+        let new: Vec<_> = directory.ancestors().take_while(|path| !path.exists()).collect();
         fs::create_dir_all(directory)?;
+        // A directory that is new must outlive a loss of power for what is in it to do so.
+        for parent in new.into_iter().filter_map(Path::parent) {
+            sync_directory(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+        }
         Ok(Self { directory: directory.to_owned() })
     }
 
@@ -46,9 +53,6 @@ impl EpochFile {
         writeln!(file, "{ceiling}")?;
         file.sync_all()?;
         fs::rename(&new, self.directory.join(NAME))?;
-        if cfg!(unix) {
-            File::open(&self.directory)?.sync_all()?;
-        }
-        Ok(())
+        sync_directory(&self.directory)
     }
 }

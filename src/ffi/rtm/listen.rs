@@ -12,7 +12,7 @@ use libc::size_t;
 use super::super::args::{self, Versioned, context_pointer};
 use super::super::callback::{CRVideo_NoticeCallback, Slot, c_text};
 use super::super::error::CRVideo_Err;
-use super::super::guard::guard;
+use super::super::guard::{calling, guard};
 use super::recipient::{RTM_RecipientResultCallback, tell as tell_recipient};
 use super::run::{options as call_options, run};
 use super::types::{RTM_CallOptions, RTM_Callback, RTM_Client, RTM_Result};
@@ -343,7 +343,7 @@ pub(super) fn set(client: RTM_Client, change: impl FnOnce(&mut Table)) -> Result
 impl Handler for Ears {
     fn handle(&self, _client: u64, event: &Event) {
         let table = *self.table.read().unwrap_or_else(PoisonError::into_inner);
-        match event {
+        calling(|| match event {
             Event::Push(push) => {
                 let slot = match push.kind {
                     PushKind::User => table.msg,
@@ -355,7 +355,7 @@ impl Handler for Ears {
             Event::User(event) => tell(table.event, event),
             Event::Receipt(receipt) => tell_recipient(table.recipient, receipt),
             Event::Line(failure) => line(table.line, failure),
-        }
+        });
     }
 
     /// Makes the last call, once: every function is unset before it.
@@ -363,7 +363,7 @@ impl Handler for Ears {
         let table = std::mem::take(&mut *self.table.write().unwrap_or_else(PoisonError::into_inner));
         let Some(call) = table.released.callback() else { return };
         // SAFETY: setting the function promises that it may be called with such arguments.
-        unsafe { call(context_pointer(table.released.user())) }
+        calling(|| unsafe { call(context_pointer(table.released.user())) });
     }
 }
 

@@ -7,7 +7,7 @@ use crvideo_proto::code;
 
 use super::super::args::{self, Versioned};
 use super::super::error::{CRVideo_Err, text_of};
-use super::super::guard::guard;
+use super::super::guard::{calling, guard};
 use super::types::{RTM_CallOptions, RTM_ListResult, RTM_Result, RTM_SendResult, RTM_TEXT_SIZE, RTM_TokenResult};
 use crate::client::Code;
 use crate::client::rtm::{Answer, CallOptions, Callback, Done, Failure};
@@ -41,7 +41,8 @@ pub(super) unsafe fn run<R: Shown + 'static>(
         if let Some(callback) = callback {
             let cookie = args::context(cookie);
             // SAFETY: the caller's promise is the same; the result lives until the function returns.
-            let tell = move |done: &Done| unsafe { callback(args::context_pointer(cookie), &R::show(done)) };
+            let tell =
+                move |done: &Done| calling(|| unsafe { callback(args::context_pointer(cookie), &R::show(done)) });
             return call(Some(Box::new(tell))).map(drop);
         }
         // SAFETY: the caller's promise is the same.

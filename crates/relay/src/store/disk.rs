@@ -1,12 +1,19 @@
 //! Work on files, away from the threads that serve sockets.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
 /// Jobs that use the disk at once. A disk that hangs holds so many threads and no more.
 const MAX_JOBS: usize = 16;
+
+/// Brings the names in a directory to the disk: what was made in it, renamed or removed survives a loss of power.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    // Elsewhere a directory cannot be opened as a file, and its names are not kept back.
+    if cfg!(unix) { std::fs::File::open(path)?.sync_all() } else { Ok(()) }
+}
 
 /// Runs work that waits for a disk. Clones share their limit.
 #[derive(Debug, Clone)]

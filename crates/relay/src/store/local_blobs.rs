@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use tracing::{error, warn};
 
 use super::blobs::{Opened, damaged};
-use super::disk::Disk;
+use super::disk::{Disk, sync_directory};
 use super::private_dir::{PrivateDir, private};
 use super::spool::TempFile;
 use super::sum::{BLOB, ROW_SUM};
@@ -81,6 +81,10 @@ impl LocalBlobs {
         let temporary = root.join(TEMPORARY);
         make_private_directory(&root)?;
         make_private_directory(&temporary)?;
+        if let Some(data) = data {
+            // Whatever will be stored is lost with a directory that is.
+            sync_directory(data)?;
+        }
         for left in fs::read_dir(&temporary)? {
             fs::remove_file(left?.path())?;
         }
@@ -389,8 +393,7 @@ fn move_into_place(file: TempFile, root: &Path, to: &Path) -> io::Result<()> {
     let mut at = Some(directory);
     while let Some(path) = at.filter(|path| path.starts_with(root)) {
         // Whether a directory is new is not known, so each is brought to the disk up to the root.
-        #[cfg(unix)]
-        File::open(path)?.sync_all()?;
+        sync_directory(path)?;
         at = path.parent();
     }
     Ok(())

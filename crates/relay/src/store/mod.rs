@@ -36,6 +36,7 @@ use std::sync::Arc;
 pub(crate) use blobs::{About, Blob, BlobError, BlobId, Blobs, Content, random_hex};
 pub use database::{Database, StoreError};
 pub(crate) use directory::{Added, Bounds, Directory, Group, Revoked, RevokedId};
+pub(crate) use disk::sync_directory;
 pub(crate) use local_blobs::{Limits, LocalBlobs};
 pub(crate) use messages::{CR, Conversation, Draft, Kind, MessageLimits, Messages, Query, RTM, Stored};
 pub(crate) use receipts::{Receipt, Watch};
