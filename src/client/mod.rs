@@ -10,6 +10,7 @@ mod io;
 mod life;
 mod logging;
 mod names;
+mod numbers;
 mod pool;
 mod private_dir;
 mod queue;
