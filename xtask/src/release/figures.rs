@@ -10,6 +10,9 @@ use crate::artefacts::{ASAN_WORKS, Profile, asan_library, library, relay};
 use crate::fuzz;
 use crate::process::{Failure, Outcome, cannot, cargo, root};
 
+/// Does a slice.
+type SliceOf = dyn Fn(&Turn) -> Outcome<Done>;
+
 /// One thing that a release needs an amount of.
 pub struct Figure {
     /// The row in docs/assurance.md.
@@ -21,7 +24,7 @@ pub struct Figure {
     pub sum: Sum,
     /// A slice of fewer seconds makes no sense.
     pub least: u64,
-    pub slice: Box<dyn Fn(&Turn) -> Outcome<Done>>,
+    pub slice: Box<SliceOf>,
 }
 
 /// How slices add up.
