@@ -1,6 +1,6 @@
 //! Surroundings that a library does not choose, and names that a stranger chooses: `tests/c/hostile.c`,
-//! `tests/c/names.c` and others against the real library and a real relay. `CRVIDEO_THOROUGH=1` (set by `cargo xtask torture`)
-//! asks for the full numbers, else a part of them is run.
+//! `tests/c/names.c` and others against the real library and a real relay. `CRVIDEO_THOROUGH=1` (set by `cargo xtask
+//! torture`) asks for the full numbers, `CRVIDEO_TIMES` for one of its own, else a part of them is run.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
@@ -17,8 +17,11 @@ use std::process::Command;
 
 use harness::{Finished, Mode, Relay, Running, Scratch, artefacts};
 
-/// How many times something is done: all of them where that is asked for.
+/// How many times something is done: as often as `CRVIDEO_TIMES` says, or all of them where that is asked for.
 fn times(sample: u32, all: u32) -> String {
+    if let Ok(asked) = std::env::var("CRVIDEO_TIMES") {
+        return asked;
+    }
     let thorough = std::env::var_os("CRVIDEO_THOROUGH").is_some();
     if thorough { all.to_string() } else { sample.to_string() }
 }

@@ -12,6 +12,7 @@ mod logging;
 #[cfg(feature = "micro")]
 pub mod micro;
 mod names;
+mod numbers;
 mod pool;
 mod private_dir;
 mod queue;

@@ -1,6 +1,5 @@
 //! Handles: ids of 8 bits of kind and 56 bits of a counter that never repeats. Never pointers.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -8,6 +7,7 @@ use crvideo_proto::code;
 use once_cell::sync::Lazy;
 
 use super::Code;
+use super::numbers::ByNumber;
 use super::queue::EventQueue;
 use super::rtm;
 use super::session::Shared;
@@ -35,11 +35,11 @@ pub fn new_handle(kind: Kind) -> u64 {
 }
 
 /// Live objects by handle.
-pub struct Table<T>(RwLock<HashMap<u64, Arc<T>>>);
+pub struct Table<T>(RwLock<ByNumber<u64, Arc<T>>>);
 
 impl<T> Table<T> {
     fn new() -> Self {
-        Self(RwLock::new(HashMap::new()))
+        Self(RwLock::new(ByNumber::default()))
     }
 
     /// Adds an object.

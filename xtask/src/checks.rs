@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::artefacts::{ASAN_WORKS, Profile, asan_library, library, relay};
 use crate::process::{Failure, Outcome, cargo, run};
-use crate::{abi, fuzz, supply, tools};
+use crate::{abi, fuzz, size, supply, tools};
 
 /// Prepares the machine, builds what the tests load and start, and runs them.
 pub fn test(arguments: &[String]) -> Outcome<()> {
@@ -94,6 +94,7 @@ pub fn ci() -> Outcome<()> {
     step("deny", || supply::deny(&[]))?;
     step("test", || test(&[]))?;
     step("abi", || abi::abi(&[]))?;
+    step("size", || size::size(&[]))?;
     if ASAN_WORKS {
         step("fuzz", || fuzz::fuzz(&["--seconds".to_owned(), FUZZ_SECONDS.to_owned()]))?;
     }

@@ -13,6 +13,8 @@ mod demo;
 mod fuzz;
 mod mutants;
 mod process;
+mod release;
+mod size;
 mod supply;
 mod tools;
 
@@ -144,12 +146,26 @@ when a descriptor or thread is left behind or resident memory grows: in the libr
         run: attack::attack,
     },
     Command {
+        name: "size",
+        arguments: "",
+        summary: "how large the shipped library is, by crates",
+        details: size::DETAILS,
+        run: size::size,
+    },
+    Command {
+        name: "release-check",
+        arguments: "[--minutes N] [NAME…]",
+        summary: "do some of what a release must have gone through, and print how far each figure has come",
+        details: release::DETAILS,
+        run: release::release_check,
+    },
+    Command {
         name: "ci",
         arguments: "",
-        summary: "formatting, clippy, dependencies, all tests, the C interface and some fuzzing: what must pass before a change goes in",
+        summary: "formatting, clippy, dependencies, all tests, the C interface, the size and some fuzzing: what must pass before a change goes in",
         details: "Runs `cargo fmt --check`, `cargo clippy` with warnings as errors, `cargo xtask deny`, `cargo xtask test`,
-`cargo xtask abi` and ten seconds of each fuzz target, in this order, stops at the first that fails and prints how long
-each one took.",
+`cargo xtask abi`, `cargo xtask size` and ten seconds of each fuzz target, in this order, stops at the first that fails and
+prints how long each one took.",
         run: |arguments| no_arguments(arguments).and_then(|()| checks::ci()),
     },
 ];

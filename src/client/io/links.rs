@@ -1,6 +1,5 @@
 //! The connections of one session or RTM client: making, reading, writing, ending them.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crvideo_proto::code;
@@ -12,6 +11,7 @@ use mio::{Registry, Token};
 use super::super::Code;
 use super::super::config::TlsSettings;
 use super::super::names;
+use super::super::numbers::ByNumber;
 use super::super::pool::FILES;
 use super::super::tls::{self, Channel, Trust};
 use super::socket::{Connection, State};
@@ -28,7 +28,7 @@ const LAST_WORDS: usize = 4 * 1024;
 /// Names a connection within its owner.
 pub type Link = u32;
 /// Which connection of whom a socket is.
-pub type Tokens = HashMap<Token, (u64, Link)>;
+pub type Tokens = ByNumber<Token, (u64, Link)>;
 
 /// A state machine, as its connections see it.
 pub trait Machine {

@@ -9,7 +9,7 @@ mod rtm;
 mod session;
 mod socket;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -28,6 +28,7 @@ use once_cell::sync::OnceCell;
 use super::Code;
 use super::config::{ServerAddress, TlsSettings};
 use super::fault;
+use super::numbers::ByNumber;
 use super::pool::FILES;
 use super::private_dir;
 use super::queue::EventQueue;
@@ -272,7 +273,7 @@ struct IoThread {
     order: Option<Order>,
     handle: Arc<Handle>,
     start: Instant,
-    entries: HashMap<u64, Placed>,
+    entries: ByNumber<u64, Placed>,
     /// Which connection a token belongs to.
     tokens: Tokens,
     next_token: usize,
@@ -311,8 +312,8 @@ impl IoThread {
             order: None,
             handle,
             start: Instant::now(),
-            entries: HashMap::new(),
-            tokens: HashMap::new(),
+            entries: ByNumber::default(),
+            tokens: Tokens::default(),
             next_token: 1,
             timers: BTreeSet::new(),
             dirty: Vec::new(),

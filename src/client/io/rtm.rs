@@ -1,6 +1,5 @@
 //! One RTM client on the io thread: its state machine, its files, the ends of its calls.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use crvideo_proto::session::Now;
 use mio::Registry;
 
 use super::super::Code;
+use super::super::numbers::ByNumber;
 use super::super::queue::{EventQueue, Item};
 use super::super::rtm::{Delivery, Done, Reply, Shared};
 use super::super::source::Source;
@@ -91,7 +91,7 @@ pub struct RtmEntry {
     shared: Arc<Shared>,
     proto: Client,
     links: Links,
-    pending_by_call: HashMap<u64, Pending>,
+    pending_by_call: ByNumber<u64, Pending>,
     next_call: u64,
     destroyed: bool,
 }
@@ -105,7 +105,7 @@ impl RtmEntry {
             proto: Client::new(config, seed),
             links: Links::new(shared.life().handle()),
             shared,
-            pending_by_call: HashMap::new(),
+            pending_by_call: ByNumber::default(),
             next_call: 1,
             destroyed: false,
         }

@@ -18,6 +18,7 @@ use super::super::Code;
 use super::super::config::ServerAddress;
 use super::super::event::{Event, TransferKind};
 use super::super::fault;
+use super::super::numbers::ByNumber;
 use super::super::pool::FILES;
 use super::super::private_dir;
 use super::super::queue::{EventQueue, Item};
@@ -54,8 +55,8 @@ pub struct SessionEntry {
     servers: Vec<ServerAddress>,
     links: Links,
     outgoing_by_task: HashMap<TaskId, Outgoing>,
-    incoming_by_id: HashMap<u64, Incoming>,
-    path_by_id: HashMap<u64, PathBuf>,
+    incoming_by_id: ByNumber<u64, Incoming>,
+    path_by_id: ByNumber<u64, PathBuf>,
     slot_by_incoming: HashMap<(Arc<str>, TaskId), Arc<Slot>>,
     quota: Arc<Quota>,
     /// The session is destroyed; its last event is given at this time at the latest.
@@ -130,8 +131,8 @@ impl SessionEntry {
             shared,
             servers: Vec::new(),
             outgoing_by_task: HashMap::new(),
-            incoming_by_id: HashMap::new(),
-            path_by_id: HashMap::new(),
+            incoming_by_id: ByNumber::default(),
+            path_by_id: ByNumber::default(),
             slot_by_incoming: HashMap::new(),
             quota,
             ends_at: None,

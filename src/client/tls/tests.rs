@@ -17,12 +17,16 @@ struct Server(rustls::ServerConnection, Arc<rustls::ServerConfig>);
 
 impl Server {
     fn new(pair: &Pair) -> Self {
+        Self::with_versions(pair, rustls::DEFAULT_VERSIONS)
+    }
+
+    fn with_versions(pair: &Pair, versions: &[&'static rustls::SupportedProtocolVersion]) -> Self {
         let chain = CertificateDer::pem_slice_iter(pair.chain.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
         let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let key = CertifiedKey::new(chain, provider.key_provider.load_private_key(key).unwrap());
         let resolver: Arc<dyn ResolvesServerCert> = Arc::new(SingleCertAndKey::from(key));
-        let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = rustls::ServerConfig::builder_with_provider(provider).with_protocol_versions(versions);
         let config = builder.unwrap().with_no_client_auth().with_cert_resolver(resolver);
         let config = Arc::new(config);
         Self(rustls::ServerConnection::new(config.clone()).unwrap(), config)
@@ -100,6 +104,21 @@ fn what_was_wrong_with_a_certificate_is_said_with_the_cure() {
     let empty = dir.path().join("empty.pem");
     std::fs::write(&empty, "nothing").unwrap();
     says(load(&ca_file(&empty)).unwrap_err(), "has no certificate in PEM form");
+}
+
+#[test]
+fn a_server_that_speaks_no_newer_version_than_1_2_is_refused() {
+    let authority = Authority::new("ours");
+    let pair = authority.issue(&["relay.example.com"]);
+    let (settings, _dir) = trust(&authority);
+    let shake_with = |versions: &[&'static rustls::SupportedProtocolVersion]| {
+        let mut channel = Channel::start(&load(&settings).unwrap(), "relay.example.com").unwrap();
+        shake(&mut channel, &mut Server::with_versions(&pair, versions)).map(|()| channel.version())
+    };
+    let version = shake_with(&[&rustls::version::TLS13, &rustls::version::TLS12]).unwrap();
+    assert!(version.starts_with("TLSv1_3 "), "{version}");
+    let refused = shake_with(&[&rustls::version::TLS12]).unwrap_err();
+    assert!(refused.contains("the server says"), "{refused}");
 }
 
 #[test]
