@@ -22,6 +22,8 @@ use crate::tls::{self, Channel, Tls};
 const SCRATCH: usize = 64 * 1024;
 /// Reads from one connection before the others have their turn.
 const READS_IN_A_ROW: usize = 16;
+/// After so many frames the others have their turn, too: tiny frames take more time than bytes.
+const FRAMES_IN_A_ROW: usize = 1_024;
 /// Pieces in one write.
 const SLICES: usize = 64;
 /// How a TLS client begins: a record of a handshake, in a version whose first number is 3.
@@ -59,6 +61,8 @@ struct Link {
     share: Share,
     /// Frames and bytes that were read and not charged yet.
     read: (usize, usize),
+    /// It was not read to the end, because others have their turn.
+    has_more: bool,
     /// Nothing is read before.
     paused_until: Option<Instant>,
 }
@@ -120,6 +124,7 @@ pub(crate) async fn serve(
         out: Charged::new(&memory.queues),
         share,
         read: (0, 0),
+        has_more: false,
         paused_until: None,
     };
     // What came behind the handshake may have been read with it.
@@ -154,6 +159,10 @@ pub(crate) async fn serve(
                 return;
             }
             link.slow_down();
+            if link.has_more {
+                // A socket that always has more would never let this thread go.
+                tokio::task::yield_now().await;
+            }
         }
     }
 }
@@ -172,7 +181,7 @@ async fn shake_hands(
                 return match shaken {
                     Ok(stream) => {
                         let (stream, connection) = stream.into_inner();
-                        Some((stream, Box::new(Channel::new(connection))))
+                        Some((stream, Box::new(Channel::new(connection, &entry.shared.memory().tls))))
                     }
                     Err(error) => {
                         debug!(connection = entry.id, %error, "{}", tls::failure(&error));
@@ -221,6 +230,7 @@ impl Link {
     }
 
     fn read_frames(&mut self) -> bool {
+        self.has_more = false;
         for _ in 0..READS_IN_A_ROW {
             match self.read_once() {
                 Ok(0) => return false,
@@ -235,7 +245,11 @@ impl Link {
             if !self.take_frames() {
                 return false;
             }
+            if self.read.0 >= FRAMES_IN_A_ROW {
+                break;
+            }
         }
+        self.has_more = true;
         true
     }
 

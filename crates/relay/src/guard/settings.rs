@@ -50,7 +50,7 @@ impl Default for GuardSettings {
             address_failures: 2_000,
             user_failures: 60,
             address_bytes_per_s: 0,
-            connection_frames_per_s: 100_000,
+            connection_frames_per_s: 2_000_000,
             connection_bytes_per_s: 0,
             project_bytes_per_s: 0,
             session_transfers: 65_536,
