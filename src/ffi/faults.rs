@@ -15,10 +15,10 @@ use super::queue::*;
 use super::receive::*;
 use super::send::*;
 use super::session::*;
-use crate::client::fault;
+use crate::client::{ServerAddress, fault, rtm};
 
 /// All of them. A place that the scenario does not pass fails the test.
-const SITES: [&str; 35] = [
+const SITES: [&str; 36] = [
     "create_queue",
     "destroy_queue",
     "poll_events",
@@ -47,6 +47,7 @@ const SITES: [&str; 35] = [
     "io: connecting",
     "io: driving a session",
     "io: an output",
+    "io: a result",
     "io: something that comes in",
     "opening a sink",
     "writing to a sink",
@@ -217,4 +218,39 @@ fn a_panic_anywhere_leaves_the_host_alive_and_each_task_with_one_end() {
     assert_eq!(outcomes.len(), 7);
     assert_eq!(outcomes.remove(4), code::TRANSID_INVALID, "there is nothing to cancel");
     assert_eq!(outcomes, [code::NOERR; 6]);
+    a_call_ends_whatever_happens_to_its_end(&relay);
+}
+
+struct Deaf;
+
+impl rtm::Handler for Deaf {
+    fn handle(&self, _: u64, _: &rtm::Event) {}
+}
+
+/// A part of the test above, because only one fault can be armed at a time.
+fn a_call_ends_whatever_happens_to_its_end(relay: &BlockingRelay) {
+    let gate = relay.rtm_address().unwrap();
+    let config = rtm::Config {
+        queue: 0,
+        project: relay.project(),
+        secret: relay.secret().to_owned(),
+        servers: vec![ServerAddress { host: gate.ip().to_string(), port: gate.port() }],
+        timeout: rtm::DEFAULT_TIMEOUT,
+    };
+    let client = rtm::create(config, std::sync::Arc::new(Deaf)).unwrap();
+    let call = || {
+        let (sender, ended) = std::sync::mpsc::channel();
+        let action = rtm::Action::FileToken { from: 7, target: rtm::Target::User(2) };
+        let callback: rtm::Callback = Box::new(move |done| {
+            let _ = sender.send(done.outcome.as_ref().map(|_| ()).map_err(|failure| failure.code));
+        });
+        assert!(rtm::call(client, action, rtm::CallOptions::default(), Some(callback)).unwrap().is_none());
+        ended.recv_timeout(PATIENCE).expect("the call ends")
+    };
+    assert_eq!(call(), Ok(()));
+    fault::arm(Some("io: the end of a call"));
+    assert_eq!(call(), Err(code::INNER_ERR));
+    assert_eq!(fault::arm(None), None);
+    assert_eq!(call(), Ok(()));
+    rtm::destroy(client).unwrap();
 }

@@ -113,6 +113,38 @@ fn a_file_that_the_user_refuses_has_failed_with_his_refusal() {
 }
 
 #[test]
+fn regression_users_refuse_a_file_although_the_relay_has_no_connection_to_spare() {
+    const USERS: i64 = 8;
+    let world = World::with(|config| config.max_connections = USERS as usize);
+    let server = watcher(&world.relay);
+    let users: Vec<_> = (1..=USERS).map(|user| world.user(&user.to_string())).collect();
+    users.iter().for_each(|user| user.ask_for_offers());
+    let mid = mid(&server.send(Target::Users((1..=USERS).collect()), &content(300_000)));
+    let offers: Vec<_> = users
+        .iter()
+        .map(|user| {
+            user.wait(|event| match event {
+                SessionEvent::TransferOffer { source, task, .. } => Some((source, task)),
+                _ => None,
+            })
+        })
+        .collect();
+    for (user, (source, task)) in users.iter().zip(offers) {
+        client::refuse_transfer(user.session, &source, task).unwrap();
+    }
+    let mut refused: Vec<i64> = (0..2 * USERS)
+        .map(|_| receipt(&server))
+        .filter(|receipt| receipt.state == Standing::Failed)
+        .map(|receipt| {
+            assert_eq!((receipt.mid, receipt.code), (mid, contract::PEER_REFUSE));
+            receipt.user
+        })
+        .collect();
+    refused.sort_unstable();
+    assert_eq!(refused, (1..=USERS).collect::<Vec<_>>());
+}
+
+#[test]
 fn receipts_come_over_a_link_that_is_cut_again_and_again_each_once() {
     let world = World::new();
     let proxy = Proxy::new(world.relay.rtm_address().unwrap());

@@ -736,3 +736,28 @@ fn regression_a_source_that_fails_when_the_target_may_have_all_leaves_the_last_w
         assert_eq!(ended(&mut alice), Some(word.unwrap_or(code::SEND_OUTCOME_UNKNOWN)));
     }
 }
+
+#[test]
+fn regression_who_is_offered_a_file_opens_no_bulk_connection_before_it_is_accepted() {
+    for accepts in [false, true] {
+        let mut alice = Alice::logged_in();
+        alice.session.set_wants(true, false);
+        alice.wants_bulk();
+        let task = TaskId::from_bytes([5; 16]);
+        let bob: std::sync::Arc<str> = "bob".into();
+        alice.hear_bob(BOB, &Offer { task, kind: 2, name: "a".into(), size: 1_000_000, repeated: true });
+        assert!(!alice.wants_bulk(), "an offer alone needs none");
+        let answers = if accepts {
+            assert!(alice.session.accept(&bob, task, alice.now));
+            assert!(alice.wants_bulk(), "the bytes need one");
+            let written = alice.written();
+            written.iter().map(Frame::method).map(str::to_owned).collect::<Vec<_>>()
+        } else {
+            assert!(alice.session.refuse(&bob, task, alice.now));
+            assert!(!alice.wants_bulk());
+            let written = alice.written();
+            written.iter().map(Frame::method).map(str::to_owned).collect()
+        };
+        assert_eq!(answers, [if accepts { "crgo" } else { "crdone" }]);
+    }
+}

@@ -80,6 +80,11 @@ impl BlockingRelay {
         self.relay.as_ref().map_or(0, Relay::connections)
     }
 
+    /// Bytes of memory of all that is under way: what `guard.max_queued` bounds.
+    pub fn memory_used(&self) -> u64 {
+        self.relay.as_ref().map_or(0, Relay::memory_used)
+    }
+
     /// Stops as SIGTERM does: clients hear good-bye first.
     pub fn stop(mut self) {
         self.shut_down();

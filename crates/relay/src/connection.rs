@@ -27,6 +27,8 @@ const SCRATCH: usize = 64 * 1024;
 const READS_IN_A_ROW: usize = 16;
 /// Bytes that are read or written in a row: moving so many takes less time than a command may wait.
 const BYTES_IN_A_ROW: usize = 512 * 1024;
+/// After so many frames the others have their turn, too: tiny frames take more time than bytes.
+const FRAMES_IN_A_ROW: usize = 1_024;
 /// Pieces in one write.
 const SLICES: usize = 64;
 /// How a TLS client begins: a record of a handshake, in a version whose first number is 3.
@@ -64,6 +66,8 @@ struct Link {
     share: Share,
     /// Frames and bytes that were read and not charged yet.
     read: (usize, usize),
+    /// It was not read to the end, because others have their turn.
+    has_more: bool,
     /// Nothing is read before.
     paused_until: Option<Instant>,
 }
@@ -127,6 +131,7 @@ pub(crate) async fn serve(
         out: Charged::new(&memory.queues),
         share,
         read: (0, 0),
+        has_more: false,
         paused_until: None,
     };
     // What came behind the handshake may have been read with it.
@@ -161,10 +166,11 @@ pub(crate) async fn serve(
             if !link.read() {
                 return;
             }
-            if link.read.1 >= BYTES_IN_A_ROW {
+            link.slow_down();
+            if link.has_more {
+                // A socket that always has more would never let this thread go.
                 yield_now().await;
             }
-            link.slow_down();
         }
     }
 }
@@ -183,7 +189,7 @@ async fn shake_hands(
                 return match shaken {
                     Ok(stream) => {
                         let (stream, connection) = stream.into_inner();
-                        Some((stream, Box::new(Channel::new(connection))))
+                        Some((stream, Box::new(Channel::new(connection, &entry.shared.memory().tls))))
                     }
                     Err(error) => {
                         debug!(connection = entry.id, %error, "{}", tls::failure(&error));
@@ -253,6 +259,7 @@ impl Link {
 
     fn read_frames(&mut self) -> bool {
         let mut bytes = 0;
+        self.has_more = false;
         for _ in 0..READS_IN_A_ROW {
             match self.read_once() {
                 Ok(0) => return false,
@@ -270,10 +277,11 @@ impl Link {
             if !self.take_frames() {
                 return false;
             }
-            if bytes >= BYTES_IN_A_ROW {
+            if bytes >= BYTES_IN_A_ROW || self.read.0 >= FRAMES_IN_A_ROW {
                 break;
             }
         }
+        self.has_more = true;
         true
     }
 

@@ -19,7 +19,7 @@ use crate::config::{Config, ConfigError, STOP_DEADLINE};
 use crate::connection::{self, Share};
 use crate::core::{Core, Epochs, Refused};
 use crate::epoch_file::{EpochFile, RENEW_EVERY, RESERVE_MICROS};
-use crate::guard::{Crowd, Pace, Paces, Place, Spare};
+use crate::guard::{Crowd, Memory, Pace, Paces, Place, Spare};
 use crate::http;
 use crate::rtm::{Door, Gate, Keys, web_routes};
 use crate::seldom::Seldom;
@@ -177,8 +177,8 @@ impl Relay {
         if let Some((listener, address)) = http {
             let tls = tls.clone().filter(|_| config.encrypts_http(&address));
             say_listening(address, "HTTP", tls.is_some());
-            let router = http::router(blobs.clone()).merge(web.unwrap_or_default());
-            let take = http_taker(router, tls, crowd.clone(), stopped.clone(), alive);
+            let router = http::router(blobs.clone(), shared.memory()).merge(web.unwrap_or_default());
+            let take = http_taker(router, tls, shared.memory().clone(), crowd.clone(), stopped.clone(), alive);
             tokio::spawn(accept(listener, stopped.clone(), take));
         }
         #[cfg(unix)]
@@ -250,6 +250,13 @@ impl Relay {
     /// Connections of clients that are open, those of the RTM dialect not counted.
     pub fn connections(&self) -> usize {
         self.shared.with(None, |core, _| core.connections())
+    }
+
+    /// Bytes of memory of all that is under way: what [`GuardSettings::max_queued`] bounds.
+    ///
+    /// [`GuardSettings::max_queued`]: crate::GuardSettings::max_queued
+    pub fn memory_used(&self) -> u64 {
+        self.shared.memory().used()
     }
 
     /// Says good-bye to all clients, flushes for a short while and closes everything.
@@ -496,6 +503,7 @@ fn take_in(
 fn http_taker(
     router: axum::Router,
     tls: Option<Arc<Tls>>,
+    memory: Arc<Memory>,
     crowd: Crowd,
     stopped: watch::Receiver<bool>,
     alive: mpsc::Sender<()>,
@@ -509,12 +517,12 @@ fn http_taker(
             }
             return;
         };
-        let (router, tls) = (router.clone(), tls.clone());
+        let (router, tls, memory) = (router.clone(), tls.clone(), memory.clone());
         let (stopped, alive) = (stopped.clone(), alive.clone());
         tokio::spawn(async move {
             // A request that is served needs no login.
             of_address.trust();
-            http::serve(stream, router, tls, stopped).await;
+            http::serve(stream, router, tls, memory, stopped).await;
             drop((place, of_address, alive));
         });
     }

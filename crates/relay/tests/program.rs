@@ -354,3 +354,40 @@ fn a_relay_without_descriptors_refuses_and_goes_on_when_there_are_some() {
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("cannot accept connections for now"), "{log}");
 }
+
+#[test]
+#[cfg(unix)]
+fn a_relay_without_a_descriptor_left_closes_who_comes_and_takes_in_the_next_one_when_there_is_room() {
+    let mut command = Command::new("sh");
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["-c", "ulimit -n 48; exec \"$0\" --dev"]).arg(env!("CARGO_BIN_EXE_crvideo-relay"));
+    let (_running, line) = Running::start(command);
+    let greeted = || {
+        let mut stream = TcpStream::connect(value(&line, "listen")).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let mut out = OutQueue::default();
+        out.quest(1, &Hello { lowest: 1, highest: 1, features: 0, agent: "test".into() });
+        let _ = stream.write_all(&out.take());
+        match stream.read(&mut [0; 4]) {
+            Ok(4) => Some(stream),
+            Ok(_) => None,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => None,
+            Err(error) => panic!("a client waits for a relay that is full: {error}"),
+        }
+    };
+    let mut served = Vec::new();
+    while let Some(stream) = greeted() {
+        served.push(stream);
+        assert!(served.len() < 48, "the limit of descriptors does not hold");
+    }
+    assert!(!served.is_empty());
+    for _ in 0..3 {
+        assert!(greeted().is_none(), "nobody has gone");
+    }
+    served.clear();
+    // A place is free a moment after its connection has gone.
+    let start = std::time::Instant::now();
+    while greeted().is_none() {
+        assert!(start.elapsed() < std::time::Duration::from_secs(20), "nobody is taken in any more");
+    }
+}

@@ -366,3 +366,25 @@ fn the_relay_says_good_bye_when_it_stops() {
     web.ends();
     stopping.join().unwrap();
 }
+
+#[test]
+fn regression_a_message_of_which_a_part_has_come_is_charged_until_it_is_whole() {
+    const PART: usize = 100_000;
+    let relay = dev();
+    let mut web = Web::user(&relay, 2);
+    let settles = |least: u64, most: u64| {
+        let until = std::time::Instant::now() + PATIENCE;
+        while !(least..=most).contains(&relay.memory_used()) {
+            assert!(std::time::Instant::now() < until, "{} bytes are charged", relay.memory_used());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    settles(0, 10_000);
+    // A quest with more in it than anybody asks for, in two frames.
+    let quest = frame(1, 0x80, 1, "*ping", Some(9), &map(&[("more", vec![7; 2 * PART].into())]));
+    web.send(BINARY, &quest[..PART]);
+    settles(PART as u64, 2 * PART as u64);
+    web.send(LAST, &quest[PART..]);
+    web.next().unwrap();
+    settles(0, 10_000);
+}

@@ -371,3 +371,41 @@ fn a_crowd_leaves_nothing_behind() {
     drop(crowd);
     eventually("all are gone", || relay.connections() == 0);
 }
+
+#[test]
+fn connections_that_flood_the_relay_with_frames_hold_up_nobody_although_their_rate_has_no_limit() {
+    const PONGS: i32 = 4_000;
+    // One more than the relay has threads.
+    let flooders = thread::available_parallelism().map_or(1, std::num::NonZero::get) + 1;
+    let mut config = Config::dev().unwrap();
+    config.guard.connection_frames_per_s = 0;
+    let relay = BlockingRelay::start(config).unwrap();
+    let (mut alice, mut bob) = pair(&relay);
+    let mut pongs = OutQueue::default();
+    (0..PONGS).for_each(|_| pongs.one_way(&msg::Pong {}));
+    let pongs = pongs.take();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        let flooders: Vec<_> = (0..flooders)
+            .map(|number| {
+                let mut flooder = Client::login(&relay, &format!("flooder {number}"), 0);
+                let (over, pongs) = (&over, &pongs);
+                scope.spawn(move || {
+                    let mut frames = 0;
+                    while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                        flooder.link.stream.write_all(pongs).unwrap();
+                        frames += PONGS;
+                    }
+                    frames
+                })
+            })
+            .collect();
+        for offset in 0..20 {
+            alice.link.routed(&bob, &confirm(offset));
+            assert_eq!(bob.link.expect_routed::<msg::Confirm>().message, confirm(offset));
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        let frames: Vec<i32> = flooders.into_iter().map(|flooder| flooder.join().unwrap()).collect();
+        assert!(frames.iter().all(|frames| *frames > 0), "each has sent something: {frames:?}");
+    });
+}

@@ -7,13 +7,14 @@ use bytes::Bytes;
 use crvideo_proto::code;
 use crvideo_proto::frame::FrameReader;
 use crvideo_proto::out::OutQueue;
-use crvideo_proto::rtm::client::{Action, Call, Client, Config, Event, Outcome, Output, PUSH_OVERHEAD, Place};
+use crvideo_proto::rtm::client::{Action, Call, Client, Config, Event, Failure, Outcome, Output, PUSH_OVERHEAD, Place};
 use crvideo_proto::rtm::code as rtm_code;
 use crvideo_proto::rtm::sign::FileHasher;
 use crvideo_proto::session::Now;
 use mio::Registry;
 
 use super::super::Code;
+use super::super::fault;
 use super::super::numbers::ByNumber;
 use super::super::queue::{EventQueue, Item};
 use super::super::rtm::{Delivery, Done, Reply, Shared};
@@ -94,6 +95,8 @@ pub struct RtmEntry {
     pending_by_call: ByNumber<u64, Pending>,
     next_call: u64,
     destroyed: bool,
+    /// A fault has ended everything, and perhaps lost the end of a call.
+    failed: Option<Code>,
 }
 
 impl RtmEntry {
@@ -108,6 +111,7 @@ impl RtmEntry {
             pending_by_call: ByNumber::default(),
             next_call: 1,
             destroyed: false,
+            failed: None,
         }
     }
 
@@ -150,7 +154,17 @@ impl RtmEntry {
         }
     }
 
+    /// Calls of which the state machine knows nothing any more end here: their ends were lost in a fault.
+    fn end_lost_calls(&mut self, err: Code) {
+        let text = code::text(err).to_str().unwrap_or_default();
+        let calls: Vec<u64> = self.pending_by_call.keys().copied().collect();
+        for call in calls {
+            self.ended(call, Err(Failure::new(err, text)));
+        }
+    }
+
     fn ended(&mut self, call: u64, outcome: Outcome) {
+        fault::point("io: the end of a call");
         let Some(Pending { reply, mid, charge, .. }) = self.pending_by_call.remove(&call) else { return };
         let client = self.shared.life().handle();
         match &outcome {
@@ -211,6 +225,9 @@ impl Entry for RtmEntry {
                 break;
             }
         }
+        if let Some(err) = self.failed.take() {
+            self.end_lost_calls(err);
+        }
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -238,6 +255,7 @@ impl Entry for RtmEntry {
 
     fn fail(&mut self, err: Code) {
         self.proto.end(err, code::text(err).to_str().unwrap_or_default());
+        self.failed = Some(err);
     }
 
     fn close_all(&mut self, registry: &Registry, tokens: &mut Tokens) {

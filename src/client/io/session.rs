@@ -59,8 +59,26 @@ pub struct SessionEntry {
     path_by_id: ByNumber<u64, PathBuf>,
     slot_by_incoming: HashMap<(Arc<str>, TaskId), Arc<Slot>>,
     quota: Arc<Quota>,
+    /// The result that is being handed over: a fault meanwhile must not lose it.
+    untold: Option<Told>,
     /// The session is destroyed; its last event is given at this time at the latest.
     ends_at: Option<Duration>,
+}
+
+/// The result of a call, of which there must be exactly one, if that is what an output is about.
+fn result_of(output: &Output) -> Option<Told> {
+    let Output::Event(told) = output else { return None };
+    let is_result = matches!(
+        told,
+        Told::LoginRslt { .. }
+            | Told::LogoutRslt { .. }
+            | Told::CommandRslt { .. }
+            | Told::TransferRslt { .. }
+            | Told::CancelRslt { .. }
+            | Told::UsersRslt { .. }
+            | Told::WatchRslt { .. }
+    );
+    is_result.then(|| told.clone())
 }
 
 fn link_of(conn: Conn) -> Link {
@@ -135,6 +153,7 @@ impl SessionEntry {
             path_by_id: ByNumber::default(),
             slot_by_incoming: HashMap::new(),
             quota,
+            untold: None,
             ends_at: None,
         }
     }
@@ -220,11 +239,15 @@ impl SessionEntry {
 
     // ---- events -------------------------------------------------------------------------------------------
 
-    fn deliver(&self, event: Event, after: After) {
+    fn deliver(&mut self, event: Event, after: After) {
         self.shared.deliver(event, None, after);
+        self.untold = None;
     }
 
     fn tell(&mut self, told: Told, context: &mut Context<'_>) {
+        if self.untold.is_some() {
+            fault::point("io: a result");
+        }
         let plain = After::default;
         let ends = |bytes| After { ends_task: Some(bytes), ..After::default() };
         match told {
@@ -277,12 +300,13 @@ impl SessionEntry {
 
     fn transfer_ended(&mut self, task: TaskId, kind: Kind, err: i32, cookie: usize) {
         self.shared.end(task);
-        let Some(outgoing) = self.outgoing_by_task.remove(&task) else { return };
-        let event = match (kind, outgoing.path) {
+        let Some(outgoing) = self.outgoing_by_task.get(&task) else { return };
+        let event = match (kind, outgoing.path.clone()) {
             (Kind::File, Some(path)) => Event::SendFileRlst { task, path, err, cookie },
             _ => Event::SendBufferRlst { task, err, cookie },
         };
         self.deliver(event, After { ends_task: Some(outgoing.reserved), ..After::default() });
+        self.outgoing_by_task.remove(&task);
     }
 
     fn tell_incoming(&mut self, told: Told, context: &mut Context<'_>) {
@@ -407,8 +431,14 @@ impl Entry for SessionEntry {
     /// Events reach their queue before the bytes that acknowledge them reach the socket.
     fn drive(&mut self, context: &mut Context<'_>) {
         loop {
+            if let Some(told) = self.untold.clone() {
+                self.tell(told, context);
+                self.untold = None;
+            }
             while let Some(output) = self.proto.poll_output() {
+                self.untold = result_of(&output);
                 self.output(output, context);
+                self.untold = None;
             }
             self.links.drive(&mut self.proto, context);
             // Connecting and writing may have moved the state machine on.

@@ -756,7 +756,7 @@ impl Session {
 
     /// Opens the bulk connection when a transfer waits for it, and lets it go idle when none is left.
     pub(super) fn drive_bulk(&mut self, now: Now) {
-        let needed = !self.receiving_by_id.is_empty() || self.wants_to_send();
+        let needed = self.awaits_bytes() || self.wants_to_send();
         match &mut self.bulk {
             Bulk::Closed if needed && matches!(self.line, Line::Up { .. }) => self.connect_bulk(now),
             Bulk::Closing { wanted, .. } => *wanted |= needed,

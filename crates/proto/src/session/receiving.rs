@@ -254,6 +254,11 @@ impl Session {
         }
     }
 
+    /// Whether a transfer may bring bytes. While the application decides, whatever comes is dropped.
+    pub(super) fn awaits_bytes(&self) -> bool {
+        self.receiving_by_id.values().any(|receiving| receiving.phase == Phase::Flowing)
+    }
+
     fn window(&self) -> u64 {
         (WINDOWS / self.receiving_by_id.len().max(1) as u64).max(SMALLEST_WINDOW)
     }

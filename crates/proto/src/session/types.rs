@@ -174,7 +174,7 @@ pub enum Received<P> {
 }
 
 /// What the application must be told.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[allow(missing_docs)]
 pub enum Event {
     LoginRslt { err: i32, cookie: usize },

@@ -191,6 +191,8 @@ async fn counters(State(office): State<Office>) -> Response {
             "memory_rtm": memory.outboxes.used(),
             "memory_reading": memory.reading.used(),
             "memory_uploads": memory.uploads.used(),
+            "memory_downloads": memory.downloads.used(),
+            "memory_tls": memory.tls.used(),
             "rtm_connections": rtm,
             "logins": counters.logins,
             "logins_refused": counters.logins_refused,

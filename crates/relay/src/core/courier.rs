@@ -12,7 +12,7 @@ use super::session::Class;
 use super::{Core, Now, SessionId};
 
 /// Stands for the relay where a session is expected that sends; no session has it.
-const COURIER: SessionId = 0;
+pub(super) const COURIER: SessionId = 0;
 
 /// News for the courier.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,20 +71,38 @@ impl Core {
         true
     }
 
+    /// Offers a user's session a file as if the user `from` did, on its command connection; `false` when there is no
+    /// session with a link and room.
+    pub fn post_offer(&mut self, project: i64, user: &str, from: &str, offer: &msg::Offer, now: Now) -> bool {
+        self.post_routed(Class::Commands, project, user, from, offer, now)
+    }
+
     /// Sends a user's session a piece of a transfer, as if the user `from` had; `false` when there is no session with a
     /// link and room.
     pub fn post_bulk<M: Message>(&mut self, project: i64, user: &str, from: &str, message: &M, now: Now) -> bool {
+        self.post_routed(Class::Bulk, project, user, from, message, now)
+    }
+
+    fn post_routed<M: Message>(
+        &mut self,
+        class: Class,
+        project: i64,
+        user: &str,
+        from: &str,
+        message: &M,
+        now: Now,
+    ) -> bool {
         self.now = now;
         let epoch = self.courier.epoch;
         let Some(id) = self.session_with_link(project, user) else { return false };
-        let Some(mut queue) = self.room(id, Class::Bulk, COURIER) else { return false };
+        let Some(mut queue) = self.room(id, class, COURIER) else { return false };
         let mut pairs = bytes::BytesMut::new();
         let mut writer = Writer::new(&mut pairs);
         message.put_pairs(&mut writer);
         let tail = writer.take_tail();
         queue.forward_with_tail(M::METHOD, message.pairs() + 2, from, epoch, pairs.freeze(), tail);
         drop(queue);
-        self.pushed(id, Class::Bulk, COURIER);
+        self.pushed(id, class, COURIER);
         true
     }
 

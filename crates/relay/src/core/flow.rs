@@ -8,6 +8,7 @@ use crvideo_proto::pack::Writer;
 use tracing::{debug, warn};
 
 use super::connection::Role;
+use super::courier::COURIER;
 use super::session::{Class, Waiting};
 use super::{ConnectionId, Core, News, SessionId, WAKE_DEADLINE};
 use crate::guard::{Changing, Pressure};
@@ -97,7 +98,10 @@ impl Core {
         let Some(session) = self.sessions.get_mut(&id) else { return };
         session.wake_by = None;
         debug!(user = ?session.user, "no bulk connection in time");
-        for sender in session.waiting.take().into_iter().flat_map(|waiting| waiting.from) {
+        let senders = session.waiting.take().map(|waiting| waiting.from).unwrap_or_default();
+        // The courier hears no *on*, but by mail that bytes were lost.
+        session.bulk_lost |= senders.contains(&COURIER);
+        for sender in senders {
             self.block(id, Class::Bulk, sender);
         }
         // Somebody waits for an *on* that only the next bulk connection brings: the client must not forget it.

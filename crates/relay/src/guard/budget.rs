@@ -1,8 +1,8 @@
 //! Bytes that many share.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use crvideo_proto::out::OutQueue;
@@ -59,6 +59,12 @@ impl Share {
             self.budget.used.fetch_sub(self.taken - bytes, Ordering::Relaxed);
         }
         self.taken = bytes;
+    }
+
+    /// So much more is held now.
+    pub(crate) fn grow(&mut self, bytes: usize) {
+        self.budget.used.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.taken += bytes as u64;
     }
 }
 
@@ -145,6 +151,53 @@ pub(crate) fn hold(budget: &Arc<Budget>, bytes: Bytes) -> Bytes {
     Bytes::from_owner(Held { bytes, _share: share })
 }
 
+/// Bytes, and the share that was set to their memory before they came.
+struct Kept {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Kept {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Keeps a share for as long as anybody holds the bytes.
+pub(crate) fn keep(bytes: Bytes, share: Share) -> Bytes {
+    Bytes::from_owner(Kept { bytes, _share: share })
+}
+
+/// What has been read from a connection and not been used yet. Whoever uses it says so; before somebody has begun to,
+/// nothing is charged.
+#[derive(Debug, Default)]
+pub(crate) struct Unused(Mutex<Option<Share>>);
+
+impl Unused {
+    fn lock(&self) -> MutexGuard<'_, Option<Share>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on what is read is charged until it is used.
+    pub(crate) fn begin(&self, budget: &Arc<Budget>) {
+        *self.lock() = Some(Share::of(budget));
+    }
+
+    /// So much has been read.
+    pub(crate) fn read(&self, bytes: usize) {
+        if let Some(share) = &mut *self.lock() {
+            share.grow(bytes);
+        }
+    }
+
+    /// All of it has been used, or is somebody else's now.
+    pub(crate) fn used(&self) {
+        if let Some(share) = &mut *self.lock() {
+            share.set(0);
+        }
+    }
+}
+
 /// The memory of everything that is under way in the relay. Its sum is what [`GuardSettings::max_queued`] bounds.
 ///
 /// [`GuardSettings::max_queued`]: super::GuardSettings::max_queued
@@ -158,6 +211,10 @@ pub(crate) struct Memory {
     pub(crate) reading: Arc<Budget>,
     /// Files on their way to the disk.
     pub(crate) uploads: Arc<Budget>,
+    /// Files on their way to HTTP clients.
+    pub(crate) downloads: Arc<Budget>,
+    /// What is encrypted and not written yet, and records of which a part has come.
+    pub(crate) tls: Arc<Budget>,
     most: u64,
 }
 
@@ -177,12 +234,14 @@ impl Memory {
     pub(crate) fn new(most: usize) -> Arc<Self> {
         let part = || Budget::new(u64::MAX);
         let most = if most == 0 { u64::MAX } else { most as u64 };
-        Arc::new(Self { queues: part(), outboxes: part(), reading: part(), uploads: part(), most })
+        let (queues, outboxes, reading) = (part(), part(), part());
+        Arc::new(Self { queues, outboxes, reading, uploads: part(), downloads: part(), tls: part(), most })
     }
 
     /// Bytes in use.
     pub(crate) fn used(&self) -> u64 {
-        [&self.queues, &self.outboxes, &self.reading, &self.uploads].into_iter().map(|part| part.used()).sum()
+        let parts = [&self.queues, &self.outboxes, &self.reading, &self.uploads, &self.downloads, &self.tls];
+        parts.into_iter().map(|part| part.used()).sum()
     }
 
     pub(crate) fn pressure(&self) -> Pressure {

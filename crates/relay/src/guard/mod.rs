@@ -19,7 +19,7 @@ mod settings;
 mod spare;
 
 pub use block::Block;
-pub(crate) use budget::{Budget, Changing, Charged, Memory, Pressure, Share, hold};
+pub(crate) use budget::{Budget, Changing, Charged, Memory, Pressure, Share, Unused, hold, keep};
 pub(crate) use crowd::{Crowd, Place};
 pub(crate) use failures::Failures;
 pub(crate) use pace::{Pace, Paces};

@@ -11,12 +11,12 @@ use axum::response::{IntoResponse, Response};
 use tracing::error;
 
 use super::body::FileBody;
-use super::label;
 use super::range::{self, Part};
-use crate::store::{Blob, Blobs};
+use super::{Shelf, label};
+use crate::store::Blob;
 
 /// Answers with all or a part of a file.
-pub(super) async fn answer(blobs: &dyn Blobs, blob: &Blob, headers: &HeaderMap) -> Response {
+pub(super) async fn answer(shelf: &Shelf, blob: &Blob, headers: &HeaderMap) -> Response {
     let tag = format!("\"{}\"", blob.hash);
     if only(headers, IF_NONE_MATCH).is_some_and(|list| names(list, &tag)) {
         return finish(head(StatusCode::NOT_MODIFIED, &tag), Body::empty());
@@ -26,11 +26,11 @@ pub(super) async fn answer(blobs: &dyn Blobs, blob: &Blob, headers: &HeaderMap) 
             let head = head(StatusCode::RANGE_NOT_SATISFIABLE, &tag);
             finish(head.header(CONTENT_RANGE, format!("bytes */{}", blob.size)), Body::empty())
         }
-        Part::Whole => content(blobs, blob, head(StatusCode::OK, &tag), 0, blob.size).await,
+        Part::Whole => content(shelf, blob, head(StatusCode::OK, &tag), 0, blob.size).await,
         Part::Range { first, last } => {
             let head = head(StatusCode::PARTIAL_CONTENT, &tag);
             let head = head.header(CONTENT_RANGE, format!("bytes {first}-{last}/{}", blob.size));
-            content(blobs, blob, head, first, last - first + 1).await
+            content(shelf, blob, head, first, last - first + 1).await
         }
     }
 }
@@ -65,14 +65,14 @@ fn head(status: StatusCode, tag: &str) -> Builder {
         .header(CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox")
 }
 
-async fn content(blobs: &dyn Blobs, blob: &Blob, head: Builder, at: u64, len: u64) -> Response {
-    match blobs.open(blob.clone()).await {
+async fn content(shelf: &Shelf, blob: &Blob, head: Builder, at: u64, len: u64) -> Response {
+    match shelf.blobs.open(blob.clone()).await {
         Ok(content) => {
             let head = head
                 .header(CONTENT_TYPE, label::content_type(&blob.name))
                 .header(CONTENT_DISPOSITION, label::disposition(&blob.name))
                 .header(CONTENT_LENGTH, len);
-            finish(head, Body::new(FileBody::new(content, at, len)))
+            finish(head, Body::new(FileBody::new(content, at, len, &shelf.memory.downloads)))
         }
         Err(error) => {
             error!(id = %blob.id, %error, "a stored file cannot be opened");

@@ -6,12 +6,14 @@
 //! * `label`: what it is called, and what it is.
 //! * `body`: its bytes on their way from the disk.
 //! * `patient`: a socket that gives up on a client who takes nothing.
+//! * `sealed`: one that encrypts, whose buffers are charged.
 
 mod body;
 mod download;
 mod label;
 mod patient;
 mod range;
+mod sealed;
 #[cfg(test)]
 mod tests;
 
@@ -33,6 +35,8 @@ use tokio::time::timeout;
 use tracing::{debug, error};
 
 use self::patient::Patient;
+use self::sealed::Sealed;
+use crate::guard::{Memory, Unused};
 use crate::rtm::Ends;
 use crate::store::{Blob, BlobId, Blobs};
 use crate::tls::{self, Tls};
@@ -48,11 +52,21 @@ const STALL: Duration = Duration::from_secs(30);
 /// Where stored files are.
 const FILES: &str = "/files/";
 
+/// Stored files, and the memory that they are charged to on their way.
+#[derive(Clone)]
+struct Shelf {
+    blobs: Arc<dyn Blobs>,
+    memory: Arc<Memory>,
+}
+
 /// What HTTP serves.
-pub(crate) fn router(blobs: Option<Arc<dyn Blobs>>) -> Router {
+pub(crate) fn router(blobs: Option<Arc<dyn Blobs>>, memory: &Arc<Memory>) -> Router {
     let router = Router::new().route("/healthz", get(async || "ok\n")).fallback(not_found);
     match blobs {
-        Some(blobs) => router.merge(Router::new().route("/files/{*rest}", get(file)).with_state(blobs)),
+        Some(blobs) => {
+            let shelf = Shelf { blobs, memory: memory.clone() };
+            router.merge(Router::new().route("/files/{*rest}", get(file)).with_state(shelf))
+        }
         None => router,
     }
 }
@@ -74,12 +88,14 @@ pub(crate) async fn serve(
     stream: TcpStream,
     router: Router,
     tls: Option<Arc<Tls>>,
+    memory: Arc<Memory>,
     mut stopped: watch::Receiver<bool>,
 ) {
     let ends = stream.peer_addr().and_then(|from| Ok(Ends([from, stream.local_addr()?])));
     let Ok(ends) = ends else { return debug!("an HTTP connection was gone before it was served") };
-    let router = router.layer(Extension(ends));
-    let stream = Patient::new(stream, STALL);
+    let unused = Arc::new(Unused::default());
+    let router = router.layer(Extension(ends)).layer(Extension(unused.clone()));
+    let stream = Patient::new(stream, STALL, unused);
     let Some(tls) = tls else { return serve_requests(stream, router, stopped).await };
     let shaken = tokio::select! {
         shaken = timeout(HEAD_DEADLINE, tls.handshakes.shake(stream, tls.http.clone())) => shaken,
@@ -87,7 +103,7 @@ pub(crate) async fn serve(
     };
     let Ends([from, _]) = ends;
     match shaken {
-        Ok(Ok(stream)) => serve_requests(stream, router, stopped).await,
+        Ok(Ok(stream)) => serve_requests(Sealed::new(stream, &memory.tls), router, stopped).await,
         Ok(Err(error)) => debug!(%from, %error, "{}", tls::failure(&error)),
         Err(_) => debug!(%from, "closed: the TLS handshake of an HTTP client has not ended in time"),
     }
@@ -123,11 +139,11 @@ async fn not_found() -> Response {
 }
 
 /// One stored file. What never was, what has expired and what cannot be a file look alike.
-async fn file(State(blobs): State<Arc<dyn Blobs>>, uri: Uri, headers: HeaderMap) -> Response {
+async fn file(State(shelf): State<Shelf>, uri: Uri, headers: HeaderMap) -> Response {
     let id = uri.path().strip_prefix(FILES).and_then(|rest| rest.split('/').next()).and_then(BlobId::parse);
     let Some(id) = id else { return not_found().await };
-    match blobs.find(id).await {
-        Ok(Some(blob)) => download::answer(&*blobs, &blob, &headers).await,
+    match shelf.blobs.find(id).await {
+        Ok(Some(blob)) => download::answer(&shelf, &blob, &headers).await,
         Ok(None) => not_found().await,
         Err(error) => {
             error!(%error, "a file could not be looked up");

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -10,18 +11,22 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use crate::guard::Unused;
+
 /// A TCP connection whose writes fail when they wait for too long.
 pub(super) struct Patient {
     stream: TcpStream,
     stall: Duration,
+    /// Is told what is read.
+    unused: Arc<Unused>,
     /// Runs while a write waits.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
     /// A client who takes nothing for `stall` loses the connection.
-    pub(super) fn new(stream: TcpStream, stall: Duration) -> Self {
-        Self { stream, stall, deadline: None }
+    pub(super) fn new(stream: TcpStream, stall: Duration, unused: Arc<Unused>) -> Self {
+        Self { stream, stall, unused, deadline: None }
     }
 
     fn watch(
@@ -41,7 +46,10 @@ impl Patient {
 
 impl AsyncRead for Patient {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.unused.read(buffer.filled().len() - before);
+        read
     }
 }
 
@@ -81,7 +89,7 @@ mod tests {
     async fn pair(stall: Duration) -> (Patient, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Patient::new(listener.accept().await.unwrap().0, stall), client)
+        (Patient::new(listener.accept().await.unwrap().0, stall, Arc::default()), client)
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::*;
+use crate::guard::Memory;
 use crate::store::{About, Database, Limits, LocalBlobs};
 
 /// Larger than what is read at once, and than what a spool keeps in memory.
@@ -20,6 +21,7 @@ struct Ground {
     address: SocketAddr,
     blobs: Arc<LocalBlobs>,
     stop: watch::Sender<bool>,
+    memory: Arc<Memory>,
     directory: tempfile::TempDir,
 }
 
@@ -32,13 +34,15 @@ impl Ground {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let router = router(Some(blobs.clone()));
+        let memory = Memory::new(0);
+        let router = router(Some(blobs.clone()), &memory);
+        let of_all = memory.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, router.clone(), None, stopped.clone()));
+                tokio::spawn(serve(stream, router.clone(), None, of_all.clone(), stopped.clone()));
             }
         });
-        Self { address, blobs, stop, directory }
+        Self { address, blobs, stop, memory, directory }
     }
 
     async fn store(&self, name: &str, content: &[u8]) -> Blob {
@@ -226,4 +230,31 @@ async fn bytes_that_have_changed_on_the_disk_are_not_given_to_anybody() {
     assert_eq!(ground.ask("GET", &path(&blob), "").await.status, 500);
     std::fs::write(&file, large()).unwrap();
     assert_eq!(ground.ask("GET", &path(&blob), "").await.body, large());
+}
+
+#[tokio::test]
+async fn regression_a_download_that_is_not_taken_is_charged_until_it_ends() {
+    let ground = Ground::new(WEEK).await;
+    let blob = ground.store("a.bin", &vec![7; 16 << 20]).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(ground.address).await.unwrap();
+        stream.write_all(format!("GET {} HTTP/1.1\r\nHost: x\r\n\r\n", path(&blob)).as_bytes()).await.unwrap();
+        clients.push(stream);
+    }
+    let until = tokio::time::Instant::now() + Duration::from_secs(20);
+    let reaches = async |most: u64, least: u64| {
+        while !(least..=most).contains(&ground.memory.used()) {
+            assert!(tokio::time::Instant::now() < until, "{} bytes are charged", ground.memory.used());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    // Each waits with a piece that its client does not take; the next one may have been read.
+    reaches(3 * 2 * 128 * 1024, 3 * 128 * 1024).await;
+    drop(clients);
+    reaches(0, 0).await;
+    // A part that begins and ends anywhere is charged for what is read for it, and comes as it is.
+    let answer = ground.ask("GET", &path(&blob), "Range: bytes=100000-400000\r\n").await;
+    assert_eq!((answer.status, answer.body), (206, vec![7; 300_001]));
+    reaches(0, 0).await;
 }

@@ -2,6 +2,9 @@
 //!
 //! What is to be delivered stands in the store until it has been. One task for each user with something to deliver
 //! repeats it until the session has confirmed it, and ends when the user has gone or nothing is left.
+//!
+//! A file is offered first. Until the session says where to start, an offer costs a place in a table and nothing that
+//! others wait for: a person may have to decide. Only bytes that flow take turns.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -9,17 +12,15 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message as msg;
 use crvideo_proto::rtm::attrs::Attrs;
 use crvideo_proto::rtm::number_of;
-use crvideo_proto::session::INITIAL_WINDOW;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tracing::{debug, info, warn};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{debug, warn};
 
 use super::online::{Online, User};
 use crate::core::{Mail, News};
@@ -29,10 +30,13 @@ use crate::store::{Blob, BlobId, Blobs, CR, Content, Kind, Messages, StoreError,
 
 /// Messages on their way to one session.
 const WINDOW: u32 = 64;
-/// Transfers to one session.
+/// Files that are offered to one session or on their way to it.
 const TRANSFERS: usize = 4;
-/// Transfers to all sessions: with [`AHEAD`] this bounds the memory of a file that is sent to thousands.
-const ALL_TRANSFERS: usize = 64;
+/// Transfers to all sessions that have their turn: with [`AHEAD`] this bounds the memory of a file that is sent to
+/// thousands, and the files that are open for it.
+const TURNS: usize = 64;
+/// A transfer whose target lets it wait for this long gives its turn to another one.
+const TURN_IDLE: Duration = Duration::from_secs(1);
 /// How far a transfer goes ahead of what its target has confirmed.
 const AHEAD: u64 = 512 * 1024;
 /// Carriers that read from the store at once; the others wait, and take little memory meanwhile.
@@ -61,7 +65,8 @@ pub(crate) struct Courier {
     carriers: Mutex<HashMap<Key, Arc<Mailbox>>>,
     /// Who reads from the store.
     readers: Semaphore,
-    transfers: Arc<Semaphore>,
+    /// Which transfers have their turn.
+    turns: Semaphore,
     /// Stored files cannot be read.
     faults: Seldom,
 }
@@ -135,7 +140,7 @@ impl Courier {
         online: Arc<Online>,
     ) -> Arc<Self> {
         let mail = shared.start_courier();
-        let (readers, transfers) = (Semaphore::new(READERS), Arc::new(Semaphore::new(ALL_TRANSFERS)));
+        let (readers, turns) = (Semaphore::new(READERS), Semaphore::new(TURNS));
         let courier = Arc::new(Self {
             shared,
             messages,
@@ -143,7 +148,7 @@ impl Courier {
             online,
             carriers: Mutex::default(),
             readers,
-            transfers,
+            turns,
             faults: Seldom::default(),
         });
         tokio::spawn(courier.clone().sort(mail));
@@ -222,8 +227,10 @@ struct Carrier {
 struct Load {
     /// Messages that the session has been sent: their number in the store, by their id to the user.
     sent: HashMap<TaskId, i64>,
-    /// Files whose messages have been sent and that wait for their turn.
+    /// Files whose messages have been sent and that are to be offered.
     files: VecDeque<Parcel>,
+    /// Files that have been offered and of which the session has not said anything yet.
+    offered: HashMap<TaskId, Offered>,
     /// Files that are on their way.
     transfer_by_task: HashMap<TaskId, mpsc::Sender<News>>,
     transfers: JoinSet<(TaskId, Outcome)>,
@@ -240,7 +247,14 @@ struct Load {
 impl Load {
     /// Whether a file has not been delivered.
     fn has_file(&self, task: TaskId) -> bool {
-        self.transfer_by_task.contains_key(&task) || self.files.iter().any(|file| file.task == task)
+        self.transfer_by_task.contains_key(&task)
+            || self.offered.contains_key(&task)
+            || self.files.iter().any(|file| file.task == task)
+    }
+
+    /// Offers that nobody has answered are made again.
+    fn offer_again(&mut self) {
+        self.files.extend(self.offered.drain().map(|(_, offered)| offered.parcel));
     }
 }
 
@@ -252,6 +266,13 @@ struct Parcel {
     name: String,
 }
 
+/// A file that has been offered.
+struct Offered {
+    parcel: Parcel,
+    blob: Blob,
+    hash: [u8; 32],
+}
+
 impl Carrier {
     async fn run(self) {
         let mut load = Load::default();
@@ -260,6 +281,7 @@ impl Carrier {
                 warn!(user = self.user, %error, "messages cannot be delivered for now");
                 load.again = true;
             }
+            self.offer_more(&mut load).await;
             if load.sent.is_empty() && load.transfers.is_empty() && !load.again && !load.full && self.retire() {
                 return;
             }
@@ -269,7 +291,6 @@ impl Carrier {
                 // Somebody may have come back just before the carrier was taken off the list.
                 return self.courier.look(self.project, self.user);
             }
-            let room = !load.files.is_empty() && load.transfer_by_task.len() < TRANSFERS;
             tokio::select! {
                 letters = self.letters.take() => {
                     for letter in letters {
@@ -280,9 +301,6 @@ impl Carrier {
                     if let Ok((task, outcome)) = done {
                         self.transferred(task, outcome, &mut load).await;
                     }
-                }
-                Ok(permit) = self.courier.transfers.clone().acquire_owned(), if room => {
-                    self.start_transfer(permit, &mut load);
                 }
                 () = sleep(FULL_PAUSE), if load.full => load.full = false,
                 () = sleep(RETRY), if !load.full => {
@@ -306,6 +324,7 @@ impl Carrier {
     /// What is unanswered is sent again, but for files that are on their way or wait for that.
     fn start_over(&self, load: &mut Load) {
         (load.seen, load.looked) = (0, false);
+        load.offer_again();
         let mut sent = std::mem::take(&mut load.sent);
         sent.retain(|task, _| load.has_file(*task));
         load.sent = sent;
@@ -336,9 +355,30 @@ impl Carrier {
                     News::Done(done) => done.task,
                     News::Here | News::Got(_) => return,
                 };
-                // A transfer that has too many letters offers again after a silence.
-                let _ = load.transfer_by_task.get(&task).map(|transfer| transfer.try_send(news));
+                if let Some(transfer) = load.transfer_by_task.get(&task) {
+                    // A transfer that has too many letters offers again after a silence.
+                    let _ = transfer.try_send(news);
+                } else {
+                    self.offer_answered(task, news, load).await;
+                }
             }
+        }
+    }
+
+    /// The session has said something about a file that is not on its way yet.
+    async fn offer_answered(&self, task: TaskId, news: News, load: &mut Load) {
+        match news {
+            News::Go(go) => {
+                if let Some(offered) = load.offered.remove(&task) {
+                    self.start_transfer(offered, go, load);
+                }
+            }
+            News::Done(done) => {
+                load.offered.remove(&task);
+                load.files.retain(|file| file.task != task);
+                self.transferred(task, ended(&self.name, task, done.code), load).await;
+            }
+            News::Confirm(_) | News::Here | News::Got(_) => {}
         }
     }
 
@@ -405,17 +445,56 @@ impl Carrier {
 
     // ---- files --------------------------------------------------------------------------------------------
 
-    fn start_transfer(&self, permit: OwnedSemaphorePermit, load: &mut Load) {
-        let Some(Parcel { task, blob, from, name }) = load.files.pop_front() else { return };
+    /// Offers what waits, as long as there is room.
+    async fn offer_more(&self, load: &mut Load) {
+        while load.offered.len() + load.transfer_by_task.len() < TRANSFERS
+            && !load.full
+            && let Some(parcel) = load.files.pop_front()
+        {
+            let task = parcel.task;
+            match self.find(&parcel.blob).await {
+                Ok((blob, hash)) => {
+                    if !self.offer(&parcel, blob.size) {
+                        load.full = true;
+                        return load.files.push_front(parcel);
+                    }
+                    load.offered.insert(task, Offered { parcel, blob, hash });
+                }
+                Err(outcome) => self.transferred(task, outcome, load).await,
+            }
+        }
+    }
+
+    /// The stored file and its hash.
+    async fn find(&self, blob: &str) -> Result<(Blob, [u8; 32]), Outcome> {
+        let lost = || {
+            warn!(user = self.name, "a file that was still to be delivered is not stored any more");
+            Outcome::Failed(code::FILE_NOT_EXIST)
+        };
+        let id = BlobId::parse(blob).ok_or_else(lost)?;
+        // Nobody closes this semaphore.
+        let Ok(_turn) = self.courier.readers.acquire().await else { return Err(Outcome::Later) };
+        let found = self.courier.blobs.find(id).await;
+        let found = found.map_err(|error| self.courier.unreadable(&self.name, &io::Error::other(error.to_string())))?;
+        let blob = found.ok_or_else(lost)?;
+        let hash = blake3::Hash::from_hex(&blob.hash).map_err(|_| lost())?;
+        Ok((blob, *hash.as_bytes()))
+    }
+
+    /// Offers a file; false when the session has gone or its queue is full.
+    fn offer(&self, parcel: &Parcel, size: u64) -> bool {
+        offer(&self.courier, self.project, &self.name, parcel, size)
+    }
+
+    /// The session waits for the bytes of a file.
+    fn start_transfer(&self, offered: Offered, go: msg::Go, load: &mut Load) {
+        let Offered { parcel, blob, hash } = offered;
+        let task = parcel.task;
         let (sender, letters) = mpsc::channel(MAX_LETTERS);
         load.transfer_by_task.insert(task, sender);
-        let (courier, to) = (self.courier.clone(), self.name.clone());
-        let transfer = Transfer { courier, project: self.project, to, from: from.to_string(), task, name, letters };
-        load.transfers.spawn(async move {
-            let outcome = transfer.run(&blob).await;
-            drop(permit);
-            (task, outcome)
-        });
+        let (courier, to, from) = (self.courier.clone(), self.name.clone(), parcel.from.to_string());
+        let transfer = Transfer { courier, project: self.project, to, from, parcel, blob, hash, letters };
+        load.transfers.spawn(async move { (task, transfer.run(&go).await) });
     }
 
     async fn transferred(&self, task: TaskId, outcome: Outcome, load: &mut Load) {
@@ -437,14 +516,41 @@ fn parcel(message: &Stored, task: TaskId) -> Option<Parcel> {
     Some(Parcel { task, blob, from: draft.from, name: name.unwrap_or_else(|| "file".to_owned()) })
 }
 
+/// Offers a file on the command connection, so that who refuses it needs no other one; false when the session has gone
+/// or its queue is full. The session answers whether it has been offered before or not, and nothing is sent until then.
+fn offer(courier: &Courier, project: i64, to: &str, parcel: &Parcel, size: u64) -> bool {
+    let message = msg::Offer { task: parcel.task, kind: 2, name: parcel.name.clone(), size, repeated: true };
+    let from = parcel.from.to_string();
+    courier.shared.with(None, |core, now| core.post_offer(project, to, &from, &message, now))
+}
+
+/// What the end of a transfer means, by the session's code.
+fn ended(user: &str, task: TaskId, code: i64) -> Outcome {
+    match i32::try_from(code) {
+        Ok(code::NOERR) => {
+            debug!(user, %task, "a file is delivered");
+            Outcome::Delivered
+        }
+        Ok(code::PEER_REFUSE) => {
+            debug!(user, %task, "the user refused a file");
+            Outcome::Failed(code::PEER_REFUSE)
+        }
+        _ => {
+            warn!(user, %task, code, "a file could not be delivered; trying again later");
+            Outcome::Later
+        }
+    }
+}
+
 /// One file on its way to one user.
 struct Transfer {
     courier: Arc<Courier>,
     project: i64,
     to: String,
     from: String,
-    task: TaskId,
-    name: String,
+    parcel: Parcel,
+    blob: Blob,
+    hash: [u8; 32],
     letters: mpsc::Receiver<News>,
 }
 
@@ -457,136 +563,126 @@ struct Progress {
     ended: bool,
 }
 
+impl Progress {
+    /// From where the target says. It can ask for no more than there is.
+    fn from(go: &msg::Go, size: u64) -> Self {
+        let next = go.offset.min(size);
+        Self { next, limit: go.limit, confirmed: next, ended: false }
+    }
+
+    /// How many bytes may be sent now.
+    fn room(&self, size: u64) -> u64 {
+        self.limit.min(self.confirmed.saturating_add(AHEAD)).min(size).saturating_sub(self.next)
+    }
+
+    /// Whether there is something to send: bytes, or word that they were all.
+    fn wants_turn(&self, size: u64) -> bool {
+        self.room(size) > 0 || (self.next == size && self.limit > 0 && !self.ended)
+    }
+}
+
+/// While a transfer has it, the file is open, and its bytes are on their way.
+struct Turn<'a> {
+    content: Option<Content>,
+    _permit: SemaphorePermit<'a>,
+}
+
 impl Transfer {
-    async fn run(mut self, blob: &str) -> Outcome {
-        let (blob, hash) = match self.find(blob).await {
-            Ok(found) => found,
-            Err(outcome) => return outcome,
-        };
-        let mut content = match self.courier.blobs.open(blob.clone()).await {
-            Ok(content) => Some(content),
-            Err(error) => return self.courier.unreadable(&self.to, &error),
-        };
-        let mut repeated = false;
+    async fn run(mut self, go: &msg::Go) -> Outcome {
+        let courier = self.courier.clone();
+        let size = self.blob.size;
+        let mut progress = Progress::from(go, size);
+        let mut turn = None;
+        let mut full_since: Option<Instant> = None;
         loop {
-            match self.attempt(&mut content, blob.size, hash, repeated).await {
-                Some(outcome) => return outcome,
-                None => repeated = true,
-            }
-        }
-    }
-
-    /// The stored file and its hash.
-    async fn find(&self, blob: &str) -> Result<(Blob, [u8; 32]), Outcome> {
-        let lost = || {
-            warn!(user = self.to, "a file that was still to be delivered is not stored any more");
-            Outcome::Failed(code::FILE_NOT_EXIST)
-        };
-        let id = BlobId::parse(blob).ok_or_else(lost)?;
-        let found = self
-            .courier
-            .blobs
-            .find(id)
-            .await
-            .map_err(|error| self.courier.unreadable(&self.to, &io::Error::other(error.to_string())))?;
-        let blob = found.ok_or_else(lost)?;
-        let hash = blake3::Hash::from_hex(&blob.hash).map_err(|_| lost())?;
-        Ok((blob, *hash.as_bytes()))
-    }
-
-    /// Offers the file and sends it; `None` when it must be offered again.
-    async fn attempt(
-        &mut self,
-        content: &mut Option<Content>,
-        size: u64,
-        hash: [u8; 32],
-        repeated: bool,
-    ) -> Option<Outcome> {
-        let offer = msg::Offer { task: self.task, kind: 2, name: self.name.clone(), size, repeated };
-        if !self.post(&offer).await {
-            return Some(Outcome::Later);
-        }
-        let limit = if repeated { 0 } else { INITIAL_WINDOW };
-        let mut progress = Progress { next: 0, limit, confirmed: 0, ended: false };
-        loop {
-            let end = progress.limit.min(progress.confirmed + AHEAD).min(size);
-            let news = if progress.next < end {
-                let len = usize::try_from(end - progress.next).unwrap_or(CHUNK).min(CHUNK);
-                let data = match self.read(content, progress.next, len).await {
-                    Ok(data) => data,
-                    Err(outcome) => return Some(outcome),
-                };
-                let offset = progress.next;
-                progress.next += data.len() as u64;
-                if !self.post(&msg::Data { task: self.task, offset, data }).await {
-                    return Some(Outcome::Later);
+            let news = if !progress.wants_turn(size) {
+                let patience = if turn.is_some() { TURN_IDLE } else { SILENCE };
+                match timeout(patience, self.letters.recv()).await {
+                    Ok(None) => return Outcome::Later,
+                    Ok(news) => news,
+                    Err(_) if turn.take().is_some() => None,
+                    Err(_) => return Outcome::Later,
+                }
+            } else if let Some(open) = &mut turn {
+                match self.send(open, &mut progress).await {
+                    Ok(true) => full_since = None,
+                    Ok(false) if full_since.get_or_insert_with(Instant::now).elapsed() >= SILENCE => {
+                        return Outcome::Later;
+                    }
+                    // A queue that is full may stay so for long, and others can send meanwhile.
+                    Ok(false) => {
+                        turn = None;
+                        sleep(FULL_PAUSE).await;
+                    }
+                    Err(outcome) => return outcome,
                 }
                 self.letters.try_recv().ok()
-            } else if progress.next == size && !progress.ended && (size > 0 || progress.limit > 0) {
-                progress.ended = true;
-                if !self.post(&msg::End { task: self.task, hash }).await {
-                    return Some(Outcome::Later);
-                }
-                None
             } else {
-                match timeout(SILENCE, self.letters.recv()).await {
-                    Ok(Some(news)) => Some(news),
-                    Ok(None) | Err(_) => return Some(Outcome::Later),
+                tokio::select! {
+                    begun = begin(&courier, &self.blob, &self.to) => match begun {
+                        Ok(begun) => {
+                            turn = Some(begun);
+                            None
+                        }
+                        Err(outcome) => return outcome,
+                    },
+                    news = self.letters.recv() => match news {
+                        None => return Outcome::Later,
+                        news => news,
+                    },
                 }
             };
             match news {
                 None | Some(News::Got(_)) => {}
-                Some(News::Here) => return None,
-                Some(News::Go(go)) => {
-                    // A target can ask for no more than there is.
-                    let next = go.offset.min(size);
-                    progress = Progress { next, limit: go.limit, confirmed: next, ended: false };
+                // What was on its way is lost. The answer says where to go on.
+                Some(News::Here) => {
+                    progress.limit = 0;
+                    if !offer(&courier, self.project, &self.to, &self.parcel, size) {
+                        return Outcome::Later;
+                    }
                 }
+                Some(News::Go(go)) => progress = Progress::from(&go, size),
                 Some(News::Confirm(confirm)) => {
                     progress.confirmed = progress.confirmed.max(confirm.offset.min(size));
                     progress.limit = progress.limit.max(confirm.limit);
                 }
-                Some(News::Done(done)) => return Some(self.done(done.code)),
+                Some(News::Done(done)) => return ended(&self.to, self.parcel.task, done.code),
             }
         }
     }
 
-    /// Reads a piece of a stored file.
-    async fn read(&self, content: &mut Option<Content>, at: u64, len: usize) -> Result<Bytes, Outcome> {
-        let whole = content.take().ok_or(Outcome::Later)?;
-        let (again, bytes) = whole.read(at, len).await.map_err(|error| self.courier.unreadable(&self.to, &error))?;
-        *content = Some(again);
-        Ok(bytes)
-    }
-
-    fn done(&self, code: i64) -> Outcome {
-        match i32::try_from(code) {
-            Ok(code::NOERR) => {
-                debug!(user = self.to, task = %self.task, "a file is delivered");
-                Outcome::Delivered
-            }
-            Ok(code::PEER_REFUSE) => {
-                info!(user = self.to, task = %self.task, "the user refused a file");
-                Outcome::Failed(code::PEER_REFUSE)
-            }
-            _ => {
-                warn!(user = self.to, task = %self.task, code, "a file could not be delivered; trying again later");
-                Outcome::Later
-            }
+    /// Sends one piece, or the end; false when the session has gone or takes nothing now.
+    async fn send(&self, turn: &mut Turn<'_>, progress: &mut Progress) -> Result<bool, Outcome> {
+        let task = self.parcel.task;
+        let room = progress.room(self.blob.size);
+        if room == 0 {
+            progress.ended = self.post(&msg::End { task, hash: self.hash });
+            return Ok(progress.ended);
         }
+        let len = usize::try_from(room).unwrap_or(CHUNK).min(CHUNK);
+        let whole = turn.content.take().ok_or(Outcome::Later)?;
+        let read = whole.read(progress.next, len).await;
+        let (whole, data) = read.map_err(|error| self.courier.unreadable(&self.to, &error))?;
+        turn.content = Some(whole);
+        let (offset, sent) = (progress.next, data.len() as u64);
+        let posted = self.post(&msg::Data { task, offset, data });
+        if posted {
+            progress.next += sent;
+        }
+        Ok(posted)
     }
 
-    /// Sends a piece; false when the session has gone or takes nothing.
-    async fn post<M: msg::Message>(&self, message: &M) -> bool {
-        let post = || {
-            let shared = &self.courier.shared;
-            shared.with(None, |core, now| core.post_bulk(self.project, &self.to, &self.from, message, now))
-        };
-        let posted = async {
-            while !post() {
-                sleep(FULL_PAUSE).await;
-            }
-        };
-        timeout(SILENCE, posted).await.is_ok()
+    /// Sends something on the bulk connection; false when the session has gone or takes nothing now.
+    fn post<M: msg::Message>(&self, message: &M) -> bool {
+        let shared = &self.courier.shared;
+        shared.with(None, |core, now| core.post_bulk(self.project, &self.to, &self.from, message, now))
     }
+}
+
+/// Waits for a turn and opens the file.
+async fn begin<'a>(courier: &'a Courier, blob: &Blob, user: &str) -> Result<Turn<'a>, Outcome> {
+    // Nobody closes this semaphore.
+    let permit = courier.turns.acquire().await.map_err(|_| Outcome::Later)?;
+    let content = courier.blobs.open(blob.clone()).await.map_err(|error| courier.unreadable(user, &error))?;
+    Ok(Turn { content: Some(content), _permit: permit })
 }

@@ -279,7 +279,7 @@ impl Batch {
         if piece.head().is_empty() {
             return Some(piece.rest);
         }
-        Some([piece.head(), &piece.rest[..]].concat().into())
+        Some(hold(&self.budget, [piece.head(), &piece.rest[..]].concat().into()))
     }
 
     /// Replaces each piece by what `seal` makes of it.

@@ -22,7 +22,7 @@ use super::files::Upload;
 use super::gate::Gate;
 use super::link::Reading;
 use super::outbox::Next;
-use crate::guard::Share;
+use crate::guard::{Share, Unused};
 
 /// A message holds the largest package without a large file: head, sequence number and method beside the payload.
 const MAX_MESSAGE: usize = MAX_PLAIN + HEADER_LEN + 4 + 255;
@@ -53,6 +53,7 @@ pub(crate) fn routes(gate: Arc<Gate>, stopped: watch::Receiver<bool>, alive: mps
 async fn upgrade(
     State(entrance): State<Entrance>,
     Extension(Ends(ends)): Extension<Ends>,
+    Extension(unused): Extension<Arc<Unused>>,
     headers: HeaderMap,
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
@@ -72,7 +73,9 @@ async fn upgrade(
         .write_buffer_size(0)
         .on_failed_upgrade(move |error| debug!(link = id, %error, "no WebSocket came of it"));
     let mut response = upgrade.on_upgrade(move |socket| async move {
-        Web { desk, socket }.serve(stopped).await;
+        // A message of which a part has come waits where it is not seen; the socket below says how much was read.
+        unused.begin(&desk.gate.core.memory().reading);
+        Web { desk, socket, unused }.serve(stopped).await;
         drop((place, alive));
     });
     // The protocols that are asked for are given back as they are, as FPNN's own server does.
@@ -99,6 +102,7 @@ enum End {
 struct Web {
     desk: Desk,
     socket: WebSocket,
+    unused: Arc<Unused>,
 }
 
 /// What of the client's packages is under way.
@@ -151,6 +155,7 @@ impl Web {
         tokio::select! {
             message = self.socket.recv() => {
                 let message = message.ok_or(End::Gone(None))?.map_err(|error| End::Gone(Some(error)))?;
+                self.unused.used();
                 incoming.heard = Instant::now();
                 match message {
                     Message::Binary(bytes) => self.package(&bytes, incoming).await,
@@ -174,10 +179,11 @@ impl Web {
         }
         incoming.began = true;
         (incoming.pace.frames, incoming.pace.bytes) = (1, bytes.len());
+        let mut held = Share::of(&self.desk.gate.core.memory().reading);
+        held.set(bytes.len());
         incoming.pace.slow_down(&self.desk).await;
         let Incoming { reader, upload, .. } = incoming;
         reader.feed(bytes);
-        let mut held = Share::of(&self.desk.gate.core.memory().reading);
         held.set(bytes.len() + reader.memory());
         let (desk, socket) = (&self.desk, &mut self.socket);
         let mut taking = pin!(async move {
@@ -217,6 +223,9 @@ async fn write(desk: &Desk, socket: &mut WebSocket, next: Next) -> Result<(), En
         Next::Overflow => return Err(End::NotTaken("it does not take its pushes as fast as they come")),
     };
     while let Some(package) = batch.pop() {
+        // The WebSocket copies it behind a head of its own.
+        let mut copied = Share::of(&desk.gate.core.memory().outboxes);
+        copied.set(package.len());
         match timeout(desk.gate.stall_timeout, socket.send(Message::Binary(package))).await {
             Ok(sent) => sent.map_err(|error| End::Gone(Some(error)))?,
             Err(_) => return Err(End::NotTaken("it has taken nothing while answers or pushes waited")),

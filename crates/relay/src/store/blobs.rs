@@ -163,6 +163,13 @@ impl Content {
         Arc::ptr_eq(&self.opened, &other.opened)
     }
 
+    /// Bytes of memory that reading so much takes: parts are read and checked as a whole.
+    pub(crate) fn memory(&self, at: u64, len: usize) -> usize {
+        let part = PART as u64;
+        let end = at.saturating_add(len as u64).div_ceil(part).saturating_mul(part).min(self.opened.size);
+        usize::try_from(end.saturating_sub(at / part * part)).unwrap_or(usize::MAX)
+    }
+
     /// Reads `len` bytes from offset `at` on and gives itself back. What is not as it was stored is an error of the
     /// kind [`io::ErrorKind::InvalidData`].
     pub(crate) async fn read(self, at: u64, len: usize) -> io::Result<(Self, Bytes)> {

@@ -114,3 +114,34 @@ fn the_courier_hears_that_a_transfer_lost_bytes_with_the_bulk_connection() {
     world.bulk(&mut bob);
     assert_eq!(world.mail(), [("bob".to_owned(), News::Here)]);
 }
+
+#[test]
+fn regression_an_offer_of_the_couriers_needs_no_bulk_connection() {
+    let mut world = World::with_courier();
+    let bob = world.login("bob");
+    world.mail();
+    let again = msg::Offer { repeated: true, ..offer(1) };
+    let posted = world.core.post_offer(PROJECT, "bob", "7", &again, world.now);
+    world.pump();
+    assert!(posted && world.got::<msg::Wake>(bob.link).is_empty());
+    let offered = world.got_routed::<msg::Offer>(bob.link).remove(0);
+    assert_eq!((offered.from.as_str(), &offered.message), ("7", &again));
+    let relay = Client { user: "7", epoch: offered.epoch, ..bob.clone() };
+    world.routed(bob.link, &relay, &msg::Done { task: task(1), code: 606 });
+    assert_eq!(world.mail(), [("bob".to_owned(), News::Done(msg::Done { task: task(1), code: 606 }))]);
+}
+
+#[test]
+fn regression_the_courier_hears_of_bytes_that_no_bulk_connection_has_fetched_in_time() {
+    let mut world = World::with_courier();
+    let mut bob = world.login("bob");
+    world.mail();
+    assert!(world.post_bulk("bob", &data(0, 5_000)));
+    world.pass(WAKE_DEADLINE + Duration::from_secs(1));
+    assert!(world.mail().is_empty() && !world.post_bulk("bob", &data(5_000, 5_000)));
+    let bulk = world.bulk(&mut bob);
+    assert!(world.got_routed::<msg::Data>(bulk).is_empty(), "what waited is lost");
+    assert_eq!(world.mail(), [("bob".to_owned(), News::Here)]);
+    assert!(world.post_bulk("bob", &data(0, 5_000)));
+    assert_eq!(offsets(world.got_routed::<msg::Data>(bulk)), [0]);
+}
