@@ -4,6 +4,8 @@ use std::collections::TryReserveError;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::seal::{SEAL_LEN, Seal};
+
 /// Bytes before the sequence number.
 pub const HEADER_LEN: usize = 12;
 /// The four bytes that open every frame.
@@ -88,6 +90,8 @@ pub enum FrameError {
     EmptyPayload,
     /// A payload larger than this connection allows.
     TooLarge(u32),
+    /// It is not what was sent, or not where it was sent: its seal does not fit.
+    Seal,
 }
 
 impl core::fmt::Display for FrameError {
@@ -99,6 +103,9 @@ impl core::fmt::Display for FrameError {
             FrameError::Method => f.write_str("has no valid method name"),
             FrameError::EmptyPayload => f.write_str("has an empty payload"),
             FrameError::TooLarge(size) => write!(f, "claims {size} payload bytes"),
+            FrameError::Seal => {
+                f.write_str("has a seal that does not fit: it was changed, repeated or lost on the way")
+            }
         }
     }
 }
@@ -113,6 +120,8 @@ pub struct FrameReader {
     apart: bool,
     /// A frame that was handed out lies in the same memory as what is still here.
     shared: bool,
+    /// Every frame ends with a seal.
+    seal: Option<Seal>,
 }
 
 /// Frames of this size and above are kept apart from others where that is asked for.
@@ -129,7 +138,7 @@ const LEAST_ROOM: usize = 4 * GROWTH - 256;
 impl FrameReader {
     /// A reader that refuses payloads above `limit` bytes and takes msgpack alone.
     pub fn new(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), limit, json: false, apart: false, shared: false }
+        Self { buffer: BytesMut::new(), limit, json: false, apart: false, shared: false, seal: None }
     }
 
     /// Gives large frames memory of their own, so that who keeps one keeps no more than that. Without it, a frame keeps
@@ -148,6 +157,11 @@ impl FrameReader {
     /// Changes the limit, from the next frame on.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
+    }
+
+    /// Expects a seal at the end of each frame, from the next one on.
+    pub fn expect_seals(&mut self, seal: Seal) {
+        self.seal = Some(seal);
     }
 
     /// Bytes held for a frame that is not complete yet.
@@ -236,7 +250,7 @@ impl FrameReader {
         }
         let last = self.buffer.len() == total;
         let fits = last && !self.shared && self.buffer.capacity() - total <= total / 32;
-        let bytes = if self.apart && total >= APART_FROM && !fits {
+        let mut bytes = if self.apart && total >= APART_FROM && !fits {
             let bytes = Bytes::copy_from_slice(&self.buffer[..total]);
             self.buffer.advance(total);
             bytes
@@ -250,7 +264,25 @@ impl FrameReader {
             self.buffer = BytesMut::new();
             self.shared = false;
         }
+        self.check_seal(&mut bytes)?;
         frame_of(bytes).map(Some)
+    }
+
+    /// Takes the seal off a whole frame, if it has to have one.
+    fn check_seal(&mut self, frame: &mut Bytes) -> Result<(), FrameError> {
+        let Some(seal) = &mut self.seal else { return Ok(()) };
+        let head = Head::read(frame, self.json)?;
+        // A payload holds one byte at least beside the seal.
+        let shortest = head.map_or(usize::MAX, |head| head.payload_at() + 1 + SEAL_LEN);
+        let Some(end) = frame.len().checked_sub(SEAL_LEN).filter(|_| frame.len() >= shortest) else {
+            return Err(FrameError::Seal);
+        };
+        seal.add(&frame[..end]);
+        if frame[end..] != seal.bytes() {
+            return Err(FrameError::Seal);
+        }
+        frame.truncate(end);
+        Ok(())
     }
 }
 

@@ -12,5 +12,6 @@ pub mod name;
 pub mod out;
 pub mod pack;
 pub mod rtm;
+pub mod seal;
 pub mod session;
 pub mod token;

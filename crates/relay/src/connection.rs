@@ -5,12 +5,12 @@ use std::io::{self, ErrorKind, IoSlice, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crvideo_proto::frame::{Frame, FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
+use crvideo_proto::frame::{Frame, FrameError, FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::sleep_until;
-use tracing::{debug, error, info, trace};
+use tracing::{debug, error, info, trace, warn};
 
 use crate::core::{ConnectionId, Output};
 use crate::guard::{self, Charged, Pace, Place};
@@ -108,6 +108,9 @@ pub(crate) async fn serve(
             None => return,
         },
     };
+    if channel.is_some() {
+        entry.shared.with(None, |core, _| core.is_encrypted(entry.id));
+    }
     let memory = entry.shared.memory().clone();
     let mut link = Link {
         entry,
@@ -311,7 +314,15 @@ impl Link {
             let more = !self.logged_in;
             self.hand_over(&mut frames);
             if let Some(error) = error {
-                if self.met_tls {
+                if error == FrameError::Seal {
+                    static CHANGED: Seldom = Seldom::new();
+                    if CHANGED.now() {
+                        warn!(
+                            connection = self.entry.id,
+                            "frames are changed or repeated on their way to this relay; the connection is closed"
+                        );
+                    }
+                } else if self.met_tls {
                     debug!(connection = self.entry.id, "closed: the client speaks TLS, and this listener plain text");
                 } else {
                     debug!(connection = self.entry.id, %error, "closed because what came is no frame");
@@ -330,13 +341,17 @@ impl Link {
         }
         let id = self.entry.id;
         self.read.0 += frames.len();
-        let project = self.entry.shared.with(Some(id), |core, now| {
+        let logged_in = self.logged_in;
+        let (project, seal) = self.entry.shared.with(Some(id), |core, now| {
             for frame in frames.iter() {
                 core.frame(id, frame, now);
             }
-            core.project_of(id)
+            (core.project_of(id), if logged_in { None } else { core.take_seal(id) })
         });
         frames.clear();
+        if let Some(seal) = seal {
+            self.reader.expect_seals(seal);
+        }
         if let (Some(project), false) = (project, self.logged_in) {
             self.logged_in = true;
             self.share.place.trust();

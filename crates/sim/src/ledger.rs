@@ -127,6 +127,13 @@ impl Ledger {
         *self.sights.entry(what.into()).or_default() += 1;
     }
 
+    /// A box on the way has meddled with frames.
+    pub(crate) fn meddled(&mut self, times: u64) {
+        if times > 0 {
+            *self.sights.entry("frames meddled with".to_owned()).or_default() += times;
+        }
+    }
+
     // ---- what was asked for -------------------------------------------------------------------------------
 
     pub(crate) fn called(&mut self, call: Call) {

@@ -3,7 +3,8 @@
 //! of the code judges what happened.
 //!
 //! * `plan`, `script`: what a seed draws, before and while things happen.
-//! * `world`, `party`, `files`, `hub`, `pipe`: time; the shells around the session and the relay's core.
+//! * `world`, `party`, `files`, `hub`, `pipe`, `meddler`: time; the shells around the session and the relay's core;
+//!   what joins them.
 //! * `ledger`: the rules. `defect`: faults that prove that the ledger finds faults.
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod defect;
 mod files;
 mod hub;
 mod ledger;
+mod meddler;
 mod party;
 mod pipe;
 mod plan;

@@ -75,6 +75,10 @@ pub(crate) struct Plan {
     pub(crate) disk: u64,
     /// Out of a hundred connections, so many are slow.
     pub(crate) slow: u64,
+    /// Out of a hundred connections, on so many a box on the way meddles with frames.
+    pub(crate) meddled: u64,
+    /// Out of a hundred connections, so many are encrypted, so that their frames have no seals.
+    pub(crate) encrypted: u64,
     /// The largest command in most bursts.
     pub(crate) command_size: usize,
     /// Relay and clients use small buffers everywhere.
@@ -150,6 +154,8 @@ impl Plan {
             slowness: rng.pick(&[1, 10, 100, 400]),
             disk: rng.pick(&[3, 3, 50, if calm { 50 } else { 500 }]),
             slow: rng.pick(&[0, 10, 20, 60]),
+            meddled: if rng.percent(15) && !calm { 40 } else { 0 },
+            encrypted: rng.pick(&[0, 30, 100]),
             command_size: rng.pick(&[100, 100, 2_000, 65_536, 65_536]),
             narrow,
             transfer_size: rng.pick(&[20_000, 60_000, 100_000, 600_000]),

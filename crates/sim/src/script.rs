@@ -442,8 +442,13 @@ impl World {
         for link in links {
             for way in [Way::Up, Way::Down] {
                 let Some(line) = self.links.get_mut(&link) else { continue };
+                let meddled = line.meddled;
                 let pipe = line.pipe(way);
                 pipe.thaw();
+                if meddled {
+                    // Whoever takes the box away breaks the connections through it.
+                    pipe.end(0, self.now);
+                }
                 pipe.manner = Plan::good_manner();
                 if pipe.swallows() {
                     pipe.end(0, self.now);

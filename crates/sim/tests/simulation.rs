@@ -43,6 +43,7 @@ const MUST_BE_SEEN: &[&str] = &[
     "cancels with 1104",
     "transfers with 1405",
     "repeated calls",
+    "frames meddled with",
     "RTM messages",
     "tokens that end",
     "lines lost with 18",
