@@ -115,7 +115,7 @@ impl World {
             hub.core.is_encrypted(id);
         } else if let Some(line) = self.links.get_mut(&link).filter(|line| line.conn == Conn::Command) {
             for meddler in [&mut line.up.meddler, &mut line.down.meddler].into_iter().flatten() {
-                meddler.sealed = true;
+                (meddler.sealed, meddler.exchanges) = (true, true);
             }
         }
         Some(id)

@@ -58,7 +58,7 @@ pub fn run(seed: u64, defect: Option<Defect>, with_lines: bool) -> Report {
     Report {
         violation: world.ledger.violation.take(),
         hash: world.trace.hash,
-        sights: world.ledger.sights,
+        sights: world.ledger.sights(),
         struck: world.struck,
         lines: world.trace.into_lines(),
     }

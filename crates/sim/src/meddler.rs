@@ -7,8 +7,10 @@ use crvideo_proto::frame::frame_len;
 
 use crate::rng::Rng;
 
-/// Frames that a tape holds; the oldest are forgotten.
+/// Frames that a tape holds: the first that passed, and the last.
 const TAPE: usize = 64;
+/// So many of them are the first.
+const FIRST: usize = 24;
 
 /// What has passed on all connections of one kind that a session had, in one direction.
 pub(crate) type Tape = VecDeque<Bytes>;
@@ -20,6 +22,9 @@ pub(crate) struct Meddler {
     often: u64,
     /// The frames have seals, so that a bit that changes must be noticed.
     pub(crate) sealed: bool,
+    /// Frames may overtake each other. On a command connection without seals nobody would notice, and a farewell that
+    /// overtakes an answer makes that answer untrue; encryption keeps such boxes out there.
+    pub(crate) exchanges: bool,
     /// Frames that have passed.
     passed: u64,
     /// The beginning of a frame.
@@ -29,8 +34,8 @@ pub(crate) struct Meddler {
 }
 
 impl Meddler {
-    pub(crate) fn new(often: u64) -> Self {
-        Self { often, sealed: false, passed: 0, part: BytesMut::new(), overtaken: None }
+    pub(crate) fn new(often: u64, exchanges: bool) -> Self {
+        Self { often, sealed: false, exchanges, passed: 0, part: BytesMut::new(), overtaken: None }
     }
 
     /// What comes out when `bytes` go in, and how often it was meddled with.
@@ -44,7 +49,7 @@ impl Meddler {
             strokes += u64::from(self.frame(&frame, tape, rng, &mut out));
             tape.push_back(frame);
             if tape.len() > TAPE {
-                tape.pop_front();
+                tape.remove(FIRST);
             }
         }
         (out, strokes)
@@ -72,7 +77,7 @@ impl Meddler {
                 changed[at] ^= 1 << rng.below(8);
                 out.extend_from_slice(&changed);
             }
-            _ if self.overtaken.is_none() => {
+            _ if self.exchanges && self.overtaken.is_none() => {
                 self.overtaken = Some(frame.clone());
                 return true;
             }

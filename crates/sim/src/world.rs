@@ -138,6 +138,8 @@ pub(crate) struct World {
     held_back: Option<(usize, Event)>,
     pub(crate) material: Bytes,
     pub(crate) healed: bool,
+    /// The next call uses the id of another incarnation of its user.
+    pub(crate) again: bool,
     still: u32,
     next: u64,
 }
@@ -178,6 +180,7 @@ impl World {
             held_back: None,
             material: material(),
             healed: false,
+            again: false,
             still: 0,
             next: 1,
         };
@@ -336,8 +339,8 @@ impl World {
         let meddled = !self.healed && self.rng.percent(self.plan.meddled);
         if meddled {
             let often = self.rng.pick(&[1, 5, 20]);
-            up.meddler = Some(Box::new(Meddler::new(often)));
-            down.meddler = Some(Box::new(Meddler::new(often)));
+            up.meddler = Some(Box::new(Meddler::new(often, bulk)));
+            down.meddler = Some(Box::new(Meddler::new(often, bulk)));
         }
         self.links.insert(link, Link { party, conn, client: true, hub: None, up, down, meddled });
         self.parties[party].wired[index(conn)] = Some(Wired { link, open: false, given_up: false });
@@ -865,7 +868,11 @@ impl World {
             return;
         }
         let unnoticed = match way {
-            Way::Up => line.hub.is_some_and(|id| self.hub.as_ref().is_some_and(|hub| hub.core.serves(id))),
+            // A relay that stops closes all its connections, and looks at none of them any more.
+            Way::Up => {
+                let hub = self.hub.as_ref().filter(|hub| !hub.stopping);
+                line.hub.is_some_and(|id| hub.is_some_and(|hub| hub.core.serves(id)))
+            }
             Way::Down => {
                 let here = self.parties[party].wired[0].is_some_and(|it| it.link == link && it.open && !it.given_up);
                 here && self.parties[party].stage == Stage::In && !self.ledger.is_line_off(party)
