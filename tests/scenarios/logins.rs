@@ -142,13 +142,18 @@ fn a_server_that_is_no_relay_answers_nonsense() {
     assert_eq!(login_at(server(serve)), code::RSPDAT_ERR);
 }
 
+/// The number of the quest that bytes begin with.
+fn seq_of(quest: &[u8]) -> u32 {
+    u32::from_le_bytes(quest[12..16].try_into().unwrap())
+}
+
 #[test]
 fn a_relay_of_another_version_is_a_mismatch() {
     let serve = |mut stream: std::net::TcpStream| {
         let mut hello = [0; 256];
         let _ = stream.read(&mut hello);
         let mut out = OutQueue::default();
-        out.error(1, code::MISMATCHCLIENTVER, "versions 7 to 9 only");
+        out.error(seq_of(&hello), code::MISMATCHCLIENTVER, "versions 7 to 9 only");
         let _ = stream.write_all(&out.take());
         let _ = stream.read(&mut hello);
     };
@@ -157,7 +162,7 @@ fn a_relay_of_another_version_is_a_mismatch() {
         let mut hello = [0; 256];
         let _ = stream.read(&mut hello);
         let mut out = OutQueue::default();
-        out.answer(1, &message::HelloAnswer { version: 9, features: 0, agent: "x".into() });
+        out.answer(seq_of(&hello), &message::HelloAnswer { version: 9, features: 0, agent: "x".into(), salt: None });
         let _ = stream.write_all(&out.take());
         let _ = stream.read(&mut hello);
     };

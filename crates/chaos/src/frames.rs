@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use crvideo_proto::frame::{Frame, FrameReader};
+use crvideo_proto::pack::validate;
+use crvideo_proto::seal::SEAL_LEN;
 
 use crate::proxy::{Shared, Way, lock};
 use crate::rng::Rng;
@@ -148,7 +150,16 @@ impl Frames {
     }
 }
 
-/// Bytes of content at the end of a frame that carries some.
+/// The payload of a frame without the seal that stands behind it on a connection that was made with seals.
+pub(crate) fn without_seal(frame: &Frame) -> Bytes {
+    let mut payload = frame.payload.clone();
+    if validate(&payload).is_err() {
+        payload.truncate(payload.len().saturating_sub(SEAL_LEN));
+    }
+    payload
+}
+
+/// Bytes of content at the end of a frame that carries some. Where frames have seals, content does not stand last.
 fn content_len(frame: &Frame) -> usize {
     use crvideo_proto::message::{Command, Data, Message, Routed};
     match frame.method() {

@@ -148,16 +148,17 @@ impl Witness {
     pub fn see(&mut self, way: crate::proxy::Way, frame: &crvideo_proto::frame::Frame) {
         use crate::proxy::Way;
         use crvideo_proto::message::{Address, Command, CommandAck, Done, Message};
+        let payload = crate::frames::without_seal(frame);
         match (way, frame.method()) {
             (Way::Down, Command::METHOD) => {
-                if let Ok(it) = crvideo_proto::message::Routed::<Command>::read(&frame.payload) {
+                if let Ok(it) = crvideo_proto::message::Routed::<Command>::read(&payload) {
                     let end = it.message.position + 256 + it.message.data.len() as u64;
                     self.commands.push((it.from, it.epoch, end, it.message.task));
                 }
             }
             (Way::Up, CommandAck::METHOD) => {
-                let address = Address::to(&frame.payload).map(|it| (it.user.to_owned(), it.epoch));
-                let (Ok((to, epoch)), Ok(ack)) = (address, crvideo_proto::message::Body::read(&frame.payload)) else {
+                let address = Address::to(&payload).map(|it| (it.user.to_owned(), it.epoch));
+                let (Ok((to, epoch)), Ok(ack)) = (address, crvideo_proto::message::Body::read(&payload)) else {
                     return;
                 };
                 let ack: CommandAck = ack;
@@ -169,7 +170,7 @@ impl Witness {
                 self.done.extend(confirmed.map(|it| it.3));
             }
             (Way::Up, Done::METHOD) => {
-                if let Ok(Done { task, code: 0 }) = crvideo_proto::message::Body::read(&frame.payload) {
+                if let Ok(Done { task, code: 0 }) = crvideo_proto::message::Body::read(&payload) {
                     self.done.insert(task);
                 }
             }

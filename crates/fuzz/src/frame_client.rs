@@ -177,8 +177,10 @@ impl Relay {
                 seq,
                 &msg::HelloAnswer {
                     version: 1 + u32::from(input.u8()),
-                    features: input.u64(),
+                    // Without seals and epochs, which nothing that follows would have.
+                    features: input.u64() & !(msg::FEATURE_SEAL | msg::FEATURE_BOTH_EPOCHS),
                     agent: "fuzz".to_owned(),
+                    salt: None,
                 },
             ),
             "crlogin" => out.answer(

@@ -58,7 +58,7 @@ fn decode(bytes: Vec<u8>) -> (u64, Command) {
     }
 }
 
-/// Two sessions and the relay's core.
+// Two sessions and the relay's core.
 #[library_benchmark]
 #[bench::one_in_flight(exchange(), 1, 100)]
 #[bench::sixty_four_in_flight(exchange(), 64, 100)]

@@ -4,6 +4,7 @@ use std::collections::{TryReserveError, VecDeque};
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use crate::seal::{SEAL_LEN, Seal};
 use crate::shelf::Shelf;
 
 /// Bytes before the sequence number.
@@ -90,6 +91,8 @@ pub enum FrameError {
     EmptyPayload,
     /// A payload larger than this connection allows.
     TooLarge(u32),
+    /// It is not what was sent, or not where it was sent: its seal does not fit.
+    Seal,
 }
 
 impl core::fmt::Display for FrameError {
@@ -101,6 +104,9 @@ impl core::fmt::Display for FrameError {
             FrameError::Method => f.write_str("has no valid method name"),
             FrameError::EmptyPayload => f.write_str("has an empty payload"),
             FrameError::TooLarge(size) => write!(f, "claims {size} payload bytes"),
+            FrameError::Seal => {
+                f.write_str("has a seal that does not fit: it was changed, repeated or lost on the way")
+            }
         }
     }
 }
@@ -117,6 +123,8 @@ pub struct FrameReader {
     shared: bool,
     /// Where the buffers of large frames come from, on a connection that brings many of them.
     bulk: Option<Box<Bulk>>,
+    /// Every frame ends with a seal.
+    seal: Option<Seal>,
 }
 
 /// What a reader of many large frames keeps.
@@ -151,7 +159,7 @@ const LEAST_ROOM: usize = 4 * GROWTH - 256;
 impl FrameReader {
     /// A reader that refuses payloads above `limit` bytes and takes msgpack alone.
     pub fn new(limit: usize) -> Self {
-        Self { buffer: BytesMut::new(), limit, json: false, apart: false, shared: false, bulk: None }
+        Self { buffer: BytesMut::new(), limit, json: false, apart: false, shared: false, bulk: None, seal: None }
     }
 
     /// Gives large frames memory of their own, so that who keeps one keeps no more than that. Without it, a frame keeps
@@ -185,6 +193,11 @@ impl FrameReader {
     /// Changes the limit, from the next frame on.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit;
+    }
+
+    /// Expects a seal at the end of each frame, from the next one on.
+    pub fn expect_seals(&mut self, seal: Seal) {
+        self.seal = Some(seal);
     }
 
     /// Bytes held for a frame that is not complete yet.
@@ -306,7 +319,7 @@ impl FrameReader {
             && let Some(bytes) = bulk.done.pop_front()
         {
             bulk.before = bytes.len();
-            return frame_of(bytes).map(Some);
+            return self.unseal(bytes).map(Some);
         }
         if self.buffer.is_empty() {
             return Ok(None);
@@ -322,7 +335,8 @@ impl FrameReader {
         if let Some(bulk) = &mut self.bulk {
             bulk.before = if total >= LARGE_FROM { total } else { 0 };
             if fits {
-                return frame_of(bulk.shelf.lend(core::mem::take(&mut self.buffer))).map(Some);
+                let bytes = bulk.shelf.lend(core::mem::take(&mut self.buffer));
+                return self.unseal(bytes).map(Some);
             }
         }
         let bytes = if self.apart && total >= APART_FROM && !fits {
@@ -339,7 +353,30 @@ impl FrameReader {
             self.buffer = BytesMut::new();
             self.shared = false;
         }
-        frame_of(bytes).map(Some)
+        self.unseal(bytes).map(Some)
+    }
+
+    /// A whole frame, without its seal.
+    fn unseal(&mut self, mut bytes: Bytes) -> Result<Frame, FrameError> {
+        self.check_seal(&mut bytes)?;
+        frame_of(bytes)
+    }
+
+    /// Takes the seal off a whole frame, if it has to have one.
+    fn check_seal(&mut self, frame: &mut Bytes) -> Result<(), FrameError> {
+        let Some(seal) = &mut self.seal else { return Ok(()) };
+        let head = Head::read(frame, self.json)?;
+        // A payload holds one byte at least beside the seal.
+        let shortest = head.map_or(usize::MAX, |head| head.payload_at() + 1 + SEAL_LEN);
+        let Some(end) = frame.len().checked_sub(SEAL_LEN).filter(|_| frame.len() >= shortest) else {
+            return Err(FrameError::Seal);
+        };
+        seal.add(&frame[..end]);
+        if frame[end..] != seal.bytes() {
+            return Err(FrameError::Seal);
+        }
+        frame.truncate(end);
+        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ pub mod name;
 pub mod out;
 pub mod pack;
 pub mod rtm;
+pub mod seal;
 pub mod session;
 pub mod shelf;
 pub mod token;

@@ -279,6 +279,8 @@ bodies! {
         features: u64 = "feat",
         /// Program and version, for logs.
         agent: String = "agent",
+        /// Where the seals of both directions begin, with [`FEATURE_SEAL`].
+        salt: Option<u32> = "salt",
     }
     /// Logs a user in, or resumes a session.
     Login = "crlogin" {
@@ -514,6 +516,11 @@ bodies! {
     }
 }
 
+/// [`Hello::features`]: routed messages carry the epochs of both sides.
+pub const FEATURE_BOTH_EPOCHS: u64 = 1;
+/// [`Hello::features`]: every frame ends with a seal.
+pub const FEATURE_SEAL: u64 = 2;
+
 /// [`Peer::class`]: commands and control messages.
 pub const CLASS_COMMANDS: u8 = 1;
 /// [`Peer::class`]: offers, data and ends.
@@ -560,18 +567,22 @@ pub struct Routed<M> {
 }
 
 impl<M: Message> Routed<M> {
-    pub(crate) fn write(writer: &mut Writer<'_>, user: (&str, &str), epoch: (&str, u64), message: &M) {
-        writer.map(message.pairs() + 2);
-        writer.str(user.0);
-        writer.str(user.1);
-        writer.str(epoch.0);
-        writer.uint(epoch.1);
+    pub(crate) fn write(writer: &mut Writer<'_>, to: &str, epoch: u64, own: Option<u64>, message: &M) {
+        writer.map(message.pairs() + 2 + usize::from(own.is_some()));
+        writer.str("to");
+        writer.str(to);
+        writer.str("te");
+        writer.uint(epoch);
+        if let Some(own) = own {
+            writer.str("fe");
+            writer.uint(own);
+        }
         message.put_pairs(writer);
     }
 
     /// Reads a routed message as its target gets it.
     pub fn read(payload: &Bytes) -> Result<Self, PackError> {
-        let address = Address::read(payload, "fr", "fe")?;
+        let address = Address::from(payload)?;
         let from = address.user.to_owned();
         Ok(Self { epoch: address.epoch, from, message: M::read(payload)? })
     }
@@ -584,7 +595,9 @@ pub struct Address<'a> {
     pub user: &'a str,
     /// That user's epoch.
     pub epoch: u64,
-    /// Pairs in the whole map.
+    /// The epoch of the session on whose connection the message travels, if it says so.
+    pub own: Option<u64>,
+    /// Pairs in the whole map but for `own`.
     pub pairs: usize,
     /// Where the pairs behind the address begin.
     pub rest: usize,
@@ -593,10 +606,20 @@ pub struct Address<'a> {
 impl<'a> Address<'a> {
     /// Reads the address that the relay routes by.
     pub fn to(payload: &'a Bytes) -> Result<Self, PackError> {
-        Self::read(payload, "to", "te")
+        Self::read(payload, "to", "te", "fe")
     }
 
-    fn read(payload: &'a Bytes, user_key: &'static str, epoch_key: &'static str) -> Result<Self, PackError> {
+    /// Reads the address of a message that has come from the relay.
+    pub fn from(payload: &'a Bytes) -> Result<Self, PackError> {
+        Self::read(payload, "fr", "fe", "te")
+    }
+
+    fn read(
+        payload: &'a Bytes,
+        user_key: &'static str,
+        epoch_key: &'static str,
+        own_key: &'static str,
+    ) -> Result<Self, PackError> {
         let mut reader = Reader::new(payload);
         let pairs = reader.map()?;
         if pairs < 2 || reader.key()? != user_key.as_bytes() {
@@ -607,7 +630,12 @@ impl<'a> Address<'a> {
             return Err(PackError::Missing(epoch_key));
         }
         let epoch = reader.int(epoch_key)?;
-        Ok(Self { user, epoch, pairs, rest: reader.position() })
+        let mut address = Self { user, epoch, own: None, pairs, rest: reader.position() };
+        if pairs > 2 && reader.key() == Ok(own_key.as_bytes()) {
+            address.own = Some(reader.int(own_key)?);
+            (address.pairs, address.rest) = (pairs - 1, reader.position());
+        }
+        Ok(address)
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use crate::frame::{FLAG_MSGPACK, Frame, HEADER_LEN, MAGIC, VERSION};
 use crate::message::{Body, ErrorAnswer, Message, Routed};
 use crate::pack::Writer;
+use crate::seal::{SEAL_LEN, Seal};
 
 /// Bytes of small frames that are collected in one piece.
 const OPEN_LIMIT: usize = 16 * 1024;
@@ -29,6 +30,10 @@ pub struct OutQueue {
     written: u64,
     /// Memory of the pieces that are ready.
     held: usize,
+    /// The epoch of the session that the connection belongs to, for the address of routed messages.
+    stamp: Option<u64>,
+    /// Every frame ends with a seal.
+    seal: Option<Seal>,
 }
 
 /// A string of bytes, and the memory that goes with it.
@@ -78,6 +83,22 @@ impl OutQueue {
         self.written + self.len as u64
     }
 
+    /// From now on the address of routed messages carries the epoch of the session that the connection belongs to.
+    pub fn stamp(&mut self, epoch: u64) {
+        self.stamp = Some(epoch);
+    }
+
+    /// From now on every frame ends with a seal.
+    pub fn seal(&mut self, seal: Seal) {
+        self.seal = Some(seal);
+    }
+
+    /// Takes out what waits; what is queued later is stamped and sealed as before.
+    pub fn take_queued(&mut self) -> OutQueue {
+        let rest = OutQueue { stamp: self.stamp, seal: self.seal, ..OutQueue::default() };
+        std::mem::replace(self, rest)
+    }
+
     /// Queues a one-way message.
     pub fn one_way<M: Message>(&mut self, message: &M) {
         self.frame(0, M::METHOD.len() as u8, None, M::METHOD, |writer| message.write(writer));
@@ -119,8 +140,9 @@ impl OutQueue {
 
     /// Queues a message to another session, through the relay.
     pub fn routed<M: Message>(&mut self, to: &str, epoch: u64, message: &M) {
+        let own = self.stamp;
         self.frame(0, M::METHOD.len() as u8, None, M::METHOD, |writer| {
-            Routed::write(writer, ("to", to), ("te", epoch), message);
+            Routed::write(writer, to, epoch, own, message);
         });
     }
 
@@ -143,12 +165,17 @@ impl OutQueue {
         head: Bytes,
         tail: Option<Bytes>,
     ) {
+        let own = self.stamp;
         self.frame(0, method.len() as u8, None, method, |writer| {
-            writer.map(pairs);
+            writer.map(pairs + usize::from(own.is_some()));
             writer.str("fr");
             writer.str(from);
             writer.str("fe");
             writer.uint(epoch);
+            if let Some(own) = own {
+                writer.str("te");
+                writer.uint(own);
+            }
             writer.buffer.put_slice(&head);
             writer.tail = tail;
         });
@@ -174,13 +201,24 @@ impl OutQueue {
         payload(&mut writer);
         let tail = writer.tail.take();
         let tail_len = tail.as_ref().map_or(0, Bytes::len);
-        let size = (self.open.len() - body + tail_len) as u32;
+        let seal_len = if self.seal.is_some() { SEAL_LEN } else { 0 };
+        let size = (self.open.len() - body + tail_len + seal_len) as u32;
         self.open[start + HEADER_LEN - 4..start + HEADER_LEN].copy_from_slice(&size.to_le_bytes());
-        self.len += self.open.len() - start + tail_len;
+        self.len += self.open.len() - start + tail_len + seal_len;
         log::trace!("writes {method:?} of {size} bytes");
+        if let Some(seal) = &mut self.seal {
+            seal.add(&self.open[start..]);
+            seal.add(tail.as_deref().unwrap_or_default());
+        }
         if let Some(tail) = tail {
             self.close();
             self.push(tail, tail_len);
+        }
+        if let Some(seal) = self.seal {
+            if self.open.capacity() == 0 {
+                self.open.reserve(FIRST_ROOM);
+            }
+            self.open.put_slice(&seal.bytes());
         }
     }
 

@@ -382,7 +382,7 @@ fn shapes() -> Vec<Shape> {
         shape::<Empty>("an empty answer", &[]),
         shape::<ErrorAnswer>("an error answer", &[("code", I), ("ex", Str)]),
         shape::<Hello>("crhello", &[("lo", U(32)), ("hi", U(32)), ("feat", U(64)), ("agent", Str)]),
-        shape::<HelloAnswer>("crhello's answer", &[("v", U(32)), ("feat", U(64)), ("agent", Str)]),
+        shape::<HelloAnswer>("crhello's answer", &[("v", U(32)), ("feat", U(64)), ("agent", Str), ("salt?", U(32))]),
         shape::<Login>("crlogin", &[("pid", I), ("uid", Str), ("token", Str), ("sid", ID), ("e", U(64))]),
         shape::<LoginAnswer>(
             "crlogin's answer",

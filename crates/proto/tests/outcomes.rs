@@ -57,7 +57,7 @@ impl Alice {
         self.session.connected(Conn::Command, self.now);
         let hello = self.written();
         assert_eq!(hello.iter().map(Frame::method).collect::<Vec<_>>(), ["crhello"], "the first word is the hello");
-        self.answer(&hello[0], &HelloAnswer { version: 1, features: 0, agent: "test".to_owned() });
+        self.answer(&hello[0], &HelloAnswer { version: 1, features: 0, agent: "test".to_owned(), salt: None });
         let login = self.written();
         let (ticket, expires_ms) = ([2; 16], 3_600_000);
         self.answer(&login[0], &LoginAnswer { epoch, resumed, ticket, expires_ms, heartbeat_ms: 20_000, max_file: 0 });
@@ -120,7 +120,11 @@ impl Alice {
         assert!(self.wants_bulk());
         self.session.connected(Conn::Bulk, self.now);
         let hello = self.written_on(Conn::Bulk);
-        self.answer_on(Conn::Bulk, &hello[0], &HelloAnswer { version: 1, features: 0, agent: "test".to_owned() });
+        self.answer_on(
+            Conn::Bulk,
+            &hello[0],
+            &HelloAnswer { version: 1, features: 0, agent: "test".to_owned(), salt: None },
+        );
         let quest = self.written_on(Conn::Bulk).remove(0);
         let bulk = Bulk::read(&quest.payload).unwrap();
         (quest, bulk)

@@ -147,7 +147,7 @@ random! {
     Empty {}
     ErrorAnswer { code, text }
     Hello { lowest, highest, features, agent }
-    HelloAnswer { version, features, agent }
+    HelloAnswer { version, features, agent, salt }
     Login { project, user, token, session, epoch }
     LoginAnswer { epoch, resumed, ticket, expires_ms, heartbeat_ms, max_file }
     Bulk { ticket, lost }

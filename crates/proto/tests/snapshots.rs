@@ -149,7 +149,7 @@ fn crhello_and_its_answer() {
     );
     answer(
         1,
-        HelloAnswer { version: 1, features: 0, agent: "relay".into() },
+        HelloAnswer { version: 1, features: 0, agent: "relay".into(), salt: None },
         r"
         46504e4e 01 80 02 00                       ; FPNN, version 1, msgpack, answer, good
         16000000                                   ; 22 bytes of payload

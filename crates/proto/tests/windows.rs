@@ -43,12 +43,15 @@ impl Bob {
         let credential = Credential::Token("token".to_owned());
         session.login(Identity { servers: 1, project: 1, user: "bob".to_owned(), credential }, 0, NOW);
         session.connected(Conn::Command, NOW);
+        let mut reader = FrameReader::new(1 << 21);
+        reader.feed(&session.out(Conn::Command).take());
+        let hello = reader.next_frame().unwrap().unwrap();
         let mut bob = Self { session, granted: [262_144; 256], sinks: Vec::new(), pending: Vec::new() };
         let mut out = OutQueue::default();
-        out.answer(1, &HelloAnswer { version: 1, features: 0, agent: "relay".to_owned() });
+        out.answer(hello.seq, &HelloAnswer { version: 1, features: 0, agent: "relay".to_owned(), salt: None });
         let ticket = [1; 16];
         out.answer(
-            2,
+            hello.seq.wrapping_add(1),
             &LoginAnswer { epoch: 9, resumed: false, ticket, expires_ms: 1 << 40, heartbeat_ms: 20_000, max_file: 0 },
         );
         bob.feed(&out.take());

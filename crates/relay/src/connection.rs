@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crvideo_proto::frame::{Frame, FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
+use crvideo_proto::frame::{Frame, FrameError, FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
-use tracing::{debug, error, info, trace};
+use tracing::{debug, error, info, trace, warn};
 
 use crate::core::{ConnectionId, Output};
 use crate::guard::{self, Charged, Pace, Place};
@@ -119,6 +119,9 @@ pub(crate) async fn serve(
             None => return,
         },
     };
+    if channel.is_some() {
+        entry.shared.with(None, |core, _| core.is_encrypted(entry.id));
+    }
     let memory = entry.shared.memory().clone();
     let mut link = Link {
         entry,
@@ -358,7 +361,15 @@ impl Link {
             let more = !self.logged_in;
             self.hand_over(&mut frames);
             if let Some(error) = error {
-                if self.met_tls {
+                if error == FrameError::Seal {
+                    static CHANGED: Seldom = Seldom::new();
+                    if CHANGED.now() {
+                        warn!(
+                            connection = self.entry.id,
+                            "frames are changed or repeated on their way to this relay; the connection is closed"
+                        );
+                    }
+                } else if self.met_tls {
                     debug!(connection = self.entry.id, "closed: the client speaks TLS, and this listener plain text");
                 } else {
                     debug!(connection = self.entry.id, %error, "closed because what came is no frame");
@@ -377,13 +388,20 @@ impl Link {
         }
         let id = self.entry.id;
         self.read.0 += frames.len();
-        let joined = self.entry.shared.with(Some(id), |core, now| {
+        let logged_in = self.logged_in;
+        let (joined, seal) = self.entry.shared.with(Some(id), |core, now| {
             for frame in frames.iter() {
                 core.frame(id, frame, now);
             }
-            core.project_of(id).filter(|_| !self.logged_in).map(|project| (project, core.is_bulk(id)))
+            if logged_in {
+                return (None, None);
+            }
+            (core.project_of(id).map(|project| (project, core.is_bulk(id))), core.take_seal(id))
         });
         frames.clear();
+        if let Some(seal) = seal {
+            self.reader.expect_seals(seal);
+        }
         if let Some((project, bulk)) = joined {
             self.logged_in = true;
             if bulk {

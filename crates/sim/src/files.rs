@@ -28,10 +28,25 @@ impl Source {
         if self.fails_at.is_some_and(|at| end > at) || end > self.data.len() {
             return None;
         }
-        let hash =
-            (end == self.data.len()).then(|| *self.hash.get_or_insert_with(|| *blake3::hash(&self.data).as_bytes()));
+        let hash = (end == self.data.len()).then(|| *self.hash.get_or_insert_with(|| hash(&self.data)));
         Some((self.data.slice(start..end), hash))
     }
+}
+
+/// What stands for BLAKE3 here: sessions pass hashes on without looking at them, and a real one takes a good part of a
+/// run. No two contents that differ by a fault have the same (FNV-1a over words).
+fn hash(data: &[u8]) -> [u8; 32] {
+    let mut hash = 0xcbf2_9ce4_8422_2325 ^ data.len() as u64;
+    let (words, rest) = data.as_chunks::<8>();
+    for word in words {
+        hash = (hash ^ u64::from_le_bytes(*word)).wrapping_mul(0x100_0000_01b3).rotate_left(29);
+    }
+    for byte in rest {
+        hash = (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
+    }
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&hash.to_le_bytes());
+    bytes
 }
 
 /// What a session wants done with a sink, in the order of its wishes.
@@ -104,6 +119,9 @@ impl Sink {
         match job {
             Job::Open => Done::Silent,
             Job::Write(data) => {
+                if self.data.is_empty() {
+                    self.data.reserve_exact(self.size as usize);
+                }
                 self.data.extend_from_slice(&data);
                 Done::Written(self.data.len() as u64)
             }
@@ -114,7 +132,7 @@ impl Sink {
                 {
                     *last ^= 1;
                 }
-                if !self.trusting && *blake3::hash(&self.data).as_bytes() != hash {
+                if !self.trusting && self::hash(&self.data) != hash {
                     return Done::Failed(crvideo_proto::code::ERR_DATA);
                 }
                 self.finished = true;

@@ -7,6 +7,7 @@ use crvideo_proto::frame::{FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::Rtm;
 use crvideo_proto::out::OutQueue;
+use crvideo_proto::session::Conn;
 use crvideo_relay::core::{ConnectionId, Core, Epochs, Mail, News, Now, Output, Tenant};
 
 use crate::defect::Defect;
@@ -110,6 +111,13 @@ impl World {
         let id = hub.core.opened(now).ok()?;
         let (reader, out) = (FrameReader::new(PRE_LOGIN_LIMIT), OutQueue::default());
         hub.sockets.insert(id, Socket { link, reader, out, logged_in: false, lingers: false });
+        if self.rng.percent(self.plan.encrypted) {
+            hub.core.is_encrypted(id);
+        } else if let Some(line) = self.links.get_mut(&link).filter(|line| line.conn == Conn::Command) {
+            for meddler in [&mut line.up.meddler, &mut line.down.meddler].into_iter().flatten() {
+                (meddler.sealed, meddler.exchanges) = (true, true);
+            }
+        }
         Some(id)
     }
 
@@ -119,6 +127,7 @@ impl World {
         let Some(line) = self.links.get_mut(&link) else { return };
         let (Some(id), Some(hub)) = (line.hub, self.hub.as_mut()) else { return };
         let got = line.up.read(self.now, &mut self.rng);
+        let meddled = line.meddled;
         let Some(socket) = hub.sockets.get_mut(&id) else { return };
         match got {
             Got::Nothing => return,
@@ -128,7 +137,9 @@ impl World {
                 socket.reader.feed(&bytes);
                 let deaf = self.defect == Some(Defect::DeafRelay) && self.now > Duration::from_secs(5);
                 if let Err(breach) = take_frames(&mut hub.core, socket, id, now, deaf) {
-                    self.ledger.violated(breach);
+                    if !meddled {
+                        self.ledger.violated(breach);
+                    }
                     self.drop_socket(id);
                 }
             }
@@ -250,6 +261,7 @@ impl World {
             }
             written += count;
             let link = socket.link;
+            self.meddle(link, Way::Down);
             self.look_later(link, Way::Down);
         }
     }
@@ -270,6 +282,9 @@ fn take_frames(core: &mut Core, socket: &mut Socket, id: ConnectionId, now: Now,
             }
             Ok(None) => return Ok(()),
             Err(error) => return Err(format!("a session wrote what {error}")),
+        }
+        if let Some(seal) = core.take_seal(id).filter(|_| !socket.logged_in) {
+            socket.reader.expect_seals(seal);
         }
         if !socket.logged_in && core.logged_in(id) {
             socket.logged_in = true;

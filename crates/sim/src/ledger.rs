@@ -40,6 +40,9 @@ pub(crate) struct Call {
     pub(crate) timeout: Duration,
     /// The earlier call whose outcome this one must repeat.
     pub(crate) repeats: Option<usize>,
+    /// Another incarnation of the user has used the id before. The target takes it once all the same; how the earlier
+    /// call ended is unknown to the session of this one.
+    pub(crate) again: bool,
     /// It must succeed.
     pub(crate) probe: bool,
     /// The application chose the id.
@@ -109,12 +112,18 @@ pub(crate) struct Ledger {
     open_sinks: BTreeSet<(usize, u64)>,
     open_sources: BTreeSet<(usize, TaskId)>,
     line_off: BTreeMap<usize, bool>,
+    /// Whether the status push was last switched on or off, by the cookie of the call and, when that had succeeded, by
+    /// party.
+    watch_by_cookie: BTreeMap<usize, bool>,
+    watches: BTreeMap<usize, bool>,
+    /// What parties have heard last of users.
+    statuses: BTreeMap<(usize, String), bool>,
     /// Since when nothing is broken any more.
     pub(crate) healed_at: Option<Duration>,
     /// Nothing is broken on purpose: outcomes that only faults explain are wrong.
     pub(crate) calm: bool,
     /// How often what has happened.
-    pub(crate) sights: BTreeMap<String, u64>,
+    sights: BTreeMap<(&'static str, Option<i32>), u64>,
     pub(crate) violation: Option<String>,
 }
 
@@ -123,8 +132,25 @@ impl Ledger {
         self.violation.get_or_insert(what.into());
     }
 
-    pub(crate) fn saw(&mut self, what: impl Into<String>) {
-        *self.sights.entry(what.into()).or_default() += 1;
+    pub(crate) fn saw(&mut self, what: &'static str) {
+        self.saw_times(what, None, 1);
+    }
+
+    fn saw_times(&mut self, what: &'static str, code: Option<i32>, times: u64) {
+        *self.sights.entry((what, code)).or_default() += times;
+    }
+
+    /// How often what has happened.
+    pub(crate) fn sights(&self) -> BTreeMap<String, u64> {
+        let text = |what: &str, code: Option<i32>| code.map_or(what.to_owned(), |code| format!("{what} {code}"));
+        self.sights.iter().map(|((what, code), times)| (text(what, *code), *times)).collect()
+    }
+
+    /// A box on the way has meddled with frames.
+    pub(crate) fn meddled(&mut self, times: u64) {
+        if times > 0 {
+            self.saw_times("frames meddled with", None, times);
+        }
     }
 
     // ---- what was asked for -------------------------------------------------------------------------------
@@ -152,6 +178,19 @@ impl Ledger {
         self.questions.insert((party, what, cookie));
     }
 
+    pub(crate) fn watch_called(&mut self, party: usize, cookie: usize, on: bool) {
+        self.asked(party, "watch", cookie);
+        self.watch_by_cookie.insert(cookie, on);
+    }
+
+    /// Somebody has gone, and those who watch must have heard it.
+    pub(crate) fn must_know_gone(&mut self, watcher: usize, user: &str) {
+        let knows = self.statuses.get(&(watcher, user.to_owned())) == Some(&false);
+        if self.watches.get(&watcher) == Some(&true) && !knows {
+            self.violated(format!("party {watcher} watches and has not heard that {user} is gone"));
+        }
+    }
+
     fn answered(&mut self, party: usize, what: &'static str, cookie: usize) {
         if !self.questions.remove(&(party, what, cookie)) {
             self.violated(format!("I1: a {what} result to party {party} that nobody waits for"));
@@ -169,6 +208,24 @@ impl Ledger {
         let ended = |entry: &Entry| entry.ended.is_some_and(|(err, _)| err != code::NOT_LOGIN);
         let of = |entry: &Entry| entry.call.party == party && entry.call.repeats.is_none();
         (0..self.entries.len()).filter(|at| of(&self.entries[*at]) && ended(&self.entries[*at])).collect()
+    }
+
+    /// Calls of other incarnations of a party's user that have ended and whose ids the target must know again.
+    pub(crate) fn repeatable_elsewhere(&self, party: usize, of: (i64, &str)) -> Vec<usize> {
+        let known = |it: &Entry| match it.call.what {
+            What::Command => it.call.chosen && matches!(it.ended, Some((code::NOERR | code::SEND_OUTCOME_UNKNOWN, _))),
+            What::Transfer(_) => matches!(it.ended, Some((code::NOERR, _))),
+        };
+        let over = |task: &TaskId| {
+            let calls = self.calls_by_task.get(task).into_iter().flatten();
+            calls.into_iter().all(|at| self.entries[*at].ended.is_some() && self.entries[*at].call.party != party)
+        };
+        let fits = |it: &Entry| (it.call.project, it.call.user) == of && known(it) && over(&it.call.task);
+        (0..self.entries.len()).filter(|at| fits(&self.entries[*at])).collect()
+    }
+
+    fn used_again(&self, task: TaskId) -> bool {
+        self.calls_by_task.get(&task).is_some_and(|calls| calls.iter().any(|at| self.entries[*at].call.again))
     }
 
     pub(crate) fn call(&self, at: usize) -> &Call {
@@ -205,11 +262,17 @@ impl Ledger {
         match event {
             Event::LoginRslt { cookie, .. } => {
                 self.line_off.remove(&party);
+                self.watches.remove(&party);
                 self.answered(party, "login", *cookie);
             }
             Event::LogoutRslt { cookie, .. } => self.answered(party, "logout", *cookie),
             Event::UsersRslt { cookie, .. } => self.answered(party, "users", *cookie),
-            Event::WatchRslt { cookie, .. } => self.answered(party, "watch", *cookie),
+            Event::WatchRslt { cookie, err } => {
+                self.answered(party, "watch", *cookie);
+                if let Some(on) = self.watch_by_cookie.remove(cookie).filter(|_| *err == code::NOERR) {
+                    self.watches.insert(party, on);
+                }
+            }
             Event::CommandRslt { task, err, cookie, size, .. } => {
                 if let Some(at) = self.task_of(party, *task, *cookie) {
                     if *size != self.entries[at].call.content.len() {
@@ -251,7 +314,10 @@ impl Ledger {
             }
             Event::TransferEnded { source, task, err } => self.transfer_ended(party, source, *task, *err),
             Event::LineOff { err } => {
-                self.saw(format!("lines lost with {err}"));
+                self.saw_times("lines lost with", Some(*err), 1);
+                if self.calm && *err != code::TOKEN_TIMEOUT {
+                    self.violated(format!("party {party} has lost its link ({err}) although nothing was broken"));
+                }
                 self.line_off.insert(party, true);
             }
             Event::LineOn => {
@@ -260,7 +326,9 @@ impl Ledger {
                 }
             }
             Event::Rtm { message, .. } => self.rtm_came(party, user, message.id, &message.data),
-            Event::UserStatus { .. } => {}
+            Event::UserStatus { user, online } => {
+                self.statuses.insert((party, user.clone()), *online);
+            }
             Event::TokenWillExpire => self.saw("tokens that end"),
         }
     }
@@ -289,7 +357,8 @@ impl Ledger {
         if !code::ALL.contains(&err) {
             self.violated(format!("task {task:?} ended with {err}, which is no code of the contract"));
         }
-        self.saw(format!("{} with {err}", if what == What::Command { "commands" } else { "transfers" }));
+        let whats = if what == What::Command { "commands with" } else { "transfers with" };
+        self.saw_times(whats, Some(err), 1);
         self.check_outcome(task, err);
         if let Some(first) = call.repeats {
             let expected = self.entries[first].ended.map(|(err, _)| err);
@@ -348,7 +417,12 @@ impl Ledger {
     /// NOERR: it is there, once. 1107: anything up to once. All else: it is not there.
     fn check_outcome(&mut self, task: TaskId, err: i32) {
         let delivered = self.deliveries.get(&task).map_or(0, Vec::len);
+        let again = self.used_again(task);
         let wrong = match err {
+            // Each incarnation of the target may have taken it.
+            code::NOERR if again => delivered == 0,
+            // What an earlier attempt has delivered stays delivered.
+            _ if again => false,
             code::NOERR => delivered != 1,
             code::SEND_OUTCOME_UNKNOWN => delivered > 1,
             _ => delivered != 0,
@@ -388,7 +462,7 @@ impl Ledger {
         if std::mem::replace(&mut cancel.answered, true) {
             return self.violated(format!("I7: two cancel results for task {task:?}"));
         }
-        self.saw(format!("cancels with {err}"));
+        self.saw_times("cancels with", Some(err), 1);
         let calls = self.calls_by_task.get(&task).cloned().unwrap_or_default();
         let runs = |at: &&usize| self.entries[**at].ended.is_none() && self.entries[**at].call.party == party;
         match (err, calls.iter().find(runs)) {
@@ -422,7 +496,9 @@ impl Ledger {
         if call.content != data {
             self.violated(format!("I3: task {task:?} came with other content ({} bytes)", data.len()));
         }
-        if name.is_some_and(|name| name != call.name) {
+        let calls = self.calls_by_task.get(&task).into_iter().flatten();
+        let mut names = calls.map(|at| &self.entries[*at].call.name);
+        if name.is_some_and(|name| names.all(|it| it != name)) {
             self.violated(format!("I3: task {task:?} came under another name: {name:?}"));
         }
         let limit = match what {
@@ -438,16 +514,20 @@ impl Ledger {
         }
         let deliveries = self.deliveries.entry(task).or_default();
         deliveries.push(party);
-        if deliveries.len() > 1 {
-            let parties = deliveries.clone();
+        let (all, to_this) = (deliveries.len(), deliveries.iter().filter(|to| **to == party).count());
+        let parties = deliveries.clone();
+        let again = self.used_again(task);
+        if to_this > 1 || (all > 1 && !again) {
             return self.violated(format!("I2: task {task:?} was delivered more than once, to {parties:?}"));
         }
         let calls = self.calls_by_task.get(&task).cloned().unwrap_or_default();
         let ends: Vec<i32> = calls.iter().filter_map(|at| self.entries[*at].ended).map(|(err, _)| err).collect();
-        if !ends.is_empty() && !ends.contains(&code::SEND_OUTCOME_UNKNOWN) {
+        let open = again && ends.len() < calls.len();
+        if !ends.is_empty() && !open && !ends.contains(&code::SEND_OUTCOME_UNKNOWN) {
             self.violated(format!("I2: task {task:?} was delivered after it had ended with {ends:?}"));
         }
         if what == What::Command
+            && !again
             && let Some(last) = self.last_command.insert((call.party, party), at)
             && last > at
         {
@@ -489,7 +569,7 @@ impl Ledger {
     fn transfer_ended(&mut self, party: usize, source: &Arc<str>, task: TaskId, err: i32) {
         let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
         let (heard, ended) = (incoming.heard, std::mem::replace(&mut incoming.ended, true));
-        self.saw(format!("transfers ended at the receiver with {err}"));
+        self.saw_times("transfers ended at the receiver with", Some(err), 1);
         if !heard || ended || err == code::NOERR {
             self.violated(format!(
                 "party {party} hears that task {task:?} ended with {err} (heard of it: {heard}, ended before: {ended})"

@@ -3,7 +3,8 @@
 //! of the code judges what happened.
 //!
 //! * `plan`, `script`: what a seed draws, before and while things happen.
-//! * `world`, `party`, `files`, `hub`, `pipe`: time; the shells around the session and the relay's core.
+//! * `world`, `party`, `files`, `hub`, `pipe`, `meddler`: time; the shells around the session and the relay's core;
+//!   what joins them.
 //! * `ledger`: the rules. `defect`: faults that prove that the ledger finds faults.
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,7 @@ mod defect;
 mod files;
 mod hub;
 mod ledger;
+mod meddler;
 mod party;
 mod pipe;
 mod plan;
@@ -56,7 +58,7 @@ pub fn run(seed: u64, defect: Option<Defect>, with_lines: bool) -> Report {
     Report {
         violation: world.ledger.violation.take(),
         hash: world.trace.hash,
-        sights: world.ledger.sights,
+        sights: world.ledger.sights(),
         struck: world.struck,
         lines: world.trace.into_lines(),
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use crvideo_proto::out::OutQueue;
 
+use crate::meddler::{Meddler, Tape};
 use crate::rng::Rng;
 
 /// How a direction behaves.
@@ -41,6 +42,8 @@ pub(crate) struct Pipe {
     ended: Option<Duration>,
     /// When the reader will look next, if it is to look at all.
     pub(crate) look_at: Option<Duration>,
+    /// Something on the way that repeats and changes frames.
+    pub(crate) meddler: Option<Box<Meddler>>,
 }
 
 /// What a reader gets.
@@ -61,6 +64,7 @@ impl Pipe {
             black_hole: false,
             ended: None,
             look_at: None,
+            meddler: None,
         }
     }
 
@@ -82,6 +86,19 @@ impl Pipe {
         let count = taken.len();
         self.parts.push_back((now + self.manner.latency, taken.into()));
         count
+    }
+
+    /// Lets what [`write`](Self::write) has just taken pass the box on the way, if there is one; returns how often that
+    /// has meddled.
+    pub(crate) fn meddle(&mut self, tape: &mut Tape, rng: &mut Rng) -> u64 {
+        let Some(meddler) = &mut self.meddler else { return 0 };
+        let Some((at, bytes)) = self.parts.pop_back() else { return 0 };
+        let (passed, strokes) = meddler.pass(&bytes, tape, rng);
+        self.held = self.held - bytes.len() + passed.len();
+        if !passed.is_empty() {
+            self.parts.push_back((at, passed.into()));
+        }
+        strokes
     }
 
     /// What has come by now.
@@ -143,6 +160,10 @@ impl Pipe {
 
     /// The end comes behind the first `keep` bytes that are on their way; the rest is lost.
     pub(crate) fn end(&mut self, keep: usize, at: Duration) {
+        if let Some(meddler) = self.meddler.take() {
+            let rest = meddler.finish();
+            self.parts.push_back((at, rest.into()));
+        }
         let mut left = keep;
         self.parts.retain_mut(|(_, bytes)| {
             bytes.truncate(left);

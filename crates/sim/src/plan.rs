@@ -21,6 +21,9 @@ pub(crate) struct Project {
 /// The projects. The same names stand for different users in each of them.
 pub(crate) const PROJECTS: [Project; 2] = [Project { id: 1, secret: "secret" }, Project { id: 2, secret: "other" }];
 
+/// A session closes its bulk connection when nothing has needed it for so long.
+const BULK_IDLE: Duration = Duration::from_secs(30);
+
 /// Files may not be larger where a project limits them.
 pub(crate) const FILE_LIMIT: u64 = 50_000;
 
@@ -62,7 +65,9 @@ pub(crate) struct Plan {
     pub(crate) devices: usize,
     pub(crate) rounds: usize,
     pub(crate) steps: usize,
-    /// Longest time between two steps.
+    /// Time between two steps at least.
+    pub(crate) rest: Duration,
+    /// Longest time between two steps beyond that.
     pub(crate) step: Duration,
     pub(crate) weights: Weights,
     /// Out of a hundred transfers, so many have a source or a sink that fails.
@@ -75,6 +80,10 @@ pub(crate) struct Plan {
     pub(crate) disk: u64,
     /// Out of a hundred connections, so many are slow.
     pub(crate) slow: u64,
+    /// Out of a hundred connections, on so many a box on the way meddles with frames.
+    pub(crate) meddled: u64,
+    /// Out of a hundred connections, so many are encrypted, so that their frames have no seals.
+    pub(crate) encrypted: u64,
     /// The largest command in most bursts.
     pub(crate) command_size: usize,
     /// Relay and clients use small buffers everywhere.
@@ -131,7 +140,7 @@ impl Plan {
             post: if rng.percent(30) { 3 } else { 0 },
         };
         let projects = if rng.percent(20) { 2 } else { 1 };
-        Self {
+        let mut plan = Self {
             calm,
             config,
             settings,
@@ -143,6 +152,7 @@ impl Plan {
             devices: if calm || projects > 1 { 1 } else { 1 + rng.below(2) },
             rounds: 1 + rng.below(2),
             steps: rng.between(5, 50) as usize,
+            rest: Duration::ZERO,
             step: rng.pick(&[3, 30, 300, 3_000].map(Duration::from_millis)),
             weights,
             bad_files: if rng.percent(30) { 10 } else { 0 },
@@ -150,9 +160,67 @@ impl Plan {
             slowness: rng.pick(&[1, 10, 100, 400]),
             disk: rng.pick(&[3, 3, 50, if calm { 50 } else { 500 }]),
             slow: rng.pick(&[0, 10, 20, 60]),
+            meddled: if rng.percent(15) && !calm { 40 } else { 0 },
+            encrypted: rng.pick(&[0, 30, 100]),
             command_size: rng.pick(&[100, 100, 2_000, 65_536, 65_536]),
             narrow,
             transfer_size: rng.pick(&[20_000, 60_000, 100_000, 600_000]),
+        };
+        if !calm {
+            plan.concentrate(rng);
+        }
+        plan
+    }
+
+    /// Most runs are about one thing, because what takes three rare events in a row hardly happens in a mixture.
+    fn concentrate(&mut self, rng: &mut Rng) {
+        let it = &mut self.weights;
+        match rng.below(10) {
+            // The relay comes back again and again, and sessions with it, not always in order.
+            0 => {
+                (it.command, it.transfer, it.relay, it.login, it.cut, it.repeat) = (14, 3, 5, 3, 3, 3);
+                (self.step, self.devices) = (Duration::from_millis(1_000), 1 + rng.below(2));
+                self.settings.startup_grace = self.settings.resume_window.min(Duration::from_secs(10));
+            }
+            // Users come and go, while links break.
+            1 => {
+                (it.command, it.transfer, it.login, it.logout, it.destroy, it.cut, it.repeat) = (16, 4, 6, 6, 2, 6, 6);
+                (self.users, self.projects, self.devices) = (2, 1, 2);
+                self.step = rng.pick(&[30, 300].map(Duration::from_millis));
+            }
+            // Applications are too slow for what comes, and their senders give up and go on.
+            2 => {
+                (it.command, it.flood, it.mood, it.cut, it.freeze, it.post) = (14, 4, 6, 4, 3, 3);
+                (self.slowness, self.users, self.command_size) = (400, 2, 65_536);
+                self.config.inbound_limit = 512 * 1_024;
+                self.config.command_timeout = rng.millis(500, 10_000);
+            }
+            // Transfers break in the middle, and are cancelled then.
+            3 => {
+                (it.command, it.transfer, it.cancel, it.receiver, it.cut, it.freeze) = (4, 14, 6, 3, 8, 3);
+                (self.disk, self.transfer_size, self.users) = (500, 600_000, 2);
+                self.config.transfer_timeout = rng.millis(2_000, 60_000);
+            }
+            // Two users, and hardly anything but commands and broken links.
+            4 => {
+                (it.command, it.transfer, it.cut, it.freeze, it.mood) = (20, 1, 10, 4, 2);
+                (self.users, self.projects) = (2, 1);
+                self.step = rng.pick(&[3, 30, 300].map(Duration::from_millis));
+            }
+            // Bulk connections are closed because nothing needs them, just when something does.
+            5 => {
+                (it.command, it.transfer, it.cancel, it.cut, it.freeze) = (2, 14, 2, 3, 1);
+                self.rest = BULK_IDLE - Duration::from_millis(300);
+                (self.step, self.steps, self.slow) = (Duration::from_millis(600), 5 + rng.below(10), 60);
+                (self.users, self.projects) = (2, 1);
+            }
+            // Boxes on the way have the frames of earlier sessions at hand.
+            6 => {
+                (it.command, it.transfer, it.login, it.logout, it.cut) = (10, 3, 5, 4, 3);
+                (self.users, self.projects, self.meddled) = (2, 1, 60);
+                self.encrypted = rng.pick(&[0, 100, 100]);
+            }
+            _ => {}
         }
     }
 

@@ -41,8 +41,12 @@ impl World {
                 self.check_tokens();
                 self.check_queues();
                 self.act();
-                let pause = self.rng.millis(0, self.plan.step.as_millis() as u64);
+                let pause = self.plan.rest + self.rng.millis(0, self.plan.step.as_millis() as u64);
                 self.run_until(self.now + pause);
+            }
+            if self.rng.percent(1) {
+                // Long enough for tokens to end that sessions make themselves.
+                self.run_until(self.now + Duration::from_secs(2 * crvideo_proto::session::MINTED_LIFE_S));
             }
             if !self.plan.calm && self.rng.percent(30) {
                 // Long enough for epochs to end.
@@ -194,7 +198,9 @@ impl World {
     fn send_transfer(&mut self, party: usize, probe: bool, target: Option<&'static str>) {
         let some = self.somebody();
         let size = match self.rng.below(10) {
-            _ if probe => 100_000,
+            // More than a target takes before it is asked.
+            0 if probe && self.plan.config.inbound_limit >= 2_048 * 1_024 => 300_000,
+            _ if probe => 20_000,
             0 => self.rng.pick(&[0, 1, 262_143, 262_144, 262_145]),
             1 if self.rng.percent(40) => self.rng.between(0, LARGEST),
             2 => self.rng.between(0, 400_000),
@@ -249,6 +255,7 @@ impl World {
             What::Transfer(_) => self.plan.config.transfer_timeout,
         };
         let name = format!("{cookie}.bin");
+        let again = self.again;
         self.ledger.called(Call {
             party,
             project: self.parties[party].project.id,
@@ -262,6 +269,7 @@ impl World {
             at: self.now,
             timeout: timeout.unwrap_or(usual),
             repeats,
+            again,
             probe,
             chosen,
         });
@@ -284,6 +292,17 @@ impl World {
 
     /// The application uses the id of an ended task again.
     fn repeat(&mut self, party: usize) {
+        let it = &self.parties[party];
+        let elsewhere = self.ledger.repeatable_elsewhere(party, (it.project.id, it.user));
+        if !elsewhere.is_empty() && self.rng.percent(60) {
+            let call = self.ledger.call(self.rng.pick(&elsewhere)).clone();
+            self.trace.note(31, party as u64, 0, || "the id of another incarnation is used again".to_owned());
+            self.ledger.saw("ids of other incarnations");
+            self.again = true;
+            self.call(party, call.target, call.what, call.task, call.content, None, None, false, true);
+            self.again = false;
+            return;
+        }
         let repeatable = self.ledger.repeatable(party);
         if repeatable.is_empty() {
             return;
@@ -343,8 +362,9 @@ impl World {
                 session.query_users(None, cookie);
             }
             1 => {
-                self.ledger.asked(party, "watch", cookie);
-                session.watch_users(self.rng.percent(50), cookie);
+                let on = self.rng.percent(70);
+                self.ledger.watch_called(party, cookie, on);
+                session.watch_users(on, cookie);
             }
             _ => {
                 if self.parties[party].stage == Stage::In {
@@ -442,8 +462,13 @@ impl World {
         for link in links {
             for way in [Way::Up, Way::Down] {
                 let Some(line) = self.links.get_mut(&link) else { continue };
+                let meddled = line.meddled;
                 let pipe = line.pipe(way);
                 pipe.thaw();
+                if meddled {
+                    // Whoever takes the box away breaks the connections through it.
+                    pipe.end(0, self.now);
+                }
                 pipe.manner = Plan::good_manner();
                 if pipe.swallows() {
                     pipe.end(0, self.now);
@@ -566,6 +591,17 @@ impl World {
         }
         self.healed = true;
         self.trace.note(30, 0, 0, || "everybody leaves".to_owned());
+        let first = (0..self.parties.len()).find(|at| self.parties[*at].is_in());
+        if let Some(first) = first {
+            self.logout(first);
+            self.run_until(self.now + Duration::from_secs(1));
+            let (project, user) = (self.parties[first].project, self.parties[first].user);
+            for at in (0..self.parties.len()).filter(|at| *at != first) {
+                if self.parties[at].is_in() && self.parties[at].project == project && !self.ledger.is_line_off(at) {
+                    self.ledger.must_know_gone(at, user);
+                }
+            }
+        }
         for party in 0..self.parties.len() {
             self.logout(party);
         }

@@ -16,6 +16,7 @@ use crate::defect::Defect;
 use crate::files::{Done, Job, Sink};
 use crate::hub::Hub;
 use crate::ledger::Ledger;
+use crate::meddler::{Meddler, Tape};
 use crate::party::{Letter, Manners, Party, Stage, Wired};
 use crate::pipe::{Got, Pipe};
 use crate::plan::{FILE_LIMIT, PROJECTS, Plan, Project, USERS};
@@ -32,7 +33,7 @@ const MATERIAL: usize = 4 * 1_024 * 1_024;
 const MAX_STEPS_AT_ONCE: u32 = 100_000;
 
 /// The two directions of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Way {
     /// From client to relay.
     Up,
@@ -50,6 +51,8 @@ pub(crate) struct Link {
     pub(crate) hub: Option<ConnectionId>,
     pub(crate) up: Pipe,
     pub(crate) down: Pipe,
+    /// A box on the way has its hand in it.
+    pub(crate) meddled: bool,
 }
 
 impl Link {
@@ -124,6 +127,8 @@ pub(crate) struct World {
     pub(crate) hub: Option<Hub>,
     pub(crate) last_epoch: u64,
     /// What servers have sent to users who have not confirmed it.
+    /// What boxes on the way have heard, by party, kind of connection and direction.
+    tapes: BTreeMap<(usize, usize, Way), Tape>,
     pub(crate) mailbox: BTreeMap<(i64, &'static str), Vec<Rtm>>,
     pub(crate) ledger: Ledger,
     pub(crate) trace: Trace,
@@ -133,6 +138,8 @@ pub(crate) struct World {
     held_back: Option<(usize, Event)>,
     pub(crate) material: Bytes,
     pub(crate) healed: bool,
+    /// The next call uses the id of another incarnation of its user.
+    pub(crate) again: bool,
     still: u32,
     next: u64,
 }
@@ -164,6 +171,7 @@ impl World {
             links: BTreeMap::new(),
             hub: None,
             last_epoch: 0,
+            tapes: BTreeMap::new(),
             mailbox: BTreeMap::new(),
             ledger,
             trace: Trace::new(with_lines),
@@ -172,6 +180,7 @@ impl World {
             held_back: None,
             material: material(),
             healed: false,
+            again: false,
             still: 0,
             next: 1,
         };
@@ -326,8 +335,14 @@ impl World {
         let bulk = conn == Conn::Bulk;
         let (up, down) = (self.plan.manner(&mut self.rng, bulk), self.plan.manner(&mut self.rng, bulk));
         let (up, down) = if self.healed { (Plan::good_manner(), Plan::good_manner()) } else { (up, down) };
-        let (up, down) = (Pipe::new(up), Pipe::new(down));
-        self.links.insert(link, Link { party, conn, client: true, hub: None, up, down });
+        let (mut up, mut down) = (Pipe::new(up), Pipe::new(down));
+        let meddled = !self.healed && self.rng.percent(self.plan.meddled);
+        if meddled {
+            let often = self.rng.pick(&[1, 5, 20]);
+            up.meddler = Some(Box::new(Meddler::new(often, bulk)));
+            down.meddler = Some(Box::new(Meddler::new(often, bulk)));
+        }
+        self.links.insert(link, Link { party, conn, client: true, hub: None, up, down, meddled });
         self.parties[party].wired[index(conn)] = Some(Wired { link, open: false, given_up: false });
         let patience = if self.healed || self.plan.calm || self.rng.percent(95) {
             self.rng.millis(0, 20)
@@ -485,13 +500,25 @@ impl World {
         self.look_later(link, Way::Down);
     }
 
+    /// What has just been written passes the box on the way.
+    pub(crate) fn meddle(&mut self, link: u64, way: Way) {
+        let Some(line) = self.links.get_mut(&link).filter(|line| line.meddled) else { return };
+        let tape = self.tapes.entry((line.party, index(line.conn), way)).or_default();
+        self.ledger.meddled(line.pipe(way).meddle(tape, &mut self.rng));
+    }
+
     fn write(&mut self, party: usize, conn: Conn) {
         let Some(wired) = self.parties[party].wired[index(conn)].filter(|it| it.open && !it.given_up) else { return };
         let now = self.now_of_session();
         let Some(line) = self.links.get_mut(&wired.link) else { return };
         let session = &mut self.parties[party].session;
         let mut wrote = false;
+        let meddled = line.meddled;
         while !session.out(conn).is_empty() && line.up.write(session.out(conn), self.now) > 0 {
+            if meddled {
+                let tape = self.tapes.entry((party, index(conn), Way::Up)).or_default();
+                self.ledger.meddled(line.up.meddle(tape, &mut self.rng));
+            }
             session.written(conn, now);
             wrote = true;
         }
@@ -841,7 +868,11 @@ impl World {
             return;
         }
         let unnoticed = match way {
-            Way::Up => line.hub.is_some_and(|id| self.hub.as_ref().is_some_and(|hub| hub.core.serves(id))),
+            // A relay that stops closes all its connections, and looks at none of them any more.
+            Way::Up => {
+                let hub = self.hub.as_ref().filter(|hub| !hub.stopping);
+                line.hub.is_some_and(|id| hub.is_some_and(|hub| hub.core.serves(id)))
+            }
             Way::Down => {
                 let here = self.parties[party].wired[0].is_some_and(|it| it.link == link && it.open && !it.given_up);
                 here && self.parties[party].stage == Stage::In && !self.ledger.is_line_off(party)

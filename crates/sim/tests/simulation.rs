@@ -43,6 +43,8 @@ const MUST_BE_SEEN: &[&str] = &[
     "cancels with 1104",
     "transfers with 1405",
     "repeated calls",
+    "frames meddled with",
+    "ids of other incarnations",
     "RTM messages",
     "tokens that end",
     "lines lost with 18",
@@ -52,7 +54,7 @@ const MUST_BE_SEEN: &[&str] = &[
     "transfers ended at the receiver with 1105",
 ];
 /// Seeds that once found something.
-const REGRESSIONS: &[u64] = &[27_371];
+const REGRESSIONS: &[u64] = &[3_169, 27_371];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))

@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::types::*;
 use super::{EXPIRY_NOTICE, Session};
 use crate::code;
 use crate::frame::{Frame, FrameReader, Kind as FrameKind, SESSION_LIMIT};
 use crate::message::{
-    Body, Bulk as BulkQuest, BulkAnswer, Bye, CloseBulk, Empty, Hello, HelloAnswer, Login, LoginAnswer, Logout,
-    Message, NewTicket, Pong, Rtm, TokenAnswer, UpdateToken, UsersAnswer, Watch, read_answer,
+    Address, Body, Bulk as BulkQuest, BulkAnswer, Bye, CloseBulk, Empty, FEATURE_BOTH_EPOCHS, FEATURE_SEAL, Hello,
+    HelloAnswer, Login, LoginAnswer, Logout, Message, NewTicket, Pong, Rtm, TokenAnswer, UpdateToken, UsersAnswer,
+    Watch, read_answer,
 };
 use crate::out::OutQueue;
 use crate::pack::PackError;
+use crate::seal::Seal;
 
 /// The protocol version spoken.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -110,6 +114,10 @@ pub(super) struct Wire {
     pub reader: FrameReader,
     pub pending_by_seq: BTreeMap<u32, Pending>,
     pub next_seq: u32,
+    /// Routed messages carry the epochs of both sides.
+    pub both_epochs: bool,
+    /// Some were for another session.
+    pub strays: bool,
     /// Counts connections, so that what was queued on an earlier one is told apart.
     pub generation: u32,
 }
@@ -120,7 +128,9 @@ impl Default for Wire {
             out: OutQueue::default(),
             reader: FrameReader::new(SESSION_LIMIT),
             pending_by_seq: BTreeMap::new(),
-            next_seq: 1,
+            next_seq: 0,
+            both_epochs: false,
+            strays: false,
             generation: 0,
         }
     }
@@ -211,12 +221,14 @@ impl Session {
 
     /// The socket of a connection is there.
     pub fn connected(&mut self, conn: Conn, now: Now) {
-        let hello = Hello {
-            lowest: PROTOCOL_VERSION,
-            highest: PROTOCOL_VERSION,
-            features: 0,
-            agent: self.config.agent.to_owned(),
+        let features = match conn {
+            Conn::Command => FEATURE_BOTH_EPOCHS | FEATURE_SEAL,
+            Conn::Bulk => FEATURE_BOTH_EPOCHS,
         };
+        let agent = self.config.agent.to_owned();
+        let hello = Hello { lowest: PROTOCOL_VERSION, highest: PROTOCOL_VERSION, features, agent };
+        // An answer that belongs to an earlier connection must not fit a quest of this one.
+        self.wire_of(conn).next_seq = self.random_below(1 << 32) as u32;
         match (conn, self.line, self.bulk) {
             (Conn::Command, Line::Connecting { server, until }, _) => {
                 self.line = Line::Greeting { server, until };
@@ -567,6 +579,7 @@ impl Session {
             "crwake" => self.want_bulk(now),
             "crstatus" => self.status_news(payload)?,
             "crrtm" => self.rtm_arrived(Rtm::read(payload)?),
+            method if !self.is_for_this_epoch(conn, payload) => self.strayed(conn, method),
             method => {
                 // These come from other users: what is wrong with them harms nobody but the message.
                 if let Err(error) = self.routed(method, payload, now) {
@@ -575,6 +588,18 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// Whether a routed message is meant for this session, and not for an earlier one of the same user.
+    fn is_for_this_epoch(&mut self, conn: Conn, payload: &Bytes) -> bool {
+        !self.wire_of(conn).both_epochs || Address::from(payload).is_ok_and(|it| it.own == Some(self.epoch))
+    }
+
+    /// Said once on a connection: whatever repeats frames does so often.
+    fn strayed(&mut self, conn: Conn, method: &str) {
+        if !std::mem::replace(&mut self.wire_of(conn).strays, true) {
+            log::warn!("dropped a {method:?} for another session of this user; something on the way repeats frames");
+        }
     }
 
     fn bye(&mut self, bye: &Bye, now: Now) {
@@ -657,6 +682,16 @@ impl Session {
         if answer.version != PROTOCOL_VERSION {
             return self.refused(conn, code::MISMATCHCLIENTVER.into(), now);
         }
+        let wire = self.wire_of(conn);
+        wire.both_epochs = answer.features & FEATURE_BOTH_EPOCHS != 0;
+        if answer.features & FEATURE_SEAL != 0 {
+            let Some(salt) = answer.salt.filter(|_| conn == Conn::Command) else {
+                return self.break_off(conn, code::RSPDAT_ERR, now);
+            };
+            let wire = self.wire_of(conn);
+            wire.reader.expect_seals(Seal::down(salt));
+            wire.out.seal(Seal::up(salt));
+        }
         match (conn, self.line, self.bulk) {
             (Conn::Command, Line::Greeting { server, until }, _) => {
                 let Some((project, user)) =
@@ -709,6 +744,9 @@ impl Session {
         let resumed = answer.resumed && answer.epoch == self.epoch;
         let first = self.epoch == 0;
         self.epoch = answer.epoch;
+        if self.wire.both_epochs {
+            self.wire.out.stamp(self.epoch);
+        }
         self.token_lasts(answer.expires_ms, now);
         let (at, epoch) = (self.at_server(server), self.epoch);
         if let Mode::LoggingIn { cookie } = self.mode {
@@ -787,6 +825,9 @@ impl Session {
         self.terms.ticket = Some(answer.ticket);
         self.terms.bulk_failures = 0;
         self.terms.bulk_torn = false;
+        if self.bulk_wire.both_epochs {
+            self.bulk_wire.out.stamp(self.epoch);
+        }
         let silent_at = now.mono + self.terms.heartbeat * SILENT_BEATS;
         self.bulk = Bulk::Up { idle_at: Some(now.mono + BULK_IDLE), silent_at };
         self.bulk_wire.reader.expect_bulk();

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crvideo_proto::seal::Seal;
+
 use super::SessionId;
 use crate::guard::{Block, Budget, Charged};
 
@@ -27,6 +29,12 @@ pub(super) enum Role {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) role: Role,
+    /// The transport encrypts, and so notices what changes on the way.
+    pub(super) encrypted: bool,
+    /// Routed messages carry the epochs of both sides.
+    pub(super) both_epochs: bool,
+    /// What the shell must expect at the end of each frame, from the next one on.
+    pub(super) seal: Option<Seal>,
     /// Which address it counts for, if any.
     pub(super) from: Option<Block>,
     /// Goes out before `out`.
@@ -53,6 +61,9 @@ impl Connection {
     pub(super) fn new(now: Duration, from: Option<Block>, queues: &Arc<Budget>) -> Self {
         Self {
             role: Role::Fresh,
+            encrypted: false,
+            both_epochs: false,
+            seal: None,
             from,
             head: None,
             out: Charged::new(queues),

@@ -64,7 +64,8 @@ impl Core {
         match session.connection(class) {
             Some(id) => self.connections.get_mut(&id).map(|connection| connection.out.change()),
             None if class == Class::Bulk => {
-                let new = || Box::new(Waiting::new(&self.memory.queues));
+                let epoch = session.epoch;
+                let new = || Box::new(Waiting::new(&self.memory.queues, epoch));
                 Some(session.waiting.get_or_insert_with(new).queue.change())
             }
             None => None,

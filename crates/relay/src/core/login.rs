@@ -6,6 +6,7 @@ use std::time::Duration;
 use crvideo_proto::code;
 use crvideo_proto::id::is_user_id;
 use crvideo_proto::message::{self as msg, PeerState};
+use crvideo_proto::seal::Seal;
 use crvideo_proto::token::{self, CLOCK_TOLERANCE_S, Claims};
 use tracing::{debug, warn};
 
@@ -45,10 +46,23 @@ impl Core {
             return self.close_after_flush(id);
         }
         debug!(connection = id, agent = ?hello.agent, "hello");
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.role = Role::Greeted;
+        let encrypted = self.connections.get(&id).is_some_and(|connection| connection.encrypted);
+        let salt = (hello.features & msg::FEATURE_SEAL != 0 && !encrypted).then(|| self.salt()).flatten();
+        let seal = if salt.is_some() { msg::FEATURE_SEAL } else { 0 };
+        let features = hello.features & msg::FEATURE_BOTH_EPOCHS | seal;
+        self.answer(id, seq, &msg::HelloAnswer { version: VERSION, features, agent: AGENT.to_owned(), salt });
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.role = Role::Greeted;
+        connection.both_epochs = features & msg::FEATURE_BOTH_EPOCHS != 0;
+        if let Some(salt) = salt {
+            connection.out.change().seal(Seal::down(salt));
+            connection.seal = Some(Seal::up(salt));
         }
-        self.answer(id, seq, &msg::HelloAnswer { version: VERSION, features: 0, agent: AGENT.to_owned() });
+    }
+
+    /// A number that no connection before had; `None` when the system has no random numbers.
+    fn salt(&mut self) -> Option<u32> {
+        Some(u128::from_be_bytes((self.random)()?) as u32)
     }
 
     pub(super) fn login(&mut self, id: ConnectionId, seq: u32, login: &msg::Login) {
@@ -228,6 +242,7 @@ impl Core {
         let (project_id, user, epoch) = (session.project, session.user.clone(), session.epoch);
         debug!(connection = id, project = project_id, ?user, epoch, resumed, "logged in");
         if let Some(connection) = self.connections.get_mut(&id) {
+            connection.out.change().stamp(epoch);
             connection.role = Role::Command(session_id);
             connection.close_by = None;
             self.before_login -= 1;
@@ -307,7 +322,9 @@ impl Core {
             session.wake_by = None;
             session.waiting.take()
         });
+        let epoch = self.sessions.get(&session_id).map_or(0, |session| session.epoch);
         if let Some(connection) = self.connections.get_mut(&id) {
+            connection.out.change().stamp(epoch);
             connection.role = Role::Bulk(session_id);
             connection.close_by = None;
             self.before_login -= 1;

@@ -29,6 +29,7 @@ use crvideo_proto::frame::{Frame, Kind, SESSION_LIMIT, VERSION};
 use crvideo_proto::message::{self as msg, Body, Message};
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::{PackError, validate};
+use crvideo_proto::seal::Seal;
 use tracing::debug;
 use zeroize::Zeroize;
 
@@ -283,6 +284,18 @@ impl Core {
         self.connections.get(&id).is_some_and(|connection| !connection.before_login())
     }
 
+    /// What flows on a connection is encrypted on its way. Said before its first frame.
+    pub fn is_encrypted(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.encrypted = true;
+        }
+    }
+
+    /// What to expect at the end of each frame of a connection, from the next one on; said once, after its hello.
+    pub fn take_seal(&mut self, id: ConnectionId) -> Option<Seal> {
+        self.connections.get_mut(&id)?.seal.take()
+    }
+
     /// The project of the session that a connection belongs to.
     pub fn project_of(&self, id: ConnectionId) -> Option<i64> {
         let (Role::Command(session) | Role::Bulk(session)) = self.connections.get(&id)?.role else { return None };
@@ -485,9 +498,9 @@ impl Core {
             (Role::Fresh, Some(seq)) => self.on_fresh_quest(id, seq, frame),
             (Role::Greeted, Some(seq)) => self.on_greeted_quest(id, seq, frame),
             (Role::Command(session), Some(seq)) => self.on_quest(id, session, seq, frame),
-            (Role::Command(session), None) => self.on_one_way(session, Class::Commands, frame),
+            (Role::Command(session), None) => self.on_one_way(id, session, Class::Commands, frame),
             (Role::Bulk(session), Some(seq)) => self.on_bulk_quest(id, session, seq, frame),
-            (Role::Bulk(session), None) => self.on_one_way(session, Class::Bulk, frame),
+            (Role::Bulk(session), None) => self.on_one_way(id, session, Class::Bulk, frame),
             (Role::ClosedBulk(_) | Role::Done, _) => Ok(()),
         }
     }
@@ -549,9 +562,9 @@ impl Core {
         Ok(())
     }
 
-    fn on_one_way(&mut self, session: SessionId, class: Class, frame: &Frame) -> Result<(), Breach> {
+    fn on_one_way(&mut self, id: ConnectionId, session: SessionId, class: Class, frame: &Frame) -> Result<(), Breach> {
         match route::class_of(frame.method()) {
-            Some(of) if of == class => self.route(session, class, frame),
+            Some(of) if of == class => self.route(id, session, class, frame),
             Some(_) => Err(Breach::WrongConnection),
             None if frame.method() == msg::Got::METHOD => {
                 let got = msg::Got::read(&frame.payload)?;

@@ -8,7 +8,7 @@ use crvideo_proto::pack::Reader;
 use tracing::debug;
 
 use super::session::Class;
-use super::{Breach, Core, SessionId};
+use super::{Breach, ConnectionId, Core, SessionId};
 
 /// A routed message has at most this many pairs, the address included.
 const MAX_PAIRS: usize = 32;
@@ -31,16 +31,20 @@ pub(super) fn class_of(method: &str) -> Option<Class> {
 
 /// Checks a routed message as a whole, and returns its address. What stands behind the address is passed on
 /// unseen, so it must not contain what the target could take for an address.
-fn check(frame: &Frame) -> Result<Address<'_>, Breach> {
+fn check(frame: &Frame, both_epochs: bool) -> Result<Address<'_>, Breach> {
     let address = Address::to(&frame.payload)?;
     if address.pairs > MAX_PAIRS {
         return Err(Breach::Address("too many pairs"));
     }
+    if address.own.is_some() != both_epochs {
+        return Err(Breach::Address("the sender's own epoch, missing or not agreed upon"));
+    }
     let mut reader = Reader::new(&frame.payload);
     let mut keys = [&[][..]; MAX_PAIRS];
+    let address_pairs = if address.own.is_some() { 3 } else { 2 };
     for pair in 0..reader.map()?.min(MAX_PAIRS) {
         let key = reader.key()?;
-        if keys[..pair].contains(&key) || (pair >= 2 && ADDRESS_KEYS.contains(&key)) {
+        if keys[..pair].contains(&key) || (pair >= address_pairs && ADDRESS_KEYS.contains(&key)) {
             return Err(Breach::Address("a key that stands twice"));
         }
         keys[pair] = key;
@@ -51,8 +55,20 @@ fn check(frame: &Frame) -> Result<Address<'_>, Breach> {
 }
 
 impl Core {
-    pub(super) fn route(&mut self, from: SessionId, class: Class, frame: &Frame) -> Result<(), Breach> {
-        let address = check(frame)?;
+    pub(super) fn route(
+        &mut self,
+        id: ConnectionId,
+        from: SessionId,
+        class: Class,
+        frame: &Frame,
+    ) -> Result<(), Breach> {
+        let both_epochs = self.connections.get(&id).is_some_and(|connection| connection.both_epochs);
+        let address = check(frame, both_epochs)?;
+        let epoch = self.sessions.get(&from).map_or(0, |session| session.epoch);
+        if address.own.is_some_and(|own| own != epoch) {
+            debug!(connection = id, method = ?frame.method(), "dropped: an earlier session's, repeated on the way");
+            return Ok(());
+        }
         if self.is_for_courier(&address) {
             return Ok(self.courier_heard(from, frame)?);
         }

@@ -38,8 +38,10 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
-    pub(super) fn new(queues: &Arc<Budget>) -> Self {
-        Self { queue: Charged::new(queues), from: BTreeSet::new() }
+    pub(super) fn new(queues: &Arc<Budget>, epoch: u64) -> Self {
+        let mut queue = Charged::new(queues);
+        queue.change().stamp(epoch);
+        Self { queue, from: BTreeSet::new() }
     }
 }
 

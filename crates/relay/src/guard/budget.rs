@@ -95,7 +95,7 @@ impl Charged {
 
     /// The queue, charged to nobody; an empty one takes its place.
     pub(crate) fn take(&mut self) -> OutQueue {
-        std::mem::take(&mut *self.change())
+        self.change().take_queued()
     }
 }
 

@@ -242,7 +242,7 @@ impl World {
 
     fn hello(&mut self) -> ConnectionId {
         let id = self.open();
-        let hello = msg::Hello { lowest: 1, highest: 3, features: 7, agent: "test".into() };
+        let hello = msg::Hello { lowest: 1, highest: 3, features: 12, agent: "test".into() };
         let answer: msg::HelloAnswer = self.ask(id, &hello).unwrap();
         assert_eq!((answer.version, answer.features), (1, 0));
         id

@@ -1,5 +1,7 @@
 //! Routed messages: the fence, the address, and what is not passed on.
 
+use crvideo_proto::message::Address;
+
 use super::*;
 
 fn raw(world: &mut World, id: ConnectionId, kind: Kind, method: &'static str, payload: &[u8]) {
@@ -144,4 +146,84 @@ fn too_large_a_file_is_refused_in_the_targets_place() {
     world.routed(from, &bob, &offer(2, MAX_FILE));
     world.routed(from, &bob, &offer(1, MAX_FILE + 1));
     assert_eq!(world.got_routed::<msg::Offer>(to).len(), 2);
+}
+
+/// A client that has said hello with these features and logged in.
+fn with_features(world: &mut World, user: &'static str, features: u64) -> Client {
+    let link = world.open();
+    let hello = msg::Hello { lowest: 1, highest: 1, features, agent: "test".into() };
+    let answer: msg::HelloAnswer = world.ask(link, &hello).unwrap();
+    assert_eq!((answer.features, answer.salt), (features, None));
+    let (name, token) = ([user.len() as u8; 16], world.mint(PROJECT, user, HOUR));
+    let login = msg::Login { project: PROJECT, user: user.into(), token, session: name, epoch: 0 };
+    let answer: msg::LoginAnswer = world.ask(link, &login).unwrap();
+    Client { user, project: PROJECT, name, link, epoch: answer.epoch, ticket: answer.ticket }
+}
+
+fn routed_from(world: &mut World, from: ConnectionId, own: Option<u64>, to: &Client) {
+    let mut out = OutQueue::default();
+    if let Some(own) = own {
+        out.stamp(own);
+    }
+    out.routed(to.user, to.epoch, &confirm(1));
+    world.feed(from, &mut out);
+}
+
+#[test]
+fn messages_say_for_which_epoch_of_their_target_they_are() {
+    let mut world = World::new();
+    let (alice, mut bob) = world.pair();
+    world.routed(alice.link, &bob, &confirm(5));
+    let frame = &world.take(bob.link, msg::Confirm::METHOD)[0];
+    assert_eq!(Address::from(&frame.payload).unwrap().own, Some(bob.epoch));
+    // Also those that have waited for a bulk connection, those that found one, and what the relay says itself.
+    let from = world.bulk(&mut alice.clone());
+    world.routed(from, &bob, &data(0, 10));
+    let bulk = world.bulk(&mut bob);
+    world.routed(from, &bob, &data(1, 10));
+    let frames = world.take(bulk, msg::Data::METHOD);
+    let own: Vec<_> = frames.iter().map(|frame| Address::from(&frame.payload).unwrap().own).collect();
+    assert_eq!(own, [Some(bob.epoch); 2]);
+}
+
+#[test]
+fn a_message_of_an_earlier_session_of_its_sender_is_dropped() {
+    let mut world = World::new();
+    let (alice, bob) = (with_features(&mut world, "alice", 1), world.login("bob"));
+    routed_from(&mut world, alice.link, Some(alice.epoch - 1), &bob);
+    assert!(world.got_routed::<msg::Confirm>(bob.link).is_empty());
+    assert!(!world.closed(alice.link));
+    routed_from(&mut world, alice.link, Some(alice.epoch), &bob);
+    let got = world.got_routed::<msg::Confirm>(bob.link);
+    assert_eq!(got, [Routed { from: "alice".into(), epoch: alice.epoch, message: confirm(1) }]);
+}
+
+#[test]
+fn a_sender_says_its_epoch_if_that_was_agreed_upon_and_only_then() {
+    for (features, own) in [(1, None), (0, Some(1))] {
+        let mut world = World::new();
+        let (alice, bob) = (with_features(&mut world, "alice", features), world.login("bob"));
+        routed_from(&mut world, alice.link, own, &bob);
+        assert!(world.closed(alice.link), "{features}");
+        assert!(world.got_routed::<msg::Confirm>(bob.link).is_empty());
+    }
+}
+
+#[test]
+fn a_seal_is_granted_where_nothing_else_protects_and_begins_at_another_number_each_time() {
+    let mut world = World::new();
+    let mut salts = Vec::new();
+    for encrypted in [false, false, true] {
+        let id = world.open();
+        if encrypted {
+            world.core.is_encrypted(id);
+        }
+        let hello = msg::Hello { lowest: 1, highest: 1, features: 3, agent: "test".into() };
+        let answer: msg::HelloAnswer = world.ask(id, &hello).unwrap();
+        assert_eq!((answer.features, answer.salt.is_some()), (if encrypted { 1 } else { 3 }, !encrypted));
+        assert_eq!(world.core.take_seal(id), answer.salt.map(Seal::up));
+        assert_eq!(world.core.take_seal(id), None);
+        salts.extend(answer.salt);
+    }
+    assert_ne!(salts[0], salts[1]);
 }
