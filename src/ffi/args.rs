@@ -296,16 +296,6 @@ pub(super) fn task_id_text(task: TaskId) -> [u8; CRVIDEO_TASK_ID_SIZE] {
     text
 }
 
-/// A user id's text with its NUL. Nothing that comes here is longer or has a NUL inside; if it were, the text would end
-/// there.
-pub(super) fn user_id_text(user: &str) -> [u8; MAX_USER_ID + 1] {
-    let mut text = [0; MAX_USER_ID + 1];
-    for (place, byte) in text.iter_mut().take(MAX_USER_ID).zip(user.bytes()) {
-        *place = byte;
-    }
-    text
-}
-
 /// The caller's context, as the number that the client carries.
 pub(super) fn context(pointer: *mut c_void) -> usize {
     pointer.expose_provenance()

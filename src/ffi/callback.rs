@@ -9,7 +9,7 @@ use crvideo_proto::id::TaskId;
 use crvideo_proto::message::Rtm;
 use libc::size_t;
 
-use super::args::{context, context_pointer, task_id_text, user_id_text};
+use super::args::{context, context_pointer, task_id_text};
 use super::error::CRVideo_Err;
 use super::guard::calling;
 use super::path;
@@ -350,10 +350,10 @@ fn send_progress(slot: Slot<CRVideo_SendProgressCallback>, event: &Event) -> boo
 
 fn notify_data(slot: Slot<CRVideo_NotifyDataCallback>, source: &str, task: TaskId, data: &[u8]) -> bool {
     let Some(call) = slot.callback else { return false };
-    let (source, task) = (user_id_text(source), task_id_text(task));
+    let (source, task) = (c_text(source.as_bytes()), task_id_text(task));
     let start = if data.is_empty() { c"".as_ptr().cast() } else { data.as_ptr().cast() };
     // SAFETY: as said above.
-    unsafe { call(context_pointer(slot.user), source.as_ptr().cast(), task.as_ptr().cast(), start, data.len()) };
+    unsafe { call(context_pointer(slot.user), source.as_ptr(), task.as_ptr().cast(), start, data.len()) };
     true
 }
 

@@ -22,11 +22,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -271,6 +273,34 @@ EXPORT ssize_t pread64(int fd, void *data, size_t len, off64_t at)
     REAL(pread64);
     FAULT("pread", -1, EIO, EINTR);
     return real(fd, data, len, at);
+}
+
+EXPORT ssize_t pread(int fd, void *data, size_t len, off_t at)
+{
+    REAL(pread);
+    FAULT("pread", -1, EIO, EINTR);
+    return real(fd, data, len, at);
+}
+
+EXPORT int fstatfs(int fd, struct statfs *out)
+{
+    REAL(fstatfs);
+    FAULT("fstatfs", -1, EIO);
+    return real(fd, out);
+}
+
+EXPORT void *mmap(void *start, size_t len, int access, int kind, int fd, off_t at)
+{
+    REAL(mmap);
+    FAULT("mmap", MAP_FAILED, ENOMEM);
+    return real(start, len, access, kind, fd, at);
+}
+
+EXPORT int madvise(void *start, size_t len, int advice)
+{
+    REAL(madvise);
+    FAULT("madvise", -1, EINVAL, ENOMEM);
+    return real(start, len, advice);
 }
 
 EXPORT ssize_t write(int fd, const void *data, size_t len)

@@ -9,6 +9,7 @@ use crvideo_proto::frame::{FLAG_MSGPACK, Frame, FrameReader, Kind, PRE_LOGIN_LIM
 use crvideo_proto::message::{self as msg, Body, Message, read_answer};
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::validate;
+use crvideo_proto::seal::Seal;
 use crvideo_proto::token;
 use crvideo_relay::GuardSettings;
 use crvideo_relay::core::{ConnectionId, Core, Epochs, Now, Output, Settings, Tenant};
@@ -94,6 +95,9 @@ impl Relay {
                 Ok(None) => break,
                 Err(_) => return self.lose(id),
             }
+            if let Some(seal) = self.core.take_seal(id) {
+                socket.reader.expect_seals(seal);
+            }
             if !self.core.is_open(id) {
                 return self.lose(id);
             }
@@ -138,6 +142,11 @@ impl Relay {
                     let valid = validate(&frame.payload);
                     assert!(valid.is_ok(), "the relay wrote {:?}, of which {valid:?}", frame.method());
                     check_sender(&frame);
+                    // Only the answer to the first quest can be read as one to a hello.
+                    let hello = msg::HelloAnswer::read(&frame.payload).ok().filter(|_| frame.kind == Kind::Answer);
+                    if let Some(salt) = hello.and_then(|hello| hello.salt) {
+                        socket.writes.expect_seals(Seal::down(salt));
+                    }
                 }
                 Ok(None) => break,
                 Err(error) => panic!("the relay wrote what {error}"),

@@ -31,10 +31,8 @@ impl Eager {
     }
 
     /// Events have been handed to a thread that had been asleep.
-    pub fn told(&mut self) {
-        if self.possible {
-            self.told_at = Some(Instant::now());
-        }
+    pub fn told(&mut self, now: Instant) {
+        self.told_at = self.possible.then_some(now);
     }
 
     /// Before the thread sleeps: waits for an answer, where that is the application's habit. `answered` says whether
@@ -57,9 +55,9 @@ impl Eager {
     }
 
     /// The thread has slept, or had no reason to, and there is an order or there is none.
-    pub fn woke(&mut self, order: bool) {
+    pub fn woke(&mut self, order: bool, now: Instant) {
         let Some(told_at) = self.told_at.take() else { return };
-        let at_once = order && told_at.elapsed() <= AT_ONCE;
+        let at_once = order && now.saturating_duration_since(told_at) <= AT_ONCE;
         self.answers = if at_once { self.answers.saturating_add(1) } else { 0 };
     }
 }
@@ -90,32 +88,33 @@ mod tests {
         assert_eq!(looks(&mut eager), 0);
         let mut eager = habitual();
         assert!(looks(&mut eager) > 0);
-        eager.told();
+        eager.told(Instant::now());
         assert_eq!(looks(&mut eager), 0, "the habit has been broken");
     }
 
     #[test]
     fn an_answer_ends_the_wait_and_keeps_the_habit() {
         let mut eager = habitual();
+        let told_at = eager.told_at.unwrap();
         eager.linger(|| true);
-        eager.woke(true);
-        assert!(eager.answers >= HABIT);
+        eager.woke(true, told_at + AT_ONCE);
+        assert_eq!(eager.answers, HABIT + 1);
     }
 
     #[test]
     fn whoever_does_not_answer_or_answers_late_has_no_habit() {
-        let mut eager = habitual();
-        eager.woke(false);
-        assert_eq!(eager.answers, 0);
-        let mut eager = Eager { told_at: Instant::now().checked_sub(Duration::from_secs(1)), ..habitual() };
-        eager.woke(true);
-        assert_eq!(eager.answers, 0);
+        for (order, after) in [(false, Duration::ZERO), (true, AT_ONCE + Duration::from_nanos(1))] {
+            let mut eager = habitual();
+            let told_at = eager.told_at.unwrap();
+            eager.woke(order, told_at + after);
+            assert_eq!(eager.answers, 0);
+        }
     }
 
     #[test]
     fn one_processor_alone_is_left_to_the_application() {
         let mut eager = Eager { possible: false, told_at: None, answers: HABIT };
-        eager.told();
+        eager.told(Instant::now());
         assert_eq!(looks(&mut eager), 0);
     }
 }

@@ -355,7 +355,7 @@ impl IoThread {
         }
         let polled = self.poll.poll(events, timeout);
         self.handle.asleep.store(false, Ordering::SeqCst);
-        self.eager.woke(!self.orders.is_empty());
+        self.eager.woke(!self.orders.is_empty(), Instant::now());
         match polled {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return,
@@ -505,7 +505,7 @@ impl IoThread {
             woken |= queue.ring();
         }
         if woken {
-            self.eager.told();
+            self.eager.told(Instant::now());
         }
     }
 

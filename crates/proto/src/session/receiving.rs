@@ -20,6 +20,8 @@ const SMALLEST_WINDOW: u64 = INITIAL_WINDOW;
 const MAX_RECEIVING: usize = 1_024;
 /// A confirmation is sent when this much has been written since the last: each one is a message through the relay.
 const CONFIRM_EVERY: u64 = 768 * 1024;
+/// The same while nothing more has come: the sender may go ahead by less than it is granted, and wait for word.
+const CONFIRM_WAITING: u64 = 128 * 1024;
 /// Progress is told at most this often for each transfer.
 const PROGRESS_EVERY: Duration = Duration::from_millis(50);
 /// A transfer of which nothing comes is given up after this many of the session's own transfer time-outs.
@@ -324,7 +326,8 @@ impl Session {
         receiving.written = written;
         // The sender must hear before it has used up what it was granted, however the windows have changed since.
         let nearly_used_up = receiving.limit.saturating_sub(written) <= window / 2;
-        let confirm = nearly_used_up || written - receiving.confirmed >= CONFIRM_EVERY || written == receiving.size;
+        let enough = if written == receiving.received { CONFIRM_WAITING } else { CONFIRM_EVERY };
+        let confirm = nearly_used_up || written - receiving.confirmed >= enough || written == receiving.size;
         if confirm {
             receiving.limit = receiving.limit.max(written + window);
         }

@@ -1,6 +1,7 @@
 //! What the relay itself sends to sessions for servers that speak RTM, and what the sessions answer:
 //! `docs/wire.md` section 4.3.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crvideo_proto::frame::Frame;
@@ -45,14 +46,37 @@ pub enum News {
 pub(super) struct Courier {
     /// The epoch in which the relay itself sends; 0 while nobody asked for a courier.
     epoch: u64,
+    /// Later epochs, the first first, for what is sent anew.
+    renewed: VecDeque<u64>,
     mail: Vec<Mail>,
 }
+
+/// Epochs for what is sent anew that count at the same time. A transfer whose epoch has been forgotten hears nothing
+/// any more and is tried once again.
+const MAX_RENEWED: usize = 4_096;
 
 impl Core {
     /// Begins to collect mail for the courier, which sends in an epoch of its own.
     pub fn start_courier(&mut self, now: Now) {
         self.now = now;
         self.courier.epoch = self.epochs.next(now.unix_micros);
+    }
+
+    /// The epoch in which the courier sends.
+    pub fn courier_epoch(&self) -> u64 {
+        self.courier.epoch
+    }
+
+    /// Another epoch to send in: a session remembers how a transfer has failed, and only to a later incarnation of its
+    /// sender does it not give the same answer again.
+    pub fn renew_courier_epoch(&mut self, now: Now) -> u64 {
+        self.now = now;
+        let epoch = self.epochs.next(now.unix_micros);
+        self.courier.renewed.push_back(epoch);
+        if self.courier.renewed.len() > MAX_RENEWED {
+            self.courier.renewed.pop_front();
+        }
+        epoch
     }
 
     /// The mail since the last call.
@@ -71,15 +95,22 @@ impl Core {
         true
     }
 
-    /// Offers a user's session a file as if the user `from` did, on its command connection; `false` when there is no
+    /// Offers a user's session a file as if the user `from` did in one of the courier's epochs, on its command connection; `false` when there is no
     /// session with a link and room.
-    pub fn post_offer(&mut self, project: i64, user: &str, from: &str, offer: &msg::Offer, now: Now) -> bool {
+    pub fn post_offer(&mut self, project: i64, user: &str, from: (&str, u64), offer: &msg::Offer, now: Now) -> bool {
         self.post_routed(Class::Commands, project, user, from, offer, now)
     }
 
     /// Sends a user's session a piece of a transfer, as if the user `from` had; `false` when there is no session with a
     /// link and room.
-    pub fn post_bulk<M: Message>(&mut self, project: i64, user: &str, from: &str, message: &M, now: Now) -> bool {
+    pub fn post_bulk<M: Message>(
+        &mut self,
+        project: i64,
+        user: &str,
+        from: (&str, u64),
+        message: &M,
+        now: Now,
+    ) -> bool {
         self.post_routed(Class::Bulk, project, user, from, message, now)
     }
 
@@ -88,12 +119,11 @@ impl Core {
         class: Class,
         project: i64,
         user: &str,
-        from: &str,
+        (from, epoch): (&str, u64),
         message: &M,
         now: Now,
     ) -> bool {
         self.now = now;
-        let epoch = self.courier.epoch;
         let Some(id) = self.session_with_link(project, user) else { return false };
         let Some(mut queue) = self.room(id, class, COURIER) else { return false };
         let mut pairs = bytes::BytesMut::new();
@@ -118,7 +148,8 @@ impl Core {
 
     /// Whether a routed message is an answer to the courier.
     pub(super) fn is_for_courier(&self, address: &Address<'_>) -> bool {
-        self.courier.epoch != 0 && address.epoch == self.courier.epoch
+        let Courier { epoch, renewed, .. } = &self.courier;
+        *epoch != 0 && (address.epoch == *epoch || renewed.binary_search(&address.epoch).is_ok())
     }
 
     /// A session has answered the courier.

@@ -7,7 +7,7 @@
 //! others wait for: a person may have to decide. Only bytes that flow take turns.
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -122,8 +122,10 @@ enum Outcome {
     Delivered,
     /// It will not be tried again, for this reason.
     Failed(i32),
-    /// The session has gone, does not answer, or cannot take it now.
+    /// The session has gone, or does not answer.
     Later,
+    /// The session says that it has failed, for a reason that may pass.
+    Anew,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -234,6 +236,8 @@ struct Load {
     /// Files that are on their way.
     transfer_by_task: HashMap<TaskId, mpsc::Sender<News>>,
     transfers: JoinSet<(TaskId, Outcome)>,
+    /// Files that have failed and are to be sent anew.
+    anew: HashSet<TaskId>,
     /// Everything up to this message has been looked at.
     seen: i64,
     /// Nothing is known to wait behind that: the store is not asked again before there is news.
@@ -263,6 +267,8 @@ struct Parcel {
     task: TaskId,
     blob: String,
     from: i64,
+    /// The epoch that it is sent in.
+    epoch: u64,
     name: String,
 }
 
@@ -403,7 +409,8 @@ impl Carrier {
                     return Ok(());
                 }
                 place.insert(message.id);
-                load.files.extend(parcel(&message, task));
+                let anew = load.anew.remove(&task);
+                load.files.extend(self.parcel(&message, task, anew));
             }
             load.seen = message.id;
         }
@@ -504,16 +511,25 @@ impl Carrier {
             Outcome::Delivered => self.settled(message, None, load).await,
             Outcome::Failed(why) => self.settled(message, Some(why), load).await,
             Outcome::Later => load.again = true,
+            Outcome::Anew => {
+                load.again = true;
+                load.anew.insert(task);
+            }
         }
     }
-}
 
-/// The file that a message brings, if it brings one.
-fn parcel(message: &Stored, task: TaskId) -> Option<Parcel> {
-    let draft = &message.draft;
-    let blob = draft.blob.clone()?;
-    let name = Attrs::parse(&draft.attrs).map(|attrs| attrs.filename()).filter(|name| !name.is_empty());
-    Some(Parcel { task, blob, from: draft.from, name: name.unwrap_or_else(|| "file".to_owned()) })
+    /// The file that a message brings, if it brings one. One that is sent anew comes from a later incarnation of its
+    /// sender, because the session gives the same answer for ever to the one of before.
+    fn parcel(&self, message: &Stored, task: TaskId, anew: bool) -> Option<Parcel> {
+        let draft = &message.draft;
+        let blob = draft.blob.clone()?;
+        let name = Attrs::parse(&draft.attrs).map(|attrs| attrs.filename()).filter(|name| !name.is_empty());
+        let epoch = self
+            .courier
+            .shared
+            .with(None, |core, now| if anew { core.renew_courier_epoch(now) } else { core.courier_epoch() });
+        Some(Parcel { task, blob, from: draft.from, epoch, name: name.unwrap_or_else(|| "file".to_owned()) })
+    }
 }
 
 /// Offers a file on the command connection, so that who refuses it needs no other one; false when the session has gone
@@ -521,7 +537,7 @@ fn parcel(message: &Stored, task: TaskId) -> Option<Parcel> {
 fn offer(courier: &Courier, project: i64, to: &str, parcel: &Parcel, size: u64) -> bool {
     let message = msg::Offer { task: parcel.task, kind: 2, name: parcel.name.clone(), size, repeated: true };
     let from = parcel.from.to_string();
-    courier.shared.with(None, |core, now| core.post_offer(project, to, &from, &message, now))
+    courier.shared.with(None, |core, now| core.post_offer(project, to, (&from, parcel.epoch), &message, now))
 }
 
 /// What the end of a transfer means, by the session's code.
@@ -537,7 +553,7 @@ fn ended(user: &str, task: TaskId, code: i64) -> Outcome {
         }
         _ => {
             warn!(user, %task, code, "a file could not be delivered; trying again later");
-            Outcome::Later
+            Outcome::Anew
         }
     }
 }
@@ -675,7 +691,9 @@ impl Transfer {
     /// Sends something on the bulk connection; false when the session has gone or takes nothing now.
     fn post<M: msg::Message>(&self, message: &M) -> bool {
         let shared = &self.courier.shared;
-        shared.with(None, |core, now| core.post_bulk(self.project, &self.to, &self.from, message, now))
+        shared.with(None, |core, now| {
+            core.post_bulk(self.project, &self.to, (&self.from, self.parcel.epoch), message, now)
+        })
     }
 }
 

@@ -25,7 +25,7 @@ impl World {
     }
 
     fn post_bulk(&mut self, user: &str, message: &impl Message) -> bool {
-        let posted = self.core.post_bulk(PROJECT, user, "7", message, self.now);
+        let posted = self.core.post_bulk(PROJECT, user, ("7", self.core.courier_epoch()), message, self.now);
         self.pump();
         posted
     }
@@ -121,7 +121,7 @@ fn regression_an_offer_of_the_couriers_needs_no_bulk_connection() {
     let bob = world.login("bob");
     world.mail();
     let again = msg::Offer { repeated: true, ..offer(1) };
-    let posted = world.core.post_offer(PROJECT, "bob", "7", &again, world.now);
+    let posted = world.core.post_offer(PROJECT, "bob", ("7", world.core.courier_epoch()), &again, world.now);
     world.pump();
     assert!(posted && world.got::<msg::Wake>(bob.link).is_empty());
     let offered = world.got_routed::<msg::Offer>(bob.link).remove(0);
@@ -144,4 +144,24 @@ fn regression_the_courier_hears_of_bytes_that_no_bulk_connection_has_fetched_in_
     assert_eq!(world.mail(), [("bob".to_owned(), News::Here)]);
     assert!(world.post_bulk("bob", &data(0, 5_000)));
     assert_eq!(offsets(world.got_routed::<msg::Data>(bulk)), [0]);
+}
+
+#[test]
+fn regression_what_is_sent_anew_comes_from_a_later_incarnation_and_both_hear_answers() {
+    let mut world = World::with_courier();
+    let bob = world.login("bob");
+    world.mail();
+    let again = msg::Offer { repeated: true, ..offer(1) };
+    let first = world.core.courier_epoch();
+    let second = world.core.renew_courier_epoch(world.now);
+    for epoch in [first, second] {
+        assert!(world.core.post_offer(PROJECT, "bob", ("7", epoch), &again, world.now));
+        world.pump();
+        let offered = world.got_routed::<msg::Offer>(bob.link).remove(0);
+        assert_eq!(offered.epoch, epoch);
+        let relay = Client { user: "7", epoch, ..bob.clone() };
+        world.routed(bob.link, &relay, &msg::Done { task: task(1), code: 205 });
+        assert_eq!(world.mail(), [("bob".to_owned(), News::Done(msg::Done { task: task(1), code: 205 }))]);
+    }
+    assert!(second > first, "a session gives a later incarnation another answer");
 }
