@@ -134,8 +134,16 @@ struct Bulk {
     /// The frame before was a large one of so many bytes, and probably the next one is, too. Whoever has sent so much in
     /// one frame may have as much room for the next at once.
     before: usize,
+    /// It is kept as long as the reader; else as long as large frames follow each other.
+    lasting: bool,
     /// Large frames that came whole before what is still here.
     done: VecDeque<Bytes>,
+}
+
+impl Bulk {
+    fn new() -> Box<Self> {
+        Box::new(Self { shelf: Shelf::new(SPARE), before: 0, lasting: false, done: VecDeque::new() })
+    }
 }
 
 /// Bytes of buffers that wait in a reader of many large frames.
@@ -171,9 +179,7 @@ impl FrameReader {
 
     /// Many large frames are to come: their buffers are used again, and kept as long as the reader.
     pub fn expect_bulk(&mut self) {
-        if self.bulk.is_none() {
-            self.bulk = Some(Box::new(Bulk { shelf: Shelf::new(SPARE), before: 0, done: VecDeque::new() }));
-        }
+        self.bulk.get_or_insert_with(Bulk::new).lasting = true;
     }
 
     /// How many of `most` bytes should be read at once where [`large_rest`](Self::large_rest) has no room to offer.
@@ -332,6 +338,11 @@ impl FrameReader {
         }
         let last = self.buffer.len() == total;
         let fits = last && !self.shared && self.buffer.capacity() - total <= total / 32;
+        if total >= LARGE_FROM {
+            self.bulk.get_or_insert_with(Bulk::new);
+        } else if self.bulk.as_ref().is_some_and(|bulk| !bulk.lasting) {
+            self.bulk = None;
+        }
         if let Some(bulk) = &mut self.bulk {
             bulk.before = if total >= LARGE_FROM { total } else { 0 };
             if fits {
