@@ -164,17 +164,17 @@ impl EventQueue {
         }
     }
 
-    /// Wakes whoever waits for an item, if there is one; whether anybody had to be woken.
+    /// Wakes whoever waits for an item, if there is one; whether anybody had to be woken, and for one item alone.
     pub fn ring(&self) -> bool {
         // Either it sees the item before it sleeps, or we see here that it sleeps.
-        let asleep = self.asleep.load(Ordering::SeqCst) && !self.receiver.is_empty();
-        let woken = asleep && self.asleep.swap(false, Ordering::SeqCst);
+        let items = if self.asleep.load(Ordering::SeqCst) { self.receiver.len() } else { 0 };
+        let woken = items > 0 && self.asleep.swap(false, Ordering::SeqCst);
         if woken {
             // Between saying so and sleeping it holds this lock.
             drop(lock(&self.bed));
             self.bell.notify_one();
         }
-        woken
+        woken && items == 1
     }
 
     /// The next item; `None` when there is none until then (`None`: for ever). One thread at a time.

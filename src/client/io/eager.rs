@@ -12,12 +12,12 @@ const HABIT: u8 = 4;
 const LOOKS: u32 = 16;
 
 /// What is known of the application's habits. An application that answers from its callbacks, one command after the
-/// other, gets its command on the way without a wake-up. For all others, and in a process with one processor, the
-/// thread sleeps at once.
+/// other, gets its command on the way without a wake-up. For all others, for many events at a time (whose wake-up costs
+/// each of them little), and in a process with one processor, the thread sleeps at once.
 #[derive(Debug)]
 pub struct Eager {
     possible: bool,
-    /// When events were handed to a thread that had been asleep, until it is known whether an answer came at once.
+    /// When an event was handed to a thread that had been asleep, until it is known whether an answer came at once.
     told_at: Option<Instant>,
     /// Answers in a row.
     answers: u8,
@@ -30,7 +30,7 @@ impl Eager {
         Self { possible, told_at: None, answers: 0 }
     }
 
-    /// Events have been handed to a thread that had been asleep.
+    /// One event has been handed to a thread that had been asleep.
     pub fn told(&mut self, now: Instant) {
         self.told_at = self.possible.then_some(now);
     }

@@ -500,11 +500,11 @@ impl IoThread {
     /// Wakes whoever waits for events. That takes longer than to make one, so it comes behind all that waits for a
     /// socket, and once for many.
     fn ring(&mut self) {
-        let mut woken = false;
+        let mut for_one = false;
         for queue in self.unrung.drain(..) {
-            woken |= queue.ring();
+            for_one |= queue.ring();
         }
-        if woken {
+        if for_one {
             self.eager.told(Instant::now());
         }
     }
