@@ -22,7 +22,7 @@ static struct bench_latch logins = BENCH_LATCH_INIT;
 static void ask(long slot)
 {
     long pair = slot / drive.in_flight;
-    char target[16];
+    char target[32];
     CRVideo_Err err;
     if (!drive_goes_on(slot))
         return;

@@ -80,7 +80,7 @@ pub fn nginx(file: &Noise, memory: &Path) -> Outcome<Option<Cost>> {
              access_log off; sendfile on; tcp_nopush on; client_max_body_size 0; client_body_buffer_size 256k;
              client_body_temp_path {dir}/body; proxy_temp_path {dir}/p; fastcgi_temp_path {dir}/f;
              uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
-             server {{ listen 127.0.0.1:{port}; root {dir}/www; location / {{ dav_methods PUT; }} }}
+             server {{ listen 127.0.0.1:{port}; root {dir}/www; location / {{ dav_methods PUT; create_full_put_path on; }} }}
          }}\n"
     );
     let path = scratch.path().join("nginx.conf");
@@ -107,6 +107,9 @@ pub fn scp(file: &Noise, memory: &Path) -> Outcome<Option<Cost>> {
     if !sshd.exists() || !["scp", "ssh-keygen"].into_iter().all(tools::is_present) {
         return Ok(None);
     }
+    // It is what sshd separates its privileges in, and missing where no service has been started. Whoever may not make it
+    // is not asked for it either.
+    let _ = std::fs::create_dir_all("/run/sshd");
     let scratch = Scratch::create(memory.join("scp"))?;
     let (dir, port) = (scratch.path().display().to_string(), free_port()?);
     for key in ["host", "user"] {

@@ -189,13 +189,21 @@ impl Ground {
     }
 }
 
+/// Takes as many descriptors as the system lets a program have.
+const MANY_FILES: &str = "ulimit -n 65536 2>/dev/null || ulimit -n \"$(ulimit -H -n)\"";
+
 /// A program that may have as many descriptors as the system lets it: thousands of users are in one process.
 pub fn with_many_files(program: &Path) -> Command {
     let mut command = Command::new("sh");
+    command.arg("-c").arg(format!("{MANY_FILES}; exec \"$0\" \"$@\"")).arg(program);
     command
-        .args(["-c", "ulimit -n 65536 2>/dev/null || ulimit -n \"$(ulimit -H -n)\"; exec \"$0\" \"$@\""])
-        .arg(program);
-    command
+}
+
+/// How many descriptors that are.
+pub fn most_files() -> Outcome<u64> {
+    let said = process::output_of(Command::new("sh").arg("-c").arg(format!("{MANY_FILES}; ulimit -n")))?;
+    // A system without a limit says so in a word.
+    Ok(said.trim().parse().unwrap_or(u64::MAX))
 }
 
 /// As a user would compile it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::beside::{Bar, Need, add_ratio, set_up};
 use super::fan::{self, Fan};
 use super::figure::{Figure, Rows};
-use super::ground::{Files, GIB, Ground, Mode, Peer, SETTLED, SOON, number};
+use super::ground::{Files, GIB, Ground, Mode, Peer, SETTLED, SOON, most_files, number};
 use super::sessions::{Crowd, crowd};
 use super::systems::{Load, NatsMode, Run, System, Systems, Trio};
 use crate::process::{Failure, Outcome};
@@ -62,6 +62,8 @@ const BUSY_P99_TO_NATS: f64 = 0.2;
 /// Logins in a second, and how many there are.
 const LOGINS: f64 = 5_000.0;
 const LOGIN_COUNT: u64 = 20_000;
+/// Descriptors that a program has beside those of its users. Where the system gives fewer than all need, fewer log in.
+const OTHER_FILES: u64 = 200;
 /// Memory of an idle session, in KB (1,000 bytes).
 const RELAY_PLAIN_KB: f64 = 6.0;
 const RELAY_TLS_KB: f64 = 20.0;
@@ -284,9 +286,10 @@ fn nats_beside_a_flood(ground: &Ground, rows: &mut Rows, systems: &Systems) -> O
 
 /// Logins, and what an idle session costs.
 fn sessions(ground: &Ground, rows: &mut Rows, _systems: &Systems) -> Outcome<()> {
-    let logins = crowd(ground, LOGIN_COUNT, Mode::Thread, None)?;
-    rows.add(format!("{LOGIN_COUNT} logins at once: refused"), "", logins.failed).exactly(0.0);
-    rows.add(format!("{LOGIN_COUNT} logins at once"), "1/s", logins.logins).reach_at_least(LOGINS);
+    let count = LOGIN_COUNT.min(most_files()?.saturating_sub(OTHER_FILES));
+    let logins = crowd(ground, count, Mode::Thread, None)?;
+    rows.add(format!("{count} logins at once: refused"), "", logins.failed).exactly(0.0);
+    rows.add(format!("{count} logins at once"), "1/s", logins.logins).reach_at_least(LOGINS);
 
     let count = ground.options.sessions;
     let add = |rows: &mut Rows, how: &str, crowd: &Crowd, relay_limit: f64| {
