@@ -134,15 +134,17 @@ struct Bulk {
     /// The frame before was a large one of so many bytes, and probably the next one is, too. Whoever has sent so much in
     /// one frame may have as much room for the next at once.
     before: usize,
-    /// It is kept as long as the reader; else as long as large frames follow each other.
+    /// It is kept as long as the reader; else as long as large frames follow each other, and without spare buffers,
+    /// because nobody knows when the last one has come.
     lasting: bool,
     /// Large frames that came whole before what is still here.
     done: VecDeque<Bytes>,
 }
 
 impl Bulk {
-    fn new() -> Box<Self> {
-        Box::new(Self { shelf: Shelf::new(SPARE), before: 0, lasting: false, done: VecDeque::new() })
+    fn new(lasting: bool) -> Box<Self> {
+        let spare = if lasting { SPARE } else { 0 };
+        Box::new(Self { shelf: Shelf::new(spare), before: 0, lasting, done: VecDeque::new() })
     }
 }
 
@@ -179,7 +181,9 @@ impl FrameReader {
 
     /// Many large frames are to come: their buffers are used again, and kept as long as the reader.
     pub fn expect_bulk(&mut self) {
-        self.bulk.get_or_insert_with(Bulk::new).lasting = true;
+        if !self.bulk.as_ref().is_some_and(|bulk| bulk.lasting) {
+            self.bulk = Some(Bulk::new(true));
+        }
     }
 
     /// How many of `most` bytes should be read at once where [`large_rest`](Self::large_rest) has no room to offer.
@@ -339,7 +343,7 @@ impl FrameReader {
         let last = self.buffer.len() == total;
         let fits = last && !self.shared && self.buffer.capacity() - total <= total / 32;
         if total >= LARGE_FROM {
-            self.bulk.get_or_insert_with(Bulk::new);
+            self.bulk.get_or_insert_with(|| Bulk::new(false));
         } else if self.bulk.as_ref().is_some_and(|bulk| !bulk.lasting) {
             self.bulk = None;
         }
