@@ -49,6 +49,8 @@ const FULL_PAUSE: Duration = Duration::from_millis(100);
 const SILENCE: Duration = Duration::from_secs(15);
 /// What could not be delivered although the user is there is tried again after this time.
 const RETRY: Duration = Duration::from_secs(30);
+/// What has gone is heard out for so long at most.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Answers that wait for one task.
 const MAX_LETTERS: usize = 1_024;
 
@@ -292,7 +294,7 @@ impl Carrier {
                 return;
             }
             if !self.courier.is_there(self.project, self.user) {
-                load.transfers.shutdown().await;
+                self.hear_out(&mut load).await;
                 lock(&self.courier.carriers).remove(&(self.project, self.user));
                 // Somebody may have come back just before the carrier was taken off the list.
                 return self.courier.look(self.project, self.user);
@@ -313,6 +315,28 @@ impl Carrier {
                     load.again = false;
                     self.start_over(&mut load);
                 }
+            }
+        }
+    }
+
+    /// The session has gone, and may have said before that something has arrived.
+    async fn hear_out(&self, load: &mut Load) {
+        let letters = std::mem::take(&mut *lock(&self.letters.letters));
+        for letter in letters {
+            self.take(letter, load).await;
+        }
+        // A transfer that hears the last of its letters ends.
+        load.transfer_by_task.clear();
+        let patience = sleep(LAST_WORDS);
+        tokio::pin!(patience);
+        loop {
+            tokio::select! {
+                ended = load.transfers.join_next() => match ended {
+                    Some(Ok((task, outcome))) => self.transferred(task, outcome, load).await,
+                    Some(Err(_)) => {}
+                    None => return,
+                },
+                () = &mut patience => return load.transfers.shutdown().await,
             }
         }
     }
