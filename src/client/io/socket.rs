@@ -82,12 +82,13 @@ impl Connection {
     pub fn try_next(&mut self, registry: &Registry, token: Token) -> bool {
         let State::Connecting(addresses) = &mut self.state else { return false };
         while let Some(address) = addresses.pop_front() {
-            match TcpStream::connect(address).and_then(|mut stream| {
-                registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+            // The host may close the descriptor before it is registered.
+            match TcpStream::connect(address).map(Kept::new).and_then(|mut stream| {
+                registry.register(&mut *stream, token, Interest::READABLE | Interest::WRITABLE)?;
                 Ok(stream)
             }) {
                 Ok(stream) => {
-                    self.stream = Some(Kept::new(stream));
+                    self.stream = Some(stream);
                     self.token = token;
                     return true;
                 }
