@@ -178,7 +178,6 @@ pub fn login(session: u64, info: LoginInfo, cookie: usize) -> Result<(), Code> {
     if info.servers.iter().any(|server| server.host.parse::<IpAddr>().is_err()) {
         names::ready()?;
     }
-    shared.enter(&[Stage::Out], Stage::Entering, code::LOGINSTATE_ERROR)?;
     let mut credential = info.credential;
     let credential = match &mut credential {
         Credential::Token(token) => proto::Credential::Token(std::mem::take(token)),
@@ -186,15 +185,16 @@ pub fn login(session: u64, info: LoginInfo, cookie: usize) -> Result<(), Code> {
     };
     let identity = Identity { servers: info.servers.len(), project: info.project, user: info.user, credential };
     let login = Login { identity, servers: info.servers, tls: info.tls };
-    shared.give(Order::Login(session, Box::new(login), cookie))
+    let order = Order::Login(session, Box::new(login), cookie);
+    shared.enter(&[Stage::Out], Stage::Entering, code::LOGINSTATE_ERROR, order)
 }
 
 /// Logs out; `Event::LogoutRslt` follows.
 pub fn logout(session: u64, cookie: usize) -> Result<(), Code> {
     fault::point("logout");
     let shared = SESSIONS.get(session)?;
-    shared.enter(&[Stage::In, Stage::Entering], Stage::Leaving, code::NOT_LOGIN)?;
-    shared.give(Order::Logout(session, cookie))
+    let order = Order::Logout(session, cookie);
+    shared.enter(&[Stage::In, Stage::Entering], Stage::Leaving, code::NOT_LOGIN, order)
 }
 
 /// Replaces the session's token.

@@ -144,19 +144,25 @@ impl Shared {
 
     // ---- life ---------------------------------------------------------------------------------------------
 
-    /// Moves from one stage to the next, or says why not.
-    pub fn enter(&self, from: &[Stage], to: Stage, refusal: Code) -> Result<(), Code> {
+    /// Moves from one stage to the next and gives the io thread the order for it, or says why not. Both are one step:
+    /// orders of several threads stand in the queue as their stages follow each other.
+    pub fn enter(&self, from: &[Stage], to: Stage, refusal: Code, order: Order) -> Result<(), Code> {
         let mut stage = lock(&self.stage);
         if !from.contains(&stage) {
             return Err(refusal);
         }
+        self.give(order)?;
         *stage = to;
         Ok(())
     }
 
-    /// Sets the stage, on the io thread.
-    pub fn set_stage(&self, to: Stage) {
-        *lock(&self.stage) = to;
+    /// Moves on, on the io thread, where the session still stands at `from`: what the application has begun meanwhile
+    /// is not over with the end of what was before it.
+    pub fn move_on(&self, from: Stage, to: Stage) {
+        let mut stage = lock(&self.stage);
+        if *stage == from {
+            *stage = to;
+        }
     }
 
     /// An error unless the session is logged in.

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use crvideo::client::{self, Credential, Event, SendOptions, ServerAddress};
@@ -298,4 +299,39 @@ fn a_login_can_be_given_up() {
     client::logout(user.session, 8).unwrap();
     assert!(matches!(user.next(), Event::LoginRslt { err: code::NOT_LOGIN, .. }));
     assert!(matches!(user.next(), Event::LogoutRslt { .. }));
+}
+
+#[test]
+fn regression_a_logout_that_meets_the_end_of_its_login_leaves_the_next_login_alone() {
+    let world = World::new();
+    let user = world.stranger(|_| {});
+    let nobody = refused_port();
+    let over = AtomicBool::new(false);
+    let begun = std::thread::scope(|scope| {
+        // Two threads of one application, neither of which knows what the other does.
+        let logouts = scope.spawn(|| {
+            let mut begun = 0;
+            while !over.load(Ordering::SeqCst) {
+                begun += usize::from(client::logout(user.session, 0).is_ok());
+            }
+            begun
+        });
+        let mut begun = 0;
+        while begun < 5_000 {
+            begun += usize::from(client::login(user.session, world.info("alice", nobody.clone()), 0).is_ok());
+        }
+        over.store(true, Ordering::SeqCst);
+        (begun, logouts.join().unwrap())
+    });
+    let mut ends = (0, 0);
+    while ends.0 < begun.0 || ends.1 < begun.1 {
+        match user.next() {
+            Event::LoginRslt { .. } => ends.0 += 1,
+            Event::LogoutRslt { .. } => ends.1 += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(ends, begun, "each login and each logout has one end");
+    assert!(begun.1 > 0, "no logout was accepted");
+    assert_eq!(user.login(world.info("alice", world.address())), code::NOERR);
 }

@@ -252,16 +252,17 @@ impl SessionEntry {
         let ends = |bytes| After { ends_task: Some(bytes), ..After::default() };
         match told {
             Told::LoginRslt { err, cookie } => {
-                self.shared.set_stage(if err == code::NOERR { Stage::In } else { Stage::Out });
+                let to = if err == code::NOERR { Stage::In } else { Stage::Out };
+                self.shared.move_on(Stage::Entering, to);
                 self.deliver(Event::LoginRslt { err, cookie }, plain());
             }
             Told::LogoutRslt { err, cookie } => {
-                self.shared.set_stage(Stage::Out);
+                self.shared.move_on(Stage::Leaving, Stage::Out);
                 self.deliver(Event::LogoutRslt { err, cookie }, plain());
             }
             Told::LineOff { err } => {
                 if !self.proto.is_logged_in() {
-                    self.shared.set_stage(Stage::Out);
+                    self.shared.move_on(Stage::In, Stage::Out);
                 }
                 self.deliver(Event::LineOff { err }, plain());
             }
