@@ -109,6 +109,16 @@ fn an_end_after_the_deadline_is_found_and_one_that_the_machine_has_delayed_is_no
 }
 
 #[test]
+fn a_transfer_has_its_time_once_more_when_all_of_it_is_confirmed_and_no_longer() {
+    let ended_at = |seconds: u64| {
+        let notes = vec![(0, sent(3, Kind::Buffer, b"three")), (0, progress(3, 0, 5)), (seconds, ended(3, 1107))];
+        judge_at(notes, false)
+    };
+    assert!(ended_at(11).violations.is_empty());
+    is_found(&ended_at(13), "I1");
+}
+
+#[test]
 fn a_byte_that_has_changed_is_found() {
     let mut notes = good();
     let at = place(&notes, &delivered(3, Kind::Buffer, b"three"));
