@@ -312,15 +312,17 @@ impl FrameReader {
         Ok(())
     }
 
-    /// The whole length of the frame at the front, once its header is here and good.
-    fn frame_len(&self) -> Result<Option<usize>, FrameError> {
-        let Some(head) = Head::read(&self.buffer, self.json)? else {
-            return Ok(None);
-        };
-        if u64::from(head.size) > self.limit as u64 {
-            return Err(FrameError::TooLarge(head.size));
+    /// The head of the frame at the front, once it is here and good.
+    fn head(&self) -> Result<Option<Head>, FrameError> {
+        match Head::read(&self.buffer, self.json)? {
+            Some(head) if u64::from(head.size) > self.limit as u64 => Err(FrameError::TooLarge(head.size)),
+            head => Ok(head),
         }
-        Ok(Some(head.payload_at() + head.size as usize))
+    }
+
+    /// The whole length of the frame at the front, once its head is here and good.
+    fn frame_len(&self) -> Result<Option<usize>, FrameError> {
+        Ok(self.head()?.map(|head| head.frame_len()))
     }
 
     /// The next whole frame, if it is here.
@@ -329,14 +331,16 @@ impl FrameReader {
             && let Some(bytes) = bulk.done.pop_front()
         {
             bulk.before = bytes.len();
-            return self.unseal(bytes).map(Some);
+            let head = Head::read(&bytes, self.json)?;
+            return head.map(|head| self.unseal(bytes, head)).transpose();
         }
         if self.buffer.is_empty() {
             return Ok(None);
         }
-        let Some(total) = self.frame_len()? else {
+        let Some(head) = self.head()? else {
             return Ok(None);
         };
+        let total = head.frame_len();
         if self.buffer.len() < total {
             return Ok(None);
         }
@@ -351,7 +355,7 @@ impl FrameReader {
             bulk.before = if total >= LARGE_FROM { total } else { 0 };
             if fits {
                 let bytes = bulk.shelf.lend(core::mem::take(&mut self.buffer));
-                return self.unseal(bytes).map(Some);
+                return self.unseal(bytes, head).map(Some);
             }
         }
         let bytes = if self.apart && total >= APART_FROM && !fits {
@@ -368,30 +372,22 @@ impl FrameReader {
             self.buffer = BytesMut::new();
             self.shared = false;
         }
-        self.unseal(bytes).map(Some)
+        self.unseal(bytes, head).map(Some)
     }
 
     /// A whole frame, without its seal.
-    fn unseal(&mut self, mut bytes: Bytes) -> Result<Frame, FrameError> {
-        self.check_seal(&mut bytes)?;
-        frame_of(bytes)
-    }
-
-    /// Takes the seal off a whole frame, if it has to have one.
-    fn check_seal(&mut self, frame: &mut Bytes) -> Result<(), FrameError> {
-        let Some(seal) = &mut self.seal else { return Ok(()) };
-        let head = Head::read(frame, self.json)?;
-        // A payload holds one byte at least beside the seal.
-        let shortest = head.map_or(usize::MAX, |head| head.payload_at() + 1 + SEAL_LEN);
-        let Some(end) = frame.len().checked_sub(SEAL_LEN).filter(|_| frame.len() >= shortest) else {
-            return Err(FrameError::Seal);
-        };
-        seal.add(&frame[..end]);
-        if frame[end..] != seal.bytes() {
-            return Err(FrameError::Seal);
+    fn unseal(&mut self, mut bytes: Bytes, head: Head) -> Result<Frame, FrameError> {
+        if let Some(seal) = &mut self.seal {
+            // A payload holds one byte at least beside the seal.
+            let end = bytes.len().checked_sub(SEAL_LEN).filter(|end| *end > head.payload_at());
+            let (sealed, stamp) = bytes.split_at_checked(end.ok_or(FrameError::Seal)?).ok_or(FrameError::Seal)?;
+            seal.add(sealed);
+            if stamp.first_chunk() != Some(&seal.bytes()) {
+                return Err(FrameError::Seal);
+            }
+            bytes.truncate(bytes.len() - SEAL_LEN);
         }
-        frame.truncate(end);
-        Ok(())
+        frame_of(bytes)
     }
 }
 
@@ -449,6 +445,11 @@ impl Head {
         let seq = if self.kind == Kind::OneWay { 0 } else { 4 };
         HEADER_LEN + seq + usize::from(self.method)
     }
+
+    /// Bytes of the whole frame.
+    fn frame_len(&self) -> usize {
+        self.payload_at() + self.size as usize
+    }
 }
 
 /// The frame that `bytes` are: a head that [`Head::read`] found good, its method, and all or nothing of its payload.
@@ -462,7 +463,7 @@ pub(crate) fn frame_of(mut bytes: Bytes) -> Result<Frame, FrameError> {
     };
     let seq = if kind == Kind::OneWay { 0 } else { bytes.get_u32_le() };
     let method = if kind == Kind::Answer { Bytes::new() } else { bytes.split_to(usize::from(ss)) };
-    if core::str::from_utf8(&method).is_err() {
+    if !method.is_ascii() && core::str::from_utf8(&method).is_err() {
         return Err(FrameError::Method);
     }
     let status = if kind == Kind::Answer { ss } else { 0 };

@@ -16,6 +16,8 @@ pub struct TaskId([u8; 16]);
 
 /// Where the text of a UUID has its hyphens.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+/// Where it has the first digit of each byte.
+const PLACES: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
 /// Bytes of that text.
 const TEXT_LEN: usize = 36;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -41,10 +43,9 @@ impl TaskId {
     /// The text form, in small letters.
     pub fn text(&self) -> [u8; TEXT_LEN] {
         let mut text = [b'-'; TEXT_LEN];
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let places = text.iter_mut().enumerate().filter(|(at, _)| !HYPHENS.contains(at));
-        for ((_, place), digit) in places.zip(digits) {
-            *place = DIGITS[usize::from(digit)];
+        for (byte, at) in self.0.iter().zip(PLACES) {
+            text[at] = DIGITS[usize::from(byte >> 4)];
+            text[at + 1] = DIGITS[usize::from(byte & 15)];
         }
         text
     }

@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 
 use crate::frame::Frame;
 use crate::id::TaskId;
-use crate::pack::{PackError, Reader, Writer};
+use crate::pack::{PackError, Reader, Writer, packed_key};
 
 /// A value that a message can hold.
 pub trait Field: Sized {
@@ -32,7 +32,7 @@ macro_rules! unsigned_fields {
                 writer.uint(u64::from(*self));
             }
             fn get(reader: &mut Reader<'_>, key: &'static str) -> Result<Self, PackError> {
-                reader.int(key)
+                reader.uint(key)
             }
         }
     )*};
@@ -162,8 +162,15 @@ pub trait Body: Sized {
     fn pairs(&self) -> usize;
     /// Writes the pairs without the map's head.
     fn put_pairs(&self, writer: &mut Writer<'_>);
+    /// Reads the last `pairs` pairs of a payload's root map. Unknown keys are passed over.
+    fn read_pairs(reader: &mut Reader<'_>, pairs: usize) -> Result<Self, PackError>;
+
     /// Reads a payload whose root is this map. Unknown keys are passed over.
-    fn read(payload: &Bytes) -> Result<Self, PackError>;
+    fn read(payload: &Bytes) -> Result<Self, PackError> {
+        let mut reader = Reader::new(payload);
+        let pairs = reader.map()?;
+        Self::read_pairs(&mut reader, pairs)
+    }
 
     /// Writes the whole map.
     fn write(&self, writer: &mut Writer<'_>) {
@@ -220,20 +227,24 @@ macro_rules! bodies {
             #[allow(unused_variables)]
             fn put_pairs(&self, writer: &mut Writer<'_>) {
                 $( if self.$field.present() {
-                    writer.str($key);
+                    writer.key(const { &packed_key::<{ $key.len() + 1 }>($key) });
                     self.$field.put(writer);
                 } )*
             }
-            fn read(payload: &Bytes) -> Result<Self, PackError> {
-                let mut reader = Reader::new(payload);
+            fn read_pairs(reader: &mut Reader<'_>, pairs: usize) -> Result<Self, PackError> {
+                /// The keys as patterns, which the compiler tells apart by their lengths and bytes.
+                #[allow(non_upper_case_globals)]
+                mod keys {
+                    $( pub const $field: &[u8] = $key.as_bytes(); )*
+                }
                 $( let mut $field: Option<$ty> = None; )*
-                for _ in 0..reader.map()? {
+                for _ in 0..pairs {
                     match reader.key()? {
-                        $( key if key == $key.as_bytes() => {
+                        $( keys::$field => {
                             if $field.is_some() {
                                 return Err(PackError::Twice($key));
                             }
-                            $field = Some(<$ty as Field>::get(&mut reader, $key)?);
+                            $field = Some(<$ty as Field>::get(reader, $key)?);
                         } )*
                         _ => reader.skip(1)?,
                     }
@@ -569,12 +580,12 @@ pub struct Routed<M> {
 impl<M: Message> Routed<M> {
     pub(crate) fn write(writer: &mut Writer<'_>, to: &str, epoch: u64, own: Option<u64>, message: &M) {
         writer.map(message.pairs() + 2 + usize::from(own.is_some()));
-        writer.str("to");
+        writer.key(const { &packed_key::<3>("to") });
         writer.str(to);
-        writer.str("te");
+        writer.key(const { &packed_key::<3>("te") });
         writer.uint(epoch);
         if let Some(own) = own {
-            writer.str("fe");
+            writer.key(const { &packed_key::<3>("fe") });
             writer.uint(own);
         }
         message.put_pairs(writer);
@@ -582,11 +593,40 @@ impl<M: Message> Routed<M> {
 
     /// Reads a routed message as its target gets it.
     pub fn read(payload: &Bytes) -> Result<Self, PackError> {
-        let address = Address::from(payload)?;
-        let from = address.user.to_owned();
-        Ok(Self { epoch: address.epoch, from, message: M::read(payload)? })
+        Envelope::open(payload)?.routed()
     }
 }
+
+/// A routed message of which only the address has been read.
+#[derive(Debug, Clone)]
+pub(crate) struct Envelope<'a> {
+    /// Who has sent it.
+    pub address: Address<'a>,
+    /// At what stands behind the address.
+    rest: Reader<'a>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads the address of a message that has come from the relay.
+    pub fn open(payload: &'a Bytes) -> Result<Self, PackError> {
+        let (address, rest) = Address::read(payload, "fr", "fe", "te")?;
+        Ok(Self { address, rest })
+    }
+
+    /// Reads the message.
+    pub fn message<M: Message>(mut self) -> Result<M, PackError> {
+        M::read_pairs(&mut self.rest, self.address.pairs - ADDRESS_PAIRS)
+    }
+
+    /// Reads the message, and keeps its sender.
+    pub fn routed<M: Message>(self) -> Result<Routed<M>, PackError> {
+        let (from, epoch) = (self.address.user.to_owned(), self.address.epoch);
+        Ok(Routed { from, epoch, message: self.message()? })
+    }
+}
+
+/// Pairs of every address: the user and the epoch.
+const ADDRESS_PAIRS: usize = 2;
 
 /// The first two pairs of a routed message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -606,36 +646,39 @@ pub struct Address<'a> {
 impl<'a> Address<'a> {
     /// Reads the address that the relay routes by.
     pub fn to(payload: &'a Bytes) -> Result<Self, PackError> {
-        Self::read(payload, "to", "te", "fe")
+        Self::read(payload, "to", "te", "fe").map(|(address, _)| address)
     }
 
     /// Reads the address of a message that has come from the relay.
     pub fn from(payload: &'a Bytes) -> Result<Self, PackError> {
-        Self::read(payload, "fr", "fe", "te")
+        Self::read(payload, "fr", "fe", "te").map(|(address, _)| address)
     }
 
+    /// Also returns a reader at what stands behind the address.
+    #[inline(always)]
     fn read(
         payload: &'a Bytes,
         user_key: &'static str,
         epoch_key: &'static str,
         own_key: &'static str,
-    ) -> Result<Self, PackError> {
+    ) -> Result<(Self, Reader<'a>), PackError> {
         let mut reader = Reader::new(payload);
         let pairs = reader.map()?;
-        if pairs < 2 || reader.key()? != user_key.as_bytes() {
+        if pairs < ADDRESS_PAIRS || !reader.passes(user_key)? {
             return Err(PackError::Missing(user_key));
         }
         let user = reader.str(user_key)?;
-        if reader.key()? != epoch_key.as_bytes() {
+        if !reader.passes(epoch_key)? {
             return Err(PackError::Missing(epoch_key));
         }
-        let epoch = reader.int(epoch_key)?;
+        let epoch = reader.uint(epoch_key)?;
         let mut address = Self { user, epoch, own: None, pairs, rest: reader.position() };
-        if pairs > 2 && reader.key() == Ok(own_key.as_bytes()) {
-            address.own = Some(reader.int(own_key)?);
+        // What is no key at all is found by whoever reads on.
+        if pairs > ADDRESS_PAIRS && reader.passes(own_key).unwrap_or(false) {
+            address.own = Some(reader.uint(own_key)?);
             (address.pairs, address.rest) = (pairs - 1, reader.position());
         }
-        Ok(address)
+        Ok((address, reader))
     }
 }
 

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::frame::{FLAG_MSGPACK, Frame, HEADER_LEN, MAGIC, VERSION};
 use crate::message::{Body, ErrorAnswer, Message, Routed};
-use crate::pack::Writer;
+use crate::pack::{Writer, packed_key};
 use crate::seal::{SEAL_LEN, Seal};
 
 /// Bytes of small frames that are collected in one piece.
@@ -124,7 +124,7 @@ impl OutQueue {
     pub fn whole(&mut self, frame: &Frame) {
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);
-        self.open.put_slice(&bytes);
+        self.open.extend_from_slice(&bytes);
         self.len += bytes.len();
     }
 
@@ -168,15 +168,15 @@ impl OutQueue {
         let own = self.stamp;
         self.frame(0, method.len() as u8, None, method, |writer| {
             writer.map(pairs + usize::from(own.is_some()));
-            writer.str("fr");
+            writer.key(const { &packed_key::<3>("fr") });
             writer.str(from);
-            writer.str("fe");
+            writer.key(const { &packed_key::<3>("fe") });
             writer.uint(epoch);
             if let Some(own) = own {
-                writer.str("te");
+                writer.key(const { &packed_key::<3>("te") });
                 writer.uint(own);
             }
-            writer.buffer.put_slice(&head);
+            writer.buffer.extend_from_slice(&head);
             writer.tail = tail;
         });
     }
@@ -190,12 +190,12 @@ impl OutQueue {
             self.open.reserve(FIRST_ROOM);
         }
         let start = self.open.len();
-        self.open.put_slice(&MAGIC);
-        self.open.put_slice(&[VERSION, FLAG_MSGPACK, mtype, ss, 0, 0, 0, 0]);
+        let [m0, m1, m2, m3] = MAGIC;
+        self.open.extend_from_slice(&[m0, m1, m2, m3, VERSION, FLAG_MSGPACK, mtype, ss, 0, 0, 0, 0]);
         if let Some(seq) = seq {
-            self.open.put_u32_le(seq);
+            self.open.extend_from_slice(&seq.to_le_bytes());
         }
-        self.open.put_slice(method.as_bytes());
+        self.open.extend_from_slice(method.as_bytes());
         let body = self.open.len();
         let mut writer = Writer::new(&mut self.open);
         payload(&mut writer);
@@ -218,7 +218,7 @@ impl OutQueue {
             if self.open.capacity() == 0 {
                 self.open.reserve(FIRST_ROOM);
             }
-            self.open.put_slice(&seal.bytes());
+            self.open.extend_from_slice(&seal.bytes());
         }
     }
 

@@ -1,6 +1,6 @@
 //! msgpack for maps of a few known keys, on `rmp`. Reading never recurses and never allocates by a claimed length.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use rmp::Marker;
 use rmp::decode::{RmpRead, read_marker};
 
@@ -49,6 +49,19 @@ impl core::fmt::Display for PackError {
     }
 }
 
+/// A key as it is written, one byte longer than its text, which has 31 bytes at most.
+pub(crate) const fn packed_key<const N: usize>(text: &str) -> [u8; N] {
+    let bytes = text.as_bytes();
+    assert!(bytes.len() + 1 == N && bytes.len() <= 31);
+    let mut packed = [0xa0 | bytes.len() as u8; N];
+    let mut at = 0;
+    while at < bytes.len() {
+        packed[at + 1] = bytes[at];
+        at += 1;
+    }
+    packed
+}
+
 /// Writes msgpack. One large byte string at the end is kept apart instead of being copied.
 #[derive(Debug)]
 pub struct Writer<'a> {
@@ -69,17 +82,29 @@ impl<'a> Writer<'a> {
         self.tail.take()
     }
 
+    /// Appends bytes. Where their number is known to the compiler, that is a comparison and a store or two.
+    #[inline(always)]
+    fn put(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Writes a key as [`packed_key`] has made it.
+    #[inline(always)]
+    pub(crate) fn key<const N: usize>(&mut self, packed: &[u8; N]) {
+        self.put(packed);
+    }
+
     /// Begins a map of `len` pairs.
     pub fn map(&mut self, len: usize) {
         match len {
-            0..=15 => self.buffer.put_u8(0x80 | len as u8),
+            0..=15 => self.put(&[0x80 | len as u8]),
             16..=0xffff => {
-                self.buffer.put_u8(0xde);
-                self.buffer.put_u16(len as u16);
+                self.put(&[0xde]);
+                self.put(&(len as u16).to_be_bytes());
             }
             _ => {
-                self.buffer.put_u8(0xdf);
-                self.buffer.put_u32(len as u32);
+                self.put(&[0xdf]);
+                self.put(&(len as u32).to_be_bytes());
             }
         }
     }
@@ -87,14 +112,14 @@ impl<'a> Writer<'a> {
     /// Begins an array of `len` values.
     pub fn array(&mut self, len: usize) {
         match len {
-            0..=15 => self.buffer.put_u8(0x90 | len as u8),
+            0..=15 => self.put(&[0x90 | len as u8]),
             16..=0xffff => {
-                self.buffer.put_u8(0xdc);
-                self.buffer.put_u16(len as u16);
+                self.put(&[0xdc]);
+                self.put(&(len as u16).to_be_bytes());
             }
             _ => {
-                self.buffer.put_u8(0xdd);
-                self.buffer.put_u32(len as u32);
+                self.put(&[0xdd]);
+                self.put(&(len as u32).to_be_bytes());
             }
         }
     }
@@ -103,31 +128,31 @@ impl<'a> Writer<'a> {
     pub fn str(&mut self, text: &str) {
         let len = text.len();
         match len {
-            0..=31 => self.buffer.put_u8(0xa0 | len as u8),
-            32..=0xff => self.buffer.put_slice(&[0xd9, len as u8]),
+            0..=31 => self.put(&[0xa0 | len as u8]),
+            32..=0xff => self.put(&[0xd9, len as u8]),
             0x100..=0xffff => {
-                self.buffer.put_u8(0xda);
-                self.buffer.put_u16(len as u16);
+                self.put(&[0xda]);
+                self.put(&(len as u16).to_be_bytes());
             }
             _ => {
-                self.buffer.put_u8(0xdb);
-                self.buffer.put_u32(len as u32);
+                self.put(&[0xdb]);
+                self.put(&(len as u32).to_be_bytes());
             }
         }
-        self.buffer.put_slice(text.as_bytes());
+        self.put(text.as_bytes());
     }
 
     /// Writes what stands before the bytes of a byte string.
     pub(crate) fn bin_head(&mut self, len: usize) {
         match len {
-            0..=0xff => self.buffer.put_slice(&[0xc4, len as u8]),
+            0..=0xff => self.put(&[0xc4, len as u8]),
             0x100..=0xffff => {
-                self.buffer.put_u8(0xc5);
-                self.buffer.put_u16(len as u16);
+                self.put(&[0xc5]);
+                self.put(&(len as u16).to_be_bytes());
             }
             _ => {
-                self.buffer.put_u8(0xc6);
-                self.buffer.put_u32(len as u32);
+                self.put(&[0xc6]);
+                self.put(&(len as u32).to_be_bytes());
             }
         }
     }
@@ -135,7 +160,7 @@ impl<'a> Writer<'a> {
     /// Writes a byte string by copying it.
     pub fn bin(&mut self, bytes: &[u8]) {
         self.bin_head(bytes.len());
-        self.buffer.put_slice(bytes);
+        self.put(bytes);
     }
 
     /// Writes the payload's last value: a large one is not copied.
@@ -151,19 +176,19 @@ impl<'a> Writer<'a> {
     /// Writes an unsigned integer in the fewest bytes.
     pub fn uint(&mut self, value: u64) {
         match value {
-            0..=0x7f => self.buffer.put_u8(value as u8),
-            0x80..=0xff => self.buffer.put_slice(&[0xcc, value as u8]),
+            0..=0x7f => self.put(&[value as u8]),
+            0x80..=0xff => self.put(&[0xcc, value as u8]),
             0x100..=0xffff => {
-                self.buffer.put_u8(0xcd);
-                self.buffer.put_u16(value as u16);
+                self.put(&[0xcd]);
+                self.put(&(value as u16).to_be_bytes());
             }
             0x1_0000..=0xffff_ffff => {
-                self.buffer.put_u8(0xce);
-                self.buffer.put_u32(value as u32);
+                self.put(&[0xce]);
+                self.put(&(value as u32).to_be_bytes());
             }
             _ => {
-                self.buffer.put_u8(0xcf);
-                self.buffer.put_u64(value);
+                self.put(&[0xcf]);
+                self.put(&value.to_be_bytes());
             }
         }
     }
@@ -174,40 +199,40 @@ impl<'a> Writer<'a> {
             return self.uint(value);
         }
         match value {
-            -32..=-1 => self.buffer.put_i8(value as i8),
+            -32..=-1 => self.put(&(value as i8).to_be_bytes()),
             -128..=-33 => {
-                self.buffer.put_u8(0xd0);
-                self.buffer.put_i8(value as i8);
+                self.put(&[0xd0]);
+                self.put(&(value as i8).to_be_bytes());
             }
             -32768..=-129 => {
-                self.buffer.put_u8(0xd1);
-                self.buffer.put_i16(value as i16);
+                self.put(&[0xd1]);
+                self.put(&(value as i16).to_be_bytes());
             }
             -2_147_483_648..=-32769 => {
-                self.buffer.put_u8(0xd2);
-                self.buffer.put_i32(value as i32);
+                self.put(&[0xd2]);
+                self.put(&(value as i32).to_be_bytes());
             }
             _ => {
-                self.buffer.put_u8(0xd3);
-                self.buffer.put_i64(value);
+                self.put(&[0xd3]);
+                self.put(&value.to_be_bytes());
             }
         }
     }
 
     /// Writes nil.
     pub fn nil(&mut self) {
-        self.buffer.put_u8(0xc0);
+        self.put(&[0xc0]);
     }
 
     /// Writes a floating-point number.
     pub fn float(&mut self, value: f64) {
-        self.buffer.put_u8(0xcb);
-        self.buffer.put_f64(value);
+        self.put(&[0xcb]);
+        self.put(&value.to_be_bytes());
     }
 
     /// Writes true or false.
     pub fn bool(&mut self, value: bool) {
-        self.buffer.put_u8(if value { 0xc3 } else { 0xc2 });
+        self.put(&[if value { 0xc3 } else { 0xc2 }]);
     }
 }
 
@@ -286,16 +311,43 @@ impl<'a> Reader<'a> {
         if len > self.rest.len() { Err(PackError::Truncated) } else { Ok(len) }
     }
 
+    /// Takes a value whose length is in its first byte, as that of every short text is.
+    #[inline]
+    fn short(&mut self) -> Option<&'a [u8]> {
+        let (first, rest) = self.rest.split_first()?;
+        let (head, rest) = rest.split_at_checked(usize::from(first & 0x1f)).filter(|_| first & 0xe0 == 0xa0)?;
+        self.rest = rest;
+        Some(head)
+    }
+
     /// A map key.
+    #[inline]
     pub fn key(&mut self) -> Result<&'a [u8], PackError> {
+        if let Some(key) = self.short() {
+            return Ok(key);
+        }
         match self.peek()? {
             Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => self.slice("key"),
             _ => Err(PackError::Key),
         }
     }
 
+    /// Takes the next key if it is this one; nothing is taken of another.
+    #[inline(always)]
+    pub(crate) fn passes(&mut self, key: &str) -> Result<bool, PackError> {
+        let before = self.rest;
+        let fits = self.key()? == key.as_bytes();
+        if !fits {
+            self.rest = before;
+        }
+        Ok(fits)
+    }
+
     /// The bytes of a str or a bin, whichever was written.
     pub fn slice(&mut self, key: &'static str) -> Result<&'a [u8], PackError> {
+        if let Some(text) = self.short() {
+            return Ok(text);
+        }
         let len = match self.marker()? {
             Marker::FixStr(len) => usize::from(len),
             Marker::Str8 | Marker::Bin8 => self.len8()?,
@@ -333,6 +385,31 @@ impl<'a> Reader<'a> {
             Marker::I64 => self.rest.read_data_i64().map_err(cut)?.into(),
             _ => return Err(PackError::Type(key)),
         })
+    }
+
+    /// An unsigned integer in the shape that every writer of ours gives it; nothing is taken of another one.
+    #[inline]
+    fn plain_uint(&mut self) -> Option<u64> {
+        let (first, rest) = self.rest.split_first()?;
+        let value;
+        (value, self.rest) = match first {
+            0..=0x7f => (u64::from(*first), rest),
+            0xcc => rest.split_first().map(|(value, rest)| (u64::from(*value), rest))?,
+            0xcd => rest.split_first_chunk().map(|(value, rest)| (u16::from_be_bytes(*value).into(), rest))?,
+            0xce => rest.split_first_chunk().map(|(value, rest)| (u32::from_be_bytes(*value).into(), rest))?,
+            0xcf => rest.split_first_chunk().map(|(value, rest)| (u64::from_be_bytes(*value), rest))?,
+            _ => return None,
+        };
+        Some(value)
+    }
+
+    /// An unsigned integer that fits `T`.
+    #[inline]
+    pub fn uint<T: TryFrom<u64> + TryFrom<i128>>(&mut self, key: &'static str) -> Result<T, PackError> {
+        match self.plain_uint() {
+            Some(value) => T::try_from(value).map_err(|_| PackError::Type(key)),
+            None => self.int(key),
+        }
     }
 
     /// An integer that fits `T`.

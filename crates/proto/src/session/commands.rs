@@ -11,7 +11,7 @@ use super::types::*;
 use super::{Ended, Mode, Path, Session};
 use crate::code;
 use crate::id::TaskId;
-use crate::message::{CLASS_COMMANDS, Command, CommandAck, Routed};
+use crate::message::{CLASS_COMMANDS, Command, CommandAck, Envelope, Routed};
 use crate::pack::PackError;
 
 /// Commands are put on the connection while less than this waits there; the rest keeps its place in the queue.
@@ -93,13 +93,14 @@ impl Aside {
     /// The source of an epoch that is live again or new; `None` where too little is known of it.
     fn take(&mut self, user: &Arc<str>, epoch: u64) -> Option<Source> {
         let known = self.source_by_epoch.remove(&(epoch, user.clone()));
-        known.or_else(|| (epoch > self.forgotten).then(|| Source::new(epoch)))
+        known.or_else(|| (epoch > self.forgotten).then(|| Source::new(user.clone(), epoch)))
     }
 }
 
 /// What one sender's commands have come to.
 #[derive(Debug)]
 pub(super) struct Source {
+    name: Arc<str>,
     epoch: u64,
     /// Everything below has been decided.
     expected: u64,
@@ -119,8 +120,9 @@ pub(super) struct Source {
 }
 
 impl Source {
-    fn new(epoch: u64) -> Self {
+    fn new(name: Arc<str>, epoch: u64) -> Self {
         Self {
+            name,
             epoch,
             expected: 0,
             delivered: 0,
@@ -139,6 +141,28 @@ impl Source {
         // Only a receipt makes the limit grow later. When none is to come, there must be room for one command more.
         let least = if self.handled >= self.receipted { self.expected.saturating_add(LARGEST_CHARGE) } else { 0 };
         self.limit.max(fresh).max(least)
+    }
+
+    /// Counts a command that is handed to the application; what is asked of it in return. `tight`: the session as a whole
+    /// is short of room.
+    fn deliver(&mut self, charge: u64, tight: bool) -> Option<Receipt> {
+        self.delivered += charge;
+        if !tight && self.delivered - self.receipted < WINDOW / 4 {
+            return None;
+        }
+        self.receipted = self.delivered;
+        Some(Receipt::Commands { source: self.name.clone(), epoch: self.epoch, delivered: self.delivered })
+    }
+
+    /// Refuses a command: the application has not handled what came before.
+    fn refuse_command(&mut self, at: u64, end: u64) {
+        if self.refuse(at, end) {
+            self.expected = end;
+            log::warn!("refused a command of {:?}: the application has not handled what came before", self.name);
+        } else {
+            // Without a place to remember the refusal, silence is the only answer that stays true.
+            self.ack_due = false;
+        }
     }
 
     /// Remembers a refusal; false when there is no room to remember it.
@@ -381,85 +405,77 @@ impl Session {
     // ---- receiving ----------------------------------------------------------------------------------------
 
     /// A message from another user.
-    pub(super) fn routed(&mut self, method: &str, payload: &Bytes, now: Now) -> Result<(), PackError> {
+    pub(super) fn routed(&mut self, method: &[u8], envelope: Envelope<'_>, now: Now) -> Result<(), PackError> {
         match method {
-            "crcmd" => self.command_arrived(Routed::read(payload)?),
-            "crack" => self.acknowledged(Routed::read(payload)?),
-            "croffer" => self.offered(Routed::read(payload)?, now),
-            "crdata" => self.data_arrived(Routed::read(payload)?, now),
-            "crend" => self.end_arrived(Routed::read(payload)?),
-            "crcancel" => self.cancel_arrived(Routed::read(payload)?),
-            "crgo" => self.told_to_go(Routed::read(payload)?, now),
-            "crconf" => self.confirmed(Routed::read(payload)?, now),
-            "crdone" => self.done_arrived(Routed::read(payload)?),
-            _ => log::debug!("ignored the unknown message {method:?}"),
+            b"crcmd" => {
+                let (from, epoch) = (envelope.address.user, envelope.address.epoch);
+                self.command_arrived(from, epoch, envelope.message()?);
+            }
+            b"crack" => self.acknowledged(envelope.routed()?),
+            b"croffer" => self.offered(envelope.routed()?, now),
+            b"crdata" => self.data_arrived(envelope.routed()?, now),
+            b"crend" => self.end_arrived(envelope.routed()?),
+            b"crcancel" => self.cancel_arrived(envelope.routed()?),
+            b"crgo" => self.told_to_go(envelope.routed()?, now),
+            b"crconf" => self.confirmed(envelope.routed()?, now),
+            b"crdone" => self.done_arrived(envelope.routed()?),
+            _ => log::debug!("ignored the unknown message {:?}", String::from_utf8_lossy(method)),
         }
         Ok(())
     }
 
-    fn command_arrived(&mut self, command: Routed<Command>) {
-        if command.message.data.len() > MAX_COMMAND {
-            log::debug!("dropped a command of {} bytes", command.message.data.len());
+    fn command_arrived(&mut self, from: &str, epoch: u64, message: Command) {
+        if message.data.len() > MAX_COMMAND {
+            log::debug!("dropped a command of {} bytes", message.data.len());
             return;
         }
-        let (epoch, message) = (command.epoch, command.message);
-        let known = self.source_by_user.get_key_value(command.from.as_str()).map(|(name, _)| name.clone());
-        let name: Arc<str> = known.unwrap_or_else(|| command.from.into());
-        let source = self.source_by_user.entry(name.clone()).or_insert_with(|| Source::new(epoch));
+        let room = self.config.inbound_limit.saturating_sub(self.inbound());
+        let source = match self.source_by_user.get_mut(from) {
+            Some(source) => source,
+            None => {
+                let name: Arc<str> = from.into();
+                self.source_by_user.entry(name.clone()).or_insert(Source::new(name, epoch))
+            }
+        };
         if source.epoch != epoch {
-            let Some(other) = self.sources_aside.take(&name, epoch) else {
-                log::debug!("dropped a command from an epoch of {name:?} that is forgotten");
+            let Some(other) = self.sources_aside.take(&source.name, epoch) else {
+                log::debug!("dropped a command from an epoch of {from:?} that is forgotten");
                 return;
             };
-            self.sources_aside.put(name.clone(), std::mem::replace(source, other));
+            self.sources_aside.put(source.name.clone(), std::mem::replace(source, other));
         }
         let Some(end) = message.position.checked_add(message.data.len() as u64 + COMMAND_OVERHEAD) else { return };
         source.gone = false;
         source.ack_due = true;
+        // Commands of one source often follow each other.
+        if !self.acks.last().is_some_and(|last| Arc::ptr_eq(last, &source.name)) {
+            self.acks.push(source.name.clone());
+        }
         source.refused.retain(|(_, to)| *to > message.settled);
         // What the sender has given up will never come. Credit counts from where it goes on, or a sender whose credit
         // was lost with what it has given up would never get any again.
         source.expected = source.expected.max(message.settled.min(end));
-        if (message.base..=message.position).contains(&source.expected) {
-            self.take_command(&name, end, message);
-        }
-        self.acks.push(name);
-    }
-
-    fn take_command(&mut self, name: &Arc<str>, end: u64, message: Command) {
-        let at = message.position;
-        let charge = end - at;
-        let key = (name.clone(), message.task);
-        let repeated = message.chosen && self.received_outcomes.get(&key).is_some_and(|ended| ended.err == code::NOERR);
-        let full = self.inbound() + charge > self.config.inbound_limit;
-        let tight = self.inbound() > self.config.inbound_limit / 2;
-        let Some(source) = self.source_by_user.get_mut(name) else { return };
-        if full && !repeated {
-            if source.refuse(at, end) {
-                source.expected = end;
-                log::warn!("refused a command of {name:?}: the application has not handled what came before");
-            } else {
-                // Without a place to remember the refusal, silence is the only answer that stays true.
-                source.ack_due = false;
-            }
+        if !(message.base..=message.position).contains(&source.expected) {
             return;
+        }
+        let key = message.chosen.then(|| (source.name.clone(), message.task));
+        let earlier = key.as_ref().and_then(|key| self.received_outcomes.get(key));
+        let repeated = earlier.is_some_and(|ended| ended.err == code::NOERR);
+        let charge = end - message.position;
+        if charge > room && !repeated {
+            return source.refuse_command(message.position, end);
         }
         source.expected = end;
         if repeated {
             return;
         }
-        let source_epoch = source.epoch;
-        source.delivered += charge;
-        let ask = tight || source.delivered - source.receipted >= WINDOW / 4;
-        let receipt = ask.then(|| {
-            source.receipted = source.delivered;
-            Receipt::Commands { source: name.clone(), epoch: source.epoch, delivered: source.delivered }
-        });
-        self.delivered += charge;
-        if message.chosen {
-            self.received_outcomes.insert(key, Ended { err: code::NOERR, epoch: source_epoch });
+        if let Some(key) = key {
+            self.received_outcomes.insert(key, Ended { err: code::NOERR, epoch });
         }
-        self.event(Event::Command { source: name.clone(), task: message.task, data: message.data, receipt });
+        let receipt = source.deliver(charge, room < self.config.inbound_limit / 2);
+        self.delivered += charge;
+        let source = source.name.clone();
+        self.event(Event::Command { source, task: message.task, data: message.data, receipt });
     }
 
     /// Bytes of commands and buffers that wait for the application.

@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::types::*;
 use super::{EXPIRY_NOTICE, Session};
 use crate::code;
 use crate::frame::{Frame, FrameReader, Kind as FrameKind, SESSION_LIMIT};
 use crate::message::{
-    Address, Body, Bulk as BulkQuest, BulkAnswer, Bye, CloseBulk, Empty, FEATURE_BOTH_EPOCHS, FEATURE_SEAL, Hello,
+    Body, Bulk as BulkQuest, BulkAnswer, Bye, CloseBulk, Empty, Envelope, FEATURE_BOTH_EPOCHS, FEATURE_SEAL, Hello,
     HelloAnswer, Login, LoginAnswer, Logout, Message, NewTicket, Pong, Rtm, TokenAnswer, UpdateToken, UsersAnswer,
     Watch, read_answer,
 };
@@ -572,27 +570,30 @@ impl Session {
             return Ok(());
         }
         let payload = &frame.payload;
-        match frame.method() {
-            "crping" => self.wire_of(conn).out.one_way(&Pong {}),
-            "crbye" => self.bye(&Bye::read(payload)?, now),
-            "crpeer" => self.peer_news(payload, now)?,
-            "crwake" => self.want_bulk(now),
-            "crstatus" => self.status_news(payload)?,
-            "crrtm" => self.rtm_arrived(Rtm::read(payload)?),
-            method if !self.is_for_this_epoch(conn, payload) => self.strayed(conn, method),
+        match &frame.method[..] {
+            b"crping" => self.wire_of(conn).out.one_way(&Pong {}),
+            b"crbye" => self.bye(&Bye::read(payload)?, now),
+            b"crpeer" => self.peer_news(payload, now)?,
+            b"crwake" => self.want_bulk(now),
+            b"crstatus" => self.status_news(payload)?,
+            b"crrtm" => self.rtm_arrived(Rtm::read(payload)?),
             method => {
+                let done = match Envelope::open(payload) {
+                    // Meant for an earlier session of the same user.
+                    Ok(it) if self.wire_of(conn).both_epochs && it.address.own != Some(self.epoch) => {
+                        self.strayed(conn, frame.method());
+                        Ok(())
+                    }
+                    Ok(envelope) => self.routed(method, envelope, now),
+                    Err(error) => Err(error),
+                };
                 // These come from other users: what is wrong with them harms nobody but the message.
-                if let Err(error) = self.routed(method, payload, now) {
-                    log::debug!("dropped a {method:?} that another user sent: {error}");
+                if let Err(error) = done {
+                    log::debug!("dropped a {:?} that another user sent: {error}", frame.method());
                 }
             }
         }
         Ok(())
-    }
-
-    /// Whether a routed message is meant for this session, and not for an earlier one of the same user.
-    fn is_for_this_epoch(&mut self, conn: Conn, payload: &Bytes) -> bool {
-        !self.wire_of(conn).both_epochs || Address::from(payload).is_ok_and(|it| it.own == Some(self.epoch))
     }
 
     /// Said once on a connection: whatever repeats frames does so often.

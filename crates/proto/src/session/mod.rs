@@ -100,7 +100,7 @@ pub struct Session {
     path_by_target: BTreeMap<Arc<str>, Path>,
     /// Where the command sequence of a new path begins: behind those of all that were forgotten.
     floor: u64,
-    source_by_user: HashMap<Arc<str>, Source>,
+    source_by_user: BTreeMap<Arc<str>, Source>,
     sources_aside: Aside,
     /// Sources whose epoch is said to have ended, the first first.
     gone_sources: VecDeque<Arc<str>>,
@@ -157,7 +157,7 @@ impl Session {
             session_id,
             path_by_target: BTreeMap::new(),
             floor: 0,
-            source_by_user: HashMap::new(),
+            source_by_user: BTreeMap::new(),
             sources_aside: Aside::default(),
             gone_sources: VecDeque::new(),
             acks: Vec::new(),
