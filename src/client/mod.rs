@@ -253,7 +253,7 @@ pub fn send_cmd(session: u64, target: &str, data: &[u8], options: SendOptions, c
         if chosen {
             shared.begin(task)?;
         }
-        Ok(CommandCall { target: target.into(), task, chosen, data, timeout: options.timeout, cookie })
+        Ok(CommandCall { target: shared.target(target), task, chosen, data, timeout: options.timeout, cookie })
     };
     let call = accept().inspect_err(|_| shared.release(data.len() as u64))?;
     let task = call.task;
@@ -320,7 +320,7 @@ fn send_transfer(
     };
     let (source, task) = accept().inspect_err(|_| shared.release(charge))?;
     let size = source.size();
-    let call = TransferCall { target: target.into(), task, kind, name, size, timeout: options.timeout, cookie };
+    let call = TransferCall { target: shared.target(target), task, kind, name, size, timeout: options.timeout, cookie };
     shared.give(Order::Transfer(session, Box::new(call), source, path))?;
     Ok(task)
 }

@@ -4,9 +4,8 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
@@ -24,6 +23,14 @@ use crate::sys::EventFd;
 thread_local! {
     /// How many callbacks this thread is inside of.
     static DEPTH: Cell<u32> = const { Cell::new(0) };
+    /// A number that no other thread has.
+    static THREAD: u64 = THREADS.fetch_add(1, Ordering::Relaxed);
+}
+static THREADS: AtomicU64 = AtomicU64::new(1);
+
+/// This thread's number; 0 while it ends, when it runs no callback any more.
+fn this_thread() -> u64 {
+    THREAD.try_with(|number| *number).unwrap_or(0)
 }
 
 /// Whether this thread is inside a callback of ours.
@@ -45,18 +52,19 @@ pub enum Item {
 
 type Wake = Box<dyn Fn() + Send + Sync>;
 
-/// Which session's event is being handled, and by whom.
-#[derive(Debug, Default, Clone, Copy)]
-struct Running {
-    now: Option<(ThreadId, u64)>,
-}
+/// Items that wait together for one hand-over.
+type Batch = Vec<Item>;
+/// Items of a batch that waits no longer for others.
+const BATCH: usize = 16;
 
 /// An event queue. Its length is bounded by what may be put in: every task reserves the places of its own events
 /// before it is accepted, progress has one place a task, and what comes in is limited by credit.
 pub struct EventQueue {
-    sender: Sender<Item>,
-    receiver: Receiver<Item>,
-    /// Items not handled yet.
+    sender: Sender<Batch>,
+    receiver: Receiver<Batch>,
+    /// What has been put in since the last hand-over.
+    open: Mutex<Batch>,
+    /// Items that were handed over and not handled yet.
     waiting: AtomicIsize,
     signal: Option<EventFd>,
     /// The application knows the descriptor, so it must tell the truth.
@@ -72,7 +80,12 @@ pub struct EventQueue {
     attached: AtomicUsize,
     /// Held by whoever takes items out; the items it has already taken from the channel.
     taken: Mutex<VecDeque<Item>>,
-    running: Mutex<Running>,
+    /// Whose event is being handled: a session's handle, or one of the marks.
+    running: AtomicU64,
+    /// By which thread.
+    runner: AtomicU64,
+    /// Held on the way to waiting for `idle`.
+    lounge: Mutex<()>,
     idle: Condvar,
     /// Threads that wait for `idle`.
     patient: AtomicUsize,
@@ -91,6 +104,7 @@ impl EventQueue {
         Ok(Self {
             sender,
             receiver,
+            open: Mutex::new(Batch::new()),
             waiting: AtomicIsize::new(0),
             signal,
             watched: AtomicBool::new(false),
@@ -100,7 +114,9 @@ impl EventQueue {
             wake: RwLock::new(None),
             attached: AtomicUsize::new(0),
             taken: Mutex::new(VecDeque::new()),
-            running: Mutex::new(Running::default()),
+            running: AtomicU64::new(NOBODY),
+            runner: AtomicU64::new(0),
+            lounge: Mutex::new(()),
             idle: Condvar::new(),
             patient: AtomicUsize::new(0),
         })
@@ -149,39 +165,61 @@ impl EventQueue {
         self.attached.load(Ordering::SeqCst) == 0 && self.taken.try_lock().is_ok()
     }
 
-    /// Adds an item.
+    /// Adds an item, and wakes whoever waits for one.
     pub fn push(&self, item: Item) {
-        self.put(item);
+        lock(&self.open).push(item);
         self.ring();
     }
 
-    /// Adds an item; a thread that sleeps until there is one is woken by the next [`ring`](Self::ring).
+    /// Adds an item that may wait for others until the next [`ring`](Self::ring).
     pub fn put(&self, item: Item) {
-        // The receiver lives in this very struct, so sending cannot fail.
-        let _ = self.sender.send(item);
-        if self.waiting.fetch_add(1, Ordering::SeqCst) == 0 {
+        let mut open = lock(&self.open);
+        open.push(item);
+        let first = open.len() >= BATCH && self.hand_over(&mut open);
+        drop(open);
+        if first {
             self.raise();
         }
     }
 
-    /// Wakes whoever waits for an item, if there is one; whether anybody had to be woken, and for one item alone.
-    pub fn ring(&self) -> bool {
-        // Either it sees the item before it sleeps, or we see here that it sleeps.
-        let items = if self.asleep.load(Ordering::SeqCst) { self.receiver.len() } else { 0 };
-        let woken = items > 0 && self.asleep.swap(false, Ordering::SeqCst);
-        if woken {
-            // Between saying so and sleeping it holds this lock.
-            drop(lock(&self.bed));
-            self.bell.notify_one();
+    /// Hands over what was put in; whether nothing waited before. Whoever calls this holds the lock, so that batches
+    /// keep their order, and raises the descriptor without it.
+    fn hand_over(&self, open: &mut Batch) -> bool {
+        let count = open.len();
+        if count == 0 {
+            return false;
         }
-        woken && items == 1
+        // The next batch is probably as large as this one.
+        let batch = std::mem::replace(open, Batch::with_capacity(count));
+        // The receiver lives in this very struct, so sending cannot fail.
+        let _ = self.sender.send(batch);
+        self.waiting.fetch_add(count as isize, Ordering::SeqCst) == 0
     }
 
-    /// The next item; `None` when there is none until then (`None`: for ever). One thread at a time.
-    fn next(&self, until: Option<Instant>) -> Option<Item> {
+    /// Hands over what was put in, and wakes whoever waits for it; whether anybody had to be woken, and for one item
+    /// alone.
+    pub fn ring(&self) -> bool {
+        let first = self.hand_over(&mut lock(&self.open));
+        if first {
+            self.raise();
+        }
+        // Either it sees the items before it sleeps, or we see here that it sleeps.
+        if !self.asleep.load(Ordering::SeqCst) || self.receiver.is_empty() || !self.asleep.swap(false, Ordering::SeqCst)
+        {
+            return false;
+        }
+        let for_one = self.waiting.load(Ordering::SeqCst) == 1;
+        // Between saying so and sleeping it holds this lock.
+        drop(lock(&self.bed));
+        self.bell.notify_one();
+        for_one
+    }
+
+    /// The next items; `None` when there are none until then (`None`: for ever). One thread at a time.
+    fn next(&self, until: Option<Instant>) -> Option<Batch> {
         loop {
-            if let Ok(item) = self.receiver.try_recv() {
-                return Some(item);
+            if let Ok(batch) = self.receiver.try_recv() {
+                return Some(batch);
             }
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
             if left.is_some_and(|left| left.is_zero()) {
@@ -227,12 +265,12 @@ impl EventQueue {
             return Err(code::LOGINSTATE_ERROR);
         }
         let Ok(mut taken) = self.taken.try_lock() else { return Err(code::LOGINSTATE_ERROR) };
-        taken.extend(self.receiver.try_iter());
+        taken.extend(self.receiver.try_iter().flatten());
         if taken.is_empty() {
             // One that is too far away to be told is never.
             let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-            taken.extend(self.next(until));
-            taken.extend(self.receiver.try_iter());
+            taken.extend(self.next(until).into_iter().flatten());
+            taken.extend(self.receiver.try_iter().flatten());
             if taken.is_empty() {
                 // Whoever put something in may have raised the descriptor only after it was handled.
                 self.lower();
@@ -253,13 +291,15 @@ impl EventQueue {
 
     /// Handles events for ever: the life of the library's callback thread.
     pub fn serve(&self) {
-        while let Some(item) = self.next(None) {
-            self.handle_item(item);
+        while let Some(batch) = self.next(None) {
+            for item in batch {
+                self.handle_item(item);
+            }
         }
     }
 
     fn is_running_here(&self) -> bool {
-        lock(&self.running).now.is_some_and(|(thread, _)| thread == std::thread::current().id())
+        self.running.load(Ordering::SeqCst) != NOBODY && self.runner.load(Ordering::SeqCst) == this_thread()
     }
 
     /// Hands one item to the application; whether a callback could run for it.
@@ -313,20 +353,24 @@ impl EventQueue {
 
     /// Calls the application, visibly for those who must wait until that is over.
     fn run_callback(&self, whose: u64, call: impl FnOnce()) {
-        lock(&self.running).now = Some((std::thread::current().id(), whose));
+        self.runner.store(this_thread(), Ordering::Release);
+        // Whoever destroys the session sees this, or we see there that it is destroyed.
+        self.running.store(whose, Ordering::SeqCst);
         DEPTH.with(|depth| depth.set(depth.get() + 1));
         // A fault must not take the thread with it, nor what follows the call: a task's place, the end of a destroy.
         if catch_unwind(AssertUnwindSafe(call)).is_err() {
             log::error!("a fault inside the library: handing over an event panicked");
         }
         DEPTH.with(|depth| depth.set(depth.get() - 1));
-        lock(&self.running).now = None;
+        self.running.store(NOBODY, Ordering::SeqCst);
         self.rest();
     }
 
     /// Something is over for which a thread may wait.
     fn rest(&self) {
         if self.patient.load(Ordering::SeqCst) > 0 {
+            // Between looking and waiting it holds this lock.
+            drop(lock(&self.lounge));
             self.idle.notify_all();
         }
     }
@@ -337,13 +381,12 @@ impl EventQueue {
         if inside_callback() {
             return;
         }
-        let here = std::thread::current().id();
         self.patient.fetch_add(1, Ordering::SeqCst);
-        let mut running = lock(&self.running);
-        while running.now.is_some_and(|(thread, other)| other == session && thread != here) {
-            running = self.idle.wait(running).unwrap_or_else(PoisonError::into_inner);
+        let mut lounge = lock(&self.lounge);
+        while self.running.load(Ordering::SeqCst) == session && self.runner.load(Ordering::SeqCst) != this_thread() {
+            lounge = self.idle.wait(lounge).unwrap_or_else(PoisonError::into_inner);
         }
-        drop(running);
+        drop(lounge);
         self.patient.fetch_sub(1, Ordering::SeqCst);
     }
 
@@ -359,9 +402,9 @@ impl EventQueue {
             if self.signal.is_some()
                 && let Ok(mut taken) = self.taken.try_lock()
             {
-                taken.extend(self.receiver.try_iter());
+                taken.extend(self.receiver.try_iter().flatten());
                 if taken.is_empty() {
-                    taken.extend(self.next(Some(Instant::now() + PATIENCE)));
+                    taken.extend(self.next(Some(Instant::now() + PATIENCE)).into_iter().flatten());
                 }
                 let (own, others) = taken.drain(..).partition(|item| belongs_to(item, life.handle()));
                 *taken = others;
@@ -373,9 +416,9 @@ impl EventQueue {
                 continue;
             }
             self.patient.fetch_add(1, Ordering::SeqCst);
-            let running = lock(&self.running);
+            let lounge = lock(&self.lounge);
             if !life.is_over() {
-                drop(self.idle.wait_timeout(running, PATIENCE));
+                drop(self.idle.wait_timeout(lounge, PATIENCE));
             }
             self.patient.fetch_sub(1, Ordering::SeqCst);
         }
@@ -385,6 +428,8 @@ impl EventQueue {
 
 /// Stands for the log where a session's handle is expected; no session has it.
 const LOG_MARK: u64 = 0;
+/// Stands for no session at all.
+const NOBODY: u64 = u64::MAX;
 /// How often a thread that waits for another looks again by itself.
 const PATIENCE: Duration = Duration::from_millis(50);
 

@@ -87,6 +87,8 @@ pub struct Shared {
     config: SessionConfig,
     handler: Arc<dyn EventHandler>,
     stage: Mutex<Stage>,
+    /// Whom the last call has sent to: most calls of a session name the same user again.
+    latest_target: Mutex<Option<Arc<str>>>,
     status_waiting: AtomicU32,
     /// Tasks whose id the caller chose or could choose again, while they run.
     running: Mutex<HashSet<TaskId>>,
@@ -126,6 +128,7 @@ impl Shared {
             config,
             handler,
             stage: Mutex::new(Stage::Out),
+            latest_target: Mutex::new(None),
             status_waiting: AtomicU32::new(0),
             running: Mutex::new(HashSet::new()),
             incoming: Mutex::new(HashMap::new()),
@@ -171,6 +174,15 @@ impl Shared {
     }
 
     // ---- tasks and transfers ------------------------------------------------------------------------------
+
+    /// The name of a target, as the io thread takes it.
+    pub fn target(&self, name: &str) -> Arc<str> {
+        let mut latest = lock(&self.latest_target);
+        match &*latest {
+            Some(known) if **known == *name => known.clone(),
+            _ => latest.insert(name.into()).clone(),
+        }
+    }
 
     /// Notes a task whose id could be used again; an error if it runs already.
     pub fn begin(&self, task: TaskId) -> Result<(), Code> {

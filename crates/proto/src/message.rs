@@ -615,7 +615,7 @@ impl<'a> Envelope<'a> {
 
     /// Reads the message.
     pub fn message<M: Message>(mut self) -> Result<M, PackError> {
-        M::read_pairs(&mut self.rest, self.address.pairs - ADDRESS_PAIRS)
+        M::read_pairs(&mut self.rest, self.address.behind())
     }
 
     /// Reads the message, and keeps its sender.
@@ -646,7 +646,17 @@ pub struct Address<'a> {
 impl<'a> Address<'a> {
     /// Reads the address that the relay routes by.
     pub fn to(payload: &'a Bytes) -> Result<Self, PackError> {
-        Self::read(payload, "to", "te", "fe").map(|(address, _)| address)
+        Self::to_with_rest(payload).map(|(address, _)| address)
+    }
+
+    /// The same, and a reader at what stands behind the address: [`behind`](Self::behind) pairs.
+    pub fn to_with_rest(payload: &'a Bytes) -> Result<(Self, Reader<'a>), PackError> {
+        Self::read(payload, "to", "te", "fe")
+    }
+
+    /// How many pairs stand behind the address.
+    pub fn behind(&self) -> usize {
+        self.pairs - ADDRESS_PAIRS
     }
 
     /// Reads the address of a message that has come from the relay.

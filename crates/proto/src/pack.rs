@@ -426,8 +426,29 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Passes over a number, a truth or a short string of text or bytes; nothing is passed over of another value.
+    #[inline]
+    fn skip_plain(&mut self) -> Option<()> {
+        let (first, rest) = self.rest.split_first()?;
+        let bytes = match first {
+            0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => 0,
+            0xa0..=0xbf => usize::from(first & 0x1f),
+            0xc4 | 0xd9 => 1 + usize::from(*rest.first()?),
+            0xcc => 1,
+            0xcd => 2,
+            0xce => 4,
+            0xcf => 8,
+            _ => return None,
+        };
+        self.rest = rest.get(bytes..)?;
+        Some(())
+    }
+
     /// Passes over one value, whatever it is; `depth` containers already surround it.
     pub fn skip(&mut self, depth: usize) -> Result<(), PackError> {
+        if self.skip_plain().is_some() {
+            return Ok(());
+        }
         // How many values are still to come in each open container.
         let mut open = [0usize; MAX_DEPTH];
         let mut level = depth;

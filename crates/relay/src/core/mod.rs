@@ -563,10 +563,12 @@ impl Core {
     }
 
     fn on_one_way(&mut self, id: ConnectionId, session: SessionId, class: Class, frame: &Frame) -> Result<(), Breach> {
-        match route::class_of(frame.method()) {
-            Some(of) if of == class => self.route(id, session, class, frame),
+        // Looked up once: that it is text is checked each time.
+        let method = frame.method();
+        match route::class_of(method) {
+            Some(of) if of == class => self.route(id, session, class, method, frame),
             Some(_) => Err(Breach::WrongConnection),
-            None if frame.method() == msg::Got::METHOD => {
+            None if method == msg::Got::METHOD => {
                 let got = msg::Got::read(&frame.payload)?;
                 self.put_mail(session, News::Got(got.id));
                 Ok(())

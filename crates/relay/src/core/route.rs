@@ -4,7 +4,6 @@ use crvideo_proto::code;
 use crvideo_proto::frame::Frame;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{self as msg, Address, Body, CLASS_BULK, CLASS_COMMANDS, Message, PeerState, Routed};
-use crvideo_proto::pack::Reader;
 use tracing::debug;
 
 use super::session::Class;
@@ -32,26 +31,32 @@ pub(super) fn class_of(method: &str) -> Option<Class> {
 /// Checks a routed message as a whole, and returns its address. What stands behind the address is passed on
 /// unseen, so it must not contain what the target could take for an address.
 fn check(frame: &Frame, both_epochs: bool) -> Result<Address<'_>, Breach> {
-    let address = Address::to(&frame.payload)?;
+    let (address, mut reader) = Address::to_with_rest(&frame.payload)?;
     if address.pairs > MAX_PAIRS {
         return Err(Breach::Address("too many pairs"));
     }
     if address.own.is_some() != both_epochs {
         return Err(Breach::Address("the sender's own epoch, missing or not agreed upon"));
     }
-    let mut reader = Reader::new(&frame.payload);
-    let mut keys = [&[][..]; MAX_PAIRS];
-    let address_pairs = if address.own.is_some() { 3 } else { 2 };
-    for pair in 0..reader.map()?.min(MAX_PAIRS) {
+    let mut keys = [(0, &[][..]); MAX_PAIRS];
+    for pair in 0..address.behind() {
         let key = reader.key()?;
-        if keys[..pair].contains(&key) || (pair >= address_pairs && ADDRESS_KEYS.contains(&key)) {
+        let mark = mark_of(key);
+        let twice = keys[..pair].iter().any(|(other, known)| *other == mark && *known == key);
+        if twice || ADDRESS_KEYS.contains(&key) {
             return Err(Breach::Address("a key that stands twice"));
         }
-        keys[pair] = key;
+        keys[pair] = (mark, key);
         reader.skip(1)?;
     }
     reader.finish()?;
     Ok(address)
+}
+
+/// A number that equal keys have in common, and few others.
+fn mark_of(key: &[u8]) -> u64 {
+    let length = key.len() as u64;
+    key.iter().take(size_of::<u64>() - 1).fold(length, |mark, byte| mark << 8 | u64::from(*byte))
 }
 
 impl Core {
@@ -60,30 +65,31 @@ impl Core {
         id: ConnectionId,
         from: SessionId,
         class: Class,
+        method: &str,
         frame: &Frame,
     ) -> Result<(), Breach> {
         let both_epochs = self.connections.get(&id).is_some_and(|connection| connection.both_epochs);
         let address = check(frame, both_epochs)?;
         let epoch = self.sessions.get(&from).map_or(0, |session| session.epoch);
         if address.own.is_some_and(|own| own != epoch) {
-            debug!(connection = id, method = ?frame.method(), "dropped: an earlier session's, repeated on the way");
+            debug!(connection = id, ?method, "dropped: an earlier session's, repeated on the way");
             return Ok(());
         }
         if self.is_for_courier(&address) {
             return Ok(self.courier_heard(from, frame)?);
         }
-        if frame.method() == msg::Offer::METHOD && self.is_too_large(from, &address, frame)? {
+        if method == msg::Offer::METHOD && self.is_too_large(from, &address, frame)? {
             return Ok(());
         }
         let Some(target) = self.target(from, &address) else { return Ok(()) };
-        if !self.count_transfer(from, target, &address, frame)? {
+        if !self.count_transfer(from, target, &address, method, frame)? {
             return Ok(());
         }
         let Some(sender) = self.sessions.get(&from) else { return Ok(()) };
         let (user, epoch) = (sender.user.clone(), sender.epoch);
         let rest = frame.payload.slice(address.rest..);
         let Some(mut queue) = self.room(target, class, from) else { return Ok(()) };
-        queue.forward(frame.method(), address.pairs, &user, epoch, rest);
+        queue.forward(method, address.pairs, &user, epoch, rest);
         drop(queue);
         self.pushed(target, class, from);
         Ok(())
@@ -144,9 +150,10 @@ impl Core {
         from: SessionId,
         target: SessionId,
         address: &Address<'_>,
+        method: &str,
         frame: &Frame,
     ) -> Result<bool, Breach> {
-        match frame.method() {
+        match method {
             msg::Offer::METHOD => {
                 let offer = msg::Offer::read(&frame.payload)?;
                 let most = self.settings.guard.session_transfers;
