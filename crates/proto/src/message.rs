@@ -665,7 +665,6 @@ impl<'a> Address<'a> {
     }
 
     /// Also returns a reader at what stands behind the address.
-    #[inline(always)]
     fn read(
         payload: &'a Bytes,
         user_key: &'static str,

@@ -182,6 +182,15 @@ impl OutQueue {
     }
 
     fn frame(&mut self, mtype: u8, ss: u8, seq: Option<u32>, method: &str, payload: impl FnOnce(&mut Writer<'_>)) {
+        let (start, body) = self.begin(mtype, ss, seq, method);
+        let mut writer = Writer::new(&mut self.open);
+        payload(&mut writer);
+        let tail = writer.tail.take();
+        self.end(start, body, tail, method);
+    }
+
+    /// Writes what stands in front of a payload; where the frame and its payload begin.
+    fn begin(&mut self, mtype: u8, ss: u8, seq: Option<u32>, method: &str) -> (usize, usize) {
         // Small frames lie together, but no more of them than fit into a small piece of memory.
         if self.open.len() >= OPEN_LIMIT - LAST_FRAME {
             self.close();
@@ -196,10 +205,11 @@ impl OutQueue {
             self.open.extend_from_slice(&seq.to_le_bytes());
         }
         self.open.extend_from_slice(method.as_bytes());
-        let body = self.open.len();
-        let mut writer = Writer::new(&mut self.open);
-        payload(&mut writer);
-        let tail = writer.tail.take();
+        (start, self.open.len())
+    }
+
+    /// The payload is written but for its `tail`: adds that and the seal, and says how long all is.
+    fn end(&mut self, start: usize, body: usize, tail: Option<Bytes>, method: &str) {
         let tail_len = tail.as_ref().map_or(0, Bytes::len);
         let seal_len = if self.seal.is_some() { SEAL_LEN } else { 0 };
         let size = (self.open.len() - body + tail_len + seal_len) as u32;

@@ -89,8 +89,8 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes a key as [`packed_key`] has made it.
-    #[inline(always)]
-    pub(crate) fn key<const N: usize>(&mut self, packed: &[u8; N]) {
+    #[inline(never)]
+    pub(crate) fn key(&mut self, packed: &[u8]) {
         self.put(packed);
     }
 
@@ -321,7 +321,6 @@ impl<'a> Reader<'a> {
     }
 
     /// A map key.
-    #[inline]
     pub fn key(&mut self) -> Result<&'a [u8], PackError> {
         if let Some(key) = self.short() {
             return Ok(key);
@@ -404,10 +403,14 @@ impl<'a> Reader<'a> {
     }
 
     /// An unsigned integer that fits `T`.
-    #[inline]
-    pub fn uint<T: TryFrom<u64> + TryFrom<i128>>(&mut self, key: &'static str) -> Result<T, PackError> {
+    pub fn uint<T: TryFrom<u64>>(&mut self, key: &'static str) -> Result<T, PackError> {
+        T::try_from(self.any_uint(key)?).map_err(|_| PackError::Type(key))
+    }
+
+    #[inline(never)]
+    fn any_uint(&mut self, key: &'static str) -> Result<u64, PackError> {
         match self.plain_uint() {
-            Some(value) => T::try_from(value).map_err(|_| PackError::Type(key)),
+            Some(value) => Ok(value),
             None => self.int(key),
         }
     }
