@@ -19,6 +19,7 @@ use super::life::{Life, Party};
 use super::logging::LogLine;
 use super::rtm;
 use super::session::{Delivery, Shared};
+use super::sleep::Bed;
 use crate::sys::EventFd;
 
 thread_local! {
@@ -61,11 +62,8 @@ pub struct EventQueue {
     signal: Option<EventFd>,
     /// The application knows the descriptor, so it must tell the truth.
     watched: AtomicBool,
-    /// Whoever takes items out sleeps or is about to.
-    asleep: AtomicBool,
-    /// Held on the way to sleep.
-    bed: Mutex<()>,
-    bell: Condvar,
+    /// Where whoever takes items out waits for them.
+    bed: Bed,
     /// Read while the function runs, so that whoever changes it waits for that.
     wake: RwLock<Option<Wake>>,
     /// Sessions and logs that are attached.
@@ -94,9 +92,7 @@ impl EventQueue {
             waiting: AtomicIsize::new(0),
             signal,
             watched: AtomicBool::new(false),
-            asleep: AtomicBool::new(false),
-            bed: Mutex::new(()),
-            bell: Condvar::new(),
+            bed: Bed::default(),
             wake: RwLock::new(None),
             attached: AtomicUsize::new(0),
             taken: Mutex::new(VecDeque::new()),
@@ -166,15 +162,7 @@ impl EventQueue {
 
     /// Wakes whoever waits for an item, if there is one; whether anybody had to be woken, and for one item alone.
     pub fn ring(&self) -> bool {
-        // Either it sees the item before it sleeps, or we see here that it sleeps.
-        let items = if self.asleep.load(Ordering::SeqCst) { self.receiver.len() } else { 0 };
-        let woken = items > 0 && self.asleep.swap(false, Ordering::SeqCst);
-        if woken {
-            // Between saying so and sleeping it holds this lock.
-            drop(lock(&self.bed));
-            self.bell.notify_one();
-        }
-        woken && items == 1
+        self.bed.ring(|| self.receiver.len())
     }
 
     /// The next item; `None` when there is none until then (`None`: for ever). One thread at a time.
@@ -187,15 +175,7 @@ impl EventQueue {
             if left.is_some_and(|left| left.is_zero()) {
                 return None;
             }
-            let bed = lock(&self.bed);
-            self.asleep.store(true, Ordering::SeqCst);
-            if self.receiver.is_empty() {
-                match left {
-                    Some(left) => drop(self.bell.wait_timeout(bed, left)),
-                    None => drop(self.bell.wait(bed)),
-                }
-            }
-            self.asleep.store(false, Ordering::SeqCst);
+            self.bed.sleep(|| self.receiver.is_empty(), left);
         }
     }
 
