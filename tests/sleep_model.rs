@@ -93,19 +93,21 @@ fn exchange<W: Default + Send + Sync + 'static>(
     assert_eq!(shared.0.len(), 0);
 }
 
-/// As `EventQueue::push` and `EventQueue::next` do it.
+/// As `EventQueue::push` does it.
+fn put_and_ring(channel: &Channel, bed: &Bed, thing: usize) {
+    channel.put(thing);
+    bed.ring(|| channel.len());
+}
+
+/// As `EventQueue::next` does it.
 fn event_queue(givers: usize, each: usize) {
-    let give = |channel: &Channel, bed: &Bed, thing| {
-        channel.put(thing);
-        bed.ring(|| channel.len());
-    };
     let take = |channel: &Channel, bed: &Bed| loop {
         if let Some(thing) = channel.take() {
             return thing;
         }
         bed.sleep(|| channel.len() == 0, None);
     };
-    exchange(givers, each, give, take);
+    exchange(givers, each, put_and_ring, take);
 }
 
 /// What the io thread sleeps on: a waker, which is remembered when nobody waits yet.
@@ -164,10 +166,6 @@ fn no_order_of_steps_loses_the_wake_up_of_the_io_thread() {
 #[should_panic(expected = "deadlock")]
 fn a_thread_that_looks_before_it_says_that_it_sleeps_is_found_out() {
     explore(|givers, each| {
-        let give = |channel: &Channel, bed: &Bed, thing| {
-            channel.put(thing);
-            bed.ring(|| channel.len());
-        };
         let take = |channel: &Channel, bed: &Bed| loop {
             if let Some(thing) = channel.take() {
                 return thing;
@@ -175,6 +173,6 @@ fn a_thread_that_looks_before_it_says_that_it_sleeps_is_found_out() {
             let empty = channel.len() == 0;
             bed.sleep(|| empty, None);
         };
-        exchange::<Bed>(givers, each, give, take);
+        exchange(givers, each, put_and_ring, take);
     });
 }
