@@ -49,13 +49,76 @@ static inline int bench_is_pump(const char *mode)
     return mode[0] == 'p';
 }
 
-/* Counts one that has ended so, and whether it has failed. */
-static inline void bench_latch_end(struct bench_latch *latch, long *failed, CRVideo_Err err)
+/* Results that callbacks count while main() waits for all of them. */
+struct bench_results {
+    struct bench_latch latch;
+    long failed;
+};
+#define BENCH_RESULTS_INIT { BENCH_LATCH_INIT, 0 }
+
+/* From now on so many are waited for. */
+static inline void bench_expect(struct bench_results *results, long count)
 {
-    pthread_mutex_lock(&latch->lock);
-    *failed += err != CRVideo_NOERR;
-    pthread_mutex_unlock(&latch->lock);
-    bench_latch_count(latch);
+    results->failed = 0;
+    bench_latch_set(&results->latch, count);
+}
+
+/* One has come. */
+static inline void bench_result(struct bench_results *results, CRVideo_Err err)
+{
+    pthread_mutex_lock(&results->latch.lock);
+    results->failed += err != CRVideo_NOERR;
+    pthread_mutex_unlock(&results->latch.lock);
+    bench_latch_count(&results->latch);
+}
+
+/* A callback whose `user` are the results that it counts. */
+static inline void bench_on_rslt(void *user, CRVideo_Err err, void *cookie)
+{
+    (void)cookie;
+    bench_result((struct bench_results *)user, err);
+}
+
+/* A relay takes no more strangers at once than it is configured for. */
+#define BENCH_LOGINS_AT_ONCE 1000
+
+/* Logs in users "1" to "count" on the library's own queue, in turns; set_up sets the callbacks of each, by its number.
+   Returns how many have failed. */
+static inline long bench_log_in_all(char **argv, long count, void (*set_up)(CRVideo_Session session, long number))
+{
+    static struct bench_results logins = BENCH_RESULTS_INIT;
+    CRVideo_LoginInfo info;
+    long number, failed = 0;
+    bench_login_info(argv, &info);
+    for (number = 0; number < count; number++) {
+        char user_id[32];
+        CRVideo_Session session;
+        if (number % BENCH_LOGINS_AT_ONCE == 0)
+            bench_expect(&logins, count - number < BENCH_LOGINS_AT_ONCE ? count - number : BENCH_LOGINS_AT_ONCE);
+        bench_need("create", CRVideo_Create(NULL, &session));
+        CRVideo_SetLoginRsltCallback(session, bench_on_rslt, &logins);
+        set_up(session, number + 1);
+        snprintf(user_id, sizeof user_id, "%ld", number + 1);
+        info.user_id = user_id;
+        bench_need("login", CRVideo_Login(session, &info, NULL));
+        if (number % BENCH_LOGINS_AT_ONCE == BENCH_LOGINS_AT_ONCE - 1 || number == count - 1) {
+            bench_latch_wait(&logins.latch);
+            failed += logins.failed;
+        }
+    }
+    return failed;
+}
+
+/* How an RTM client of the project that argv[1] to argv[3] name reaches a gate. */
+static inline void bench_rtm_config(char **argv, const char *gate, uint32_t timeout_ms, RTM_Config *config)
+{
+    CRVideo_LoginInfo info;
+    bench_login_info(argv, &info);
+    RTM_ConfigInit(config);
+    config->project = info.project;
+    config->secret = info.secret;
+    config->endpoint = gate;
+    config->timeout_ms = timeout_ms;
 }
 
 #endif

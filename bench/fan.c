@@ -20,21 +20,10 @@
 #define GROUP INT64_C(77)
 /* A relay takes no more members at once. */
 #define MEMBERS_AT_ONCE 100
-/* A relay takes no more strangers at once than it is configured for. */
-#define LOGINS_AT_ONCE 1000
 #define TEXT_TYPE 51 /* any type of the program's own */
 
-static struct bench_latch logins = BENCH_LATCH_INIT;
 static struct bench_latch deaf = BENCH_LATCH_INIT;
 static long users;
-
-static void on_login(void *user, CRVideo_Err err, void *cookie)
-{
-    (void)user;
-    (void)cookie;
-    bench_need("login", err);
-    bench_latch_count(&logins);
-}
 
 static void on_message(void *user, const CRVideo_RtmMessage *message)
 {
@@ -48,25 +37,20 @@ static void on_message(void *user, const CRVideo_RtmMessage *message)
     fflush(stdout);
 }
 
+static void hears(CRVideo_Session session, long number)
+{
+    (void)number;
+    CRVideo_SetNotifyRtmMessageCallback(session, on_message, NULL);
+}
+
 static void log_in(char **argv, long count)
 {
-    CRVideo_LoginInfo info;
-    CRVideo_Session session;
-    char user_id[32];
-    long number;
-    bench_login_info(argv, &info);
-    info.user_id = user_id;
+    long failed;
     deaf.left = users = count;
-    for (number = 0; number < count; number++) {
-        if (number % LOGINS_AT_ONCE == 0)
-            bench_latch_set(&logins, count - number < LOGINS_AT_ONCE ? count - number : LOGINS_AT_ONCE);
-        bench_need("create", CRVideo_Create(NULL, &session));
-        CRVideo_SetLoginRsltCallback(session, on_login, NULL);
-        CRVideo_SetNotifyRtmMessageCallback(session, on_message, NULL);
-        snprintf(user_id, sizeof user_id, "%ld", number + 1);
-        bench_need("login", CRVideo_Login(session, &info, NULL));
-        if (number % LOGINS_AT_ONCE == LOGINS_AT_ONCE - 1 || number == count - 1)
-            bench_latch_wait(&logins);
+    failed = bench_log_in_all(argv, count, hears);
+    if (failed > 0) {
+        fprintf(stderr, "%ld logins have failed\n", failed);
+        exit(EXIT_FAILURE);
     }
 }
 
@@ -104,17 +88,11 @@ static void send_message(RTM_Client client, size_t bytes, int everybody)
 
 static void serve(char **argv)
 {
-    CRVideo_LoginInfo info;
     RTM_Config config;
     RTM_Client client;
     char line[64], whom[8];
     long number;
-    bench_login_info(argv, &info);
-    RTM_ConfigInit(&config);
-    config.project = info.project;
-    config.secret = info.secret;
-    config.endpoint = argv[5];
-    config.timeout_ms = 60000;
+    bench_rtm_config(argv, argv[5], 60000, &config);
     bench_need("create a client", RTM_Create(&config, &client));
     printf("ready\n");
     fflush(stdout);

@@ -26,29 +26,16 @@
 #include <errno.h>
 
 #define AWAY INT64_C(1000000000)
-#define TURN 1000
 #define SENDER INT64_C(2000000000)
 
-static struct bench_latch latch = BENCH_LATCH_INIT;
+static struct bench_results sent = BENCH_RESULTS_INIT;
 static struct bench_latch heard = BENCH_LATCH_INIT;
 static struct bench_latch ended = BENCH_LATCH_INIT;
-static long failed;
 static uint64_t last_heard;
 static uint64_t last_ended;
 static long users;
+static CRVideo_Session *sessions;
 static RTM_Config rtm_config;
-
-static void count(CRVideo_Err err)
-{
-    bench_latch_end(&latch, &failed, err);
-}
-
-static void on_login(void *user, CRVideo_Err err, void *cookie)
-{
-    (void)user;
-    (void)cookie;
-    count(err);
-}
 
 static void on_message(void *user, const CRVideo_RtmMessage *message)
 {
@@ -71,7 +58,7 @@ static void on_sent(void *cookie, const RTM_SendResult *result)
     (void)cookie;
     if (result->err != CRVideo_NOERR)
         fprintf(stderr, "a file was not sent: %d %s\n", result->err, result->text);
-    count(result->err);
+    bench_result(&sent, result->err);
 }
 
 static void on_result(void *user, const RTM_RecipientResult *result)
@@ -83,38 +70,20 @@ static void on_result(void *user, const RTM_RecipientResult *result)
     bench_latch_count(&ended);
 }
 
-static void expect(struct bench_latch *what, long results)
+static void receives(CRVideo_Session session, long number)
 {
-    failed = 0;
-    bench_latch_set(what, results);
+    sessions[number - 1] = session;
+    CRVideo_SetNotifyRtmMessageCallback(session, on_message, NULL);
+    CRVideo_SetTransferOfferCallback(session, on_offer, &sessions[number - 1]);
 }
 
 static void log_in(char **argv, long wanted)
 {
-    CRVideo_Session *sessions = (CRVideo_Session *)calloc((size_t)wanted, sizeof *sessions);
-    CRVideo_LoginInfo info;
-    long number;
+    sessions = (CRVideo_Session *)calloc((size_t)wanted, sizeof *sessions);
     if (sessions == NULL)
         exit(EXIT_FAILURE);
-    bench_login_info(argv, &info);
-    failed = 0;
-    for (number = 0; number < wanted; number++) {
-        /* In turns: a relay takes no more strangers at once than it is configured for. */
-        if (number % TURN == 0)
-            bench_latch_set(&latch, wanted - number < TURN ? wanted - number : TURN);
-        char user_id[32];
-        bench_need("create", CRVideo_Create(NULL, &sessions[number]));
-        CRVideo_SetLoginRsltCallback(sessions[number], on_login, NULL);
-        CRVideo_SetNotifyRtmMessageCallback(sessions[number], on_message, NULL);
-        CRVideo_SetTransferOfferCallback(sessions[number], on_offer, &sessions[number]);
-        snprintf(user_id, sizeof user_id, "%ld", number + 1);
-        info.user_id = user_id;
-        bench_need("login", CRVideo_Login(sessions[number], &info, NULL));
-        if (number % TURN == TURN - 1 || number == wanted - 1)
-            bench_latch_wait(&latch);
-    }
     users = wanted;
-    printf("users count=%ld failed=%ld\n", wanted, failed);
+    printf("users count=%ld failed=%ld\n", wanted, bench_log_in_all(argv, wanted, receives));
 }
 
 /* Bytes that differ from one file to the next. */
@@ -149,12 +118,12 @@ static void upload(long wanted, size_t size, const char *word)
     file.name = "bench.bin";
     for (number = 0; number < wanted; number++)
         bench_need("create a client", RTM_Create(&rtm_config, &clients[number]));
-    expect(&latch, wanted);
+    bench_expect(&sent, wanted);
     began = bench_now_ns();
     for (number = 0; number < wanted; number++)
         bench_need("send", RTM_SendFile(clients[number], SENDER, AWAY + number, 50, &file, NULL, on_sent, NULL, NULL));
-    bench_latch_wait(&latch);
-    printf("%s failed=%ld ns=%llu\n", word, failed, (unsigned long long)(bench_now_ns() - began));
+    bench_latch_wait(&sent.latch);
+    printf("%s failed=%ld ns=%llu\n", word, sent.failed, (unsigned long long)(bench_now_ns() - began));
     for (number = 0; number < wanted; number++)
         RTM_Destroy(clients[number]);
     free(clients);
@@ -223,8 +192,8 @@ static void fan_out(RTM_Client client, size_t size, int everybody, int watched)
     file.data = bytes;
     file.len = size;
     file.name = "bench.bin";
-    expect(&heard, users);
-    expect(&ended, watched ? users : 0);
+    bench_latch_set(&heard, users);
+    bench_latch_set(&ended, watched ? users : 0);
     began = bench_now_ns();
     err = everybody ? RTM_BroadcastFile(client, SENDER, 50, &file, NULL, NULL, NULL, &result)
                     : RTM_SendFiles(client, SENDER, tos, (size_t)users, 50, &file, NULL, NULL, NULL, &result);
@@ -243,18 +212,12 @@ static void fan_out(RTM_Client client, size_t size, int everybody, int watched)
 int main(int argc, char **argv)
 {
     char line[64];
-    CRVideo_LoginInfo info;
     RTM_Client client;
     if (argc != 5) {
         fprintf(stderr, "usage: %s RELAY PROJECT @SECRET_FILE GATE\n", argv[0]);
         return EXIT_FAILURE;
     }
-    bench_login_info(argv, &info);
-    RTM_ConfigInit(&rtm_config);
-    rtm_config.project = info.project;
-    rtm_config.secret = info.secret;
-    rtm_config.endpoint = argv[4];
-    rtm_config.timeout_ms = 120000;
+    bench_rtm_config(argv, argv[4], 120000, &rtm_config);
     bench_need("create a client", RTM_Create(&rtm_config, &client));
     printf("ready\n");
     fflush(stdout);

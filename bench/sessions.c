@@ -21,41 +21,22 @@
 #include <malloc.h>
 
 static CRVideo_Queue queue; /* 0 in THREAD mode */
-static struct bench_latch latch = BENCH_LATCH_INIT;
-static long failed;
-
-static void count(CRVideo_Err err)
-{
-    bench_latch_end(&latch, &failed, err);
-}
-
-static void on_login(void *user, CRVideo_Err err, void *cookie)
-{
-    (void)user;
-    (void)cookie;
-    count(err);
-}
+static struct bench_results results = BENCH_RESULTS_INIT;
 
 static void on_command_sent(void *user, const char *task_id, CRVideo_Err err, void *cookie)
 {
     (void)user;
     (void)task_id;
     (void)cookie;
-    count(err);
-}
-
-static void expect(long results)
-{
-    failed = 0;
-    bench_latch_set(&latch, results);
+    bench_result(&results, err);
 }
 
 /* Until all that is expected has come. A queue of one's own is polled by this thread alone, which may read `left`. */
 static void await(void)
 {
-    while (queue != 0 && latch.left > 0)
+    while (queue != 0 && results.latch.left > 0)
         bench_need("poll", CRVideo_PollEvents(queue, UINT32_MAX, NULL));
-    bench_latch_wait(&latch);
+    bench_latch_wait(&results.latch);
 }
 
 static CRVideo_Session log_in(int argc, char **argv, long number)
@@ -67,7 +48,7 @@ static CRVideo_Session log_in(int argc, char **argv, long number)
     CRVideo_ConfigInit(&config);
     config.queue = queue;
     bench_need("create", CRVideo_Create(&config, &session));
-    CRVideo_SetLoginRsltCallback(session, on_login, NULL);
+    CRVideo_SetLoginRsltCallback(session, bench_on_rslt, &results);
     CRVideo_SetSendCmdRlstCallback(session, on_command_sent, NULL);
     bench_login_info(argv, &info);
     snprintf(user_id, sizeof user_id, "user-%ld", number);
@@ -112,30 +93,30 @@ int main(int argc, char **argv)
     if (sessions == NULL)
         return EXIT_FAILURE;
 
-    expect(1);
+    bench_expect(&results, 1);
     sessions[0] = log_in(argc, argv, wanted);
     await();
     bench_need("destroy", CRVideo_Destroy(sessions[0]));
     printf("none heap=%llu\n", heap());
     pause_here();
 
-    expect(wanted);
+    bench_expect(&results, wanted);
     began = bench_now_ns();
     for (number = 0; number < wanted; number++)
         sessions[number] = log_in(argc, argv, number);
     await();
     began = bench_now_ns() - began;
-    printf("online count=%ld failed=%ld ns=%llu heap=%llu\n", wanted, failed, (unsigned long long)began, heap());
+    printf("online count=%ld failed=%ld ns=%llu heap=%llu\n", wanted, results.failed, (unsigned long long)began, heap());
     pause_here();
 
-    expect(wanted);
+    bench_expect(&results, wanted);
     for (number = 0; number < wanted; number++) {
         char target[32];
         snprintf(target, sizeof target, "user-%ld", (number + 1) % wanted);
         bench_need("send", CRVideo_SendCmd(sessions[number], target, payload, sizeof payload, NULL, NULL, NULL));
     }
     await();
-    printf("exchanged count=%ld failed=%ld heap=%llu\n", wanted, failed, heap());
+    printf("exchanged count=%ld failed=%ld heap=%llu\n", wanted, results.failed, heap());
     pause_here();
 
     malloc_trim(0);

@@ -14,8 +14,9 @@ mod hostile_names;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use harness::{Finished, Mode, Relay, Running, Scratch, artefacts};
+use harness::{Finished, Mode, PATIENCE, Relay, Running, Scratch, artefacts};
 
 /// How many times something is done: as often as `CRVIDEO_TIMES` says, or all of them where that is asked for.
 fn times(sample: u32, all: u32) -> String {
@@ -26,8 +27,17 @@ fn times(sample: u32, all: u32) -> String {
     if thorough { all.to_string() } else { sample.to_string() }
 }
 
+/// How long so many of something may take, where all of them are run: `each` is what one takes on a busy machine.
+fn patience(number: &str, each: Duration) -> Duration {
+    number.parse::<u32>().map_or(PATIENCE, |number| PATIENCE + each * number)
+}
+
 /// Runs `hostile WHAT NUMBER` with this directory for temporary files, or one of its own.
 fn hostile(what: &str, number: &str, tmp: Option<&Path>) -> Finished {
+    hostile_within(PATIENCE, what, number, tmp)
+}
+
+fn hostile_within(patience: Duration, what: &str, number: &str, tmp: Option<&Path>) -> Finished {
     let relay = Relay::start();
     let scratch = Scratch::new();
     for dir in ["tmp", "sources"] {
@@ -36,14 +46,15 @@ fn hostile(what: &str, number: &str, tmp: Option<&Path>) -> Finished {
     let mut command = Mode::Plain.command("tests/c/hostile.c", relay.args());
     command.args([what, number]).env("SOURCES", scratch.path("sources"));
     command.env("TMPDIR", tmp.map_or_else(|| scratch.path("tmp"), Path::to_owned));
-    let done = Running::start(command).finish().exits(0);
+    let done = Running::start(command).finish_within(patience).exits(0);
     eprintln!("{}", done.stdout);
     done
 }
 
 #[test]
 fn sessions_that_come_and_go_with_tasks_in_flight_leave_nothing_behind() {
-    hostile("cycles", &times(60, 10_000), None);
+    let count = times(60, 10_000);
+    hostile_within(patience(&count, Duration::from_millis(200)), "cycles", &count, None);
 }
 
 #[test]
@@ -65,12 +76,14 @@ fn a_timer_that_interrupts_the_host_a_thousand_times_a_second_disturbs_nothing()
 
 #[test]
 fn a_directory_that_is_swapped_for_a_link_leads_no_file_astray() {
-    hostile("swap", &times(100, 5_000), None);
+    let count = times(100, 5_000);
+    hostile_within(patience(&count, Duration::from_millis(200)), "swap", &count, None);
 }
 
 #[test]
 fn a_host_that_closes_all_descriptors_gets_one_result_for_each_task_and_can_log_in_again() {
-    hostile("closed", &times(3, 100), None);
+    let count = times(3, 100);
+    hostile_within(patience(&count, Duration::from_secs(2)), "closed", &count, None);
 }
 
 #[test]
@@ -195,7 +208,7 @@ fn random_calls_from_all_sides_leave_nothing_wrong_behind() {
     let mut command = Mode::Asan.command("tests/c/random_api.c", relay.args());
     command.arg(&relay.rtm).arg(scratch.path("files")).arg(seed.to_string()).arg(&calls);
     command.env("TMPDIR", scratch.path("tmp"));
-    let done = Running::start(command).finish().exits(0);
+    let done = Running::start(command).finish_within(patience(&calls, Duration::from_millis(20))).exits(0);
     eprintln!("{}", done.stdout);
 }
 

@@ -21,6 +21,7 @@ mod registry;
 pub mod rtm;
 mod session;
 mod sink;
+mod sleep;
 mod source;
 mod tls;
 
@@ -30,6 +31,13 @@ pub use config::{
 };
 pub use event::{Event, EventHandler, TransferKind};
 pub use logging::Sink as LogSink;
+
+/// What `sleep.rs` is made of here; its model in `tests/sleep_model.rs` gives it others.
+mod primitives {
+    pub use std::sync::atomic::{AtomicBool, Ordering};
+    pub use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+    pub use std::time::Duration;
+}
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -18,6 +18,7 @@ use super::life::{Life, Party};
 use super::logging::LogLine;
 use super::rtm;
 use super::session::{Delivery, Shared};
+use super::sleep::Bed;
 use crate::sys::EventFd;
 
 thread_local! {
@@ -69,11 +70,8 @@ pub struct EventQueue {
     signal: Option<EventFd>,
     /// The application knows the descriptor, so it must tell the truth.
     watched: AtomicBool,
-    /// Whoever takes items out sleeps or is about to.
-    asleep: AtomicBool,
-    /// Held on the way to sleep.
-    bed: Mutex<()>,
-    bell: Condvar,
+    /// Where whoever takes items out waits for them.
+    bed: Bed,
     /// Read while the function runs, so that whoever changes it waits for that.
     wake: RwLock<Option<Wake>>,
     /// Sessions and logs that are attached.
@@ -108,9 +106,7 @@ impl EventQueue {
             waiting: AtomicIsize::new(0),
             signal,
             watched: AtomicBool::new(false),
-            asleep: AtomicBool::new(false),
-            bed: Mutex::new(()),
-            bell: Condvar::new(),
+            bed: Bed::default(),
             wake: RwLock::new(None),
             attached: AtomicUsize::new(0),
             taken: Mutex::new(VecDeque::new()),
@@ -203,16 +199,8 @@ impl EventQueue {
         if first {
             self.raise();
         }
-        // Either it sees the items before it sleeps, or we see here that it sleeps.
-        if !self.asleep.load(Ordering::SeqCst) || self.receiver.is_empty() || !self.asleep.swap(false, Ordering::SeqCst)
-        {
-            return false;
-        }
-        let for_one = self.waiting.load(Ordering::SeqCst) == 1;
-        // Between saying so and sleeping it holds this lock.
-        drop(lock(&self.bed));
-        self.bell.notify_one();
-        for_one
+        let items = || usize::try_from(self.waiting.load(Ordering::SeqCst)).unwrap_or(0).max(1);
+        self.bed.ring(|| if self.receiver.is_empty() { 0 } else { items() })
     }
 
     /// The next items; `None` when there are none until then (`None`: for ever). One thread at a time.
@@ -225,15 +213,7 @@ impl EventQueue {
             if left.is_some_and(|left| left.is_zero()) {
                 return None;
             }
-            let bed = lock(&self.bed);
-            self.asleep.store(true, Ordering::SeqCst);
-            if self.receiver.is_empty() {
-                match left {
-                    Some(left) => drop(self.bell.wait_timeout(bed, left)),
-                    None => drop(self.bell.wait(bed)),
-                }
-            }
-            self.asleep.store(false, Ordering::SeqCst);
+            self.bed.sleep(|| self.receiver.is_empty(), left);
         }
     }
 

@@ -10,6 +10,7 @@ use crvideo_proto::code;
 use crvideo_relay::BlockingRelay;
 
 use super::events::*;
+use super::log::{CRVIDEO_LOG_OFF, CRVideo_SetLogCallback};
 use super::presence::*;
 use super::queue::*;
 use super::receive::*;
@@ -17,8 +18,8 @@ use super::send::*;
 use super::session::*;
 use crate::client::{ServerAddress, fault, rtm};
 
-/// All of them. A place that the scenario does not pass fails the test.
-const SITES: [&str; 36] = [
+/// Those that the scenario passes. One that it does not pass fails the test.
+const SITES: [&str; 37] = [
     "create_queue",
     "destroy_queue",
     "poll_events",
@@ -39,6 +40,7 @@ const SITES: [&str; 36] = [
     "cancel_receive",
     "get_user_status",
     "set_status_push",
+    "set_log",
     "io: a turn",
     "io: an order",
     "io: a session's order",
@@ -56,6 +58,8 @@ const SITES: [&str; 36] = [
     "reading a source",
     "after a callback",
 ];
+/// One more, which a call of an RTM client passes.
+const END_OF_A_CALL: &str = "io: the end of a call";
 const PATIENCE: Duration = Duration::from_secs(60);
 const TASK: *const c_char = c"0f1e2d3c-4b5a-4978-8695-a4b3c2d1e0f9".as_ptr();
 
@@ -183,6 +187,7 @@ fn scenario(info: &CRVideo_LoginInfo, file: &Path) -> Vec<c_int> {
         for call in [CRVideo_RefuseTransfer, CRVideo_CancelReceive] {
             assert_eq!(plain(|| call(alice, bob, TASK)), code::TRANSID_INVALID);
         }
+        assert_eq!(plain(|| CRVideo_SetLogCallback(0, CRVIDEO_LOG_OFF, None, null_mut())), code::NOERR);
         assert_eq!(plain(|| CRVideo_AcceptTransfer(alice, bob, TASK, null())), code::TRANSID_INVALID);
         let outcomes = tasks.iter().map(|task| outcome(*task)).collect();
         tasks.extend(asked(|cookie| CRVideo_Logout(alice, cookie)));
@@ -192,6 +197,24 @@ fn scenario(info: &CRVideo_LoginInfo, file: &Path) -> Vec<c_int> {
         }
         outcomes
     }
+}
+
+#[test]
+fn every_place_that_can_be_armed_is() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/client");
+    let mut places = Vec::new();
+    for file in ["", "io", "rtm", "tls"].iter().flat_map(|dir| std::fs::read_dir(root.join(dir)).unwrap()) {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = std::fs::read_to_string(path).unwrap();
+            let calls = source.split("fault::point(\"").skip(1);
+            places.extend(calls.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+    let mut armed: Vec<&str> = SITES.into_iter().chain([END_OF_A_CALL]).collect();
+    places.sort_unstable();
+    armed.sort_unstable();
+    assert_eq!(places, armed);
 }
 
 #[test]
@@ -248,7 +271,7 @@ fn a_call_ends_whatever_happens_to_its_end(relay: &BlockingRelay) {
         ended.recv_timeout(PATIENCE).expect("the call ends")
     };
     assert_eq!(call(), Ok(()));
-    fault::arm(Some("io: the end of a call"));
+    fault::arm(Some(END_OF_A_CALL));
     assert_eq!(call(), Err(code::INNER_ERR));
     assert_eq!(fault::arm(None), None);
     assert_eq!(call(), Ok(()));

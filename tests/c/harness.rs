@@ -302,12 +302,17 @@ impl Running {
     }
 
     /// Waits for its end. Its standard input stays as it is.
-    pub fn finish(mut self) -> Finished {
-        let deadline = Instant::now() + PATIENCE;
+    pub fn finish(self) -> Finished {
+        self.finish_within(PATIENCE)
+    }
+
+    /// The same for a program that takes longer when all is well.
+    pub fn finish_within(mut self, patience: Duration) -> Finished {
+        let deadline = Instant::now() + patience;
         let shared = Arc::clone(&self.captured);
         let (lock, changed) = &*shared;
         let captured = lock.lock().unwrap();
-        let (captured, _) = changed.wait_timeout_while(captured, PATIENCE, |captured| captured.open > 0).unwrap();
+        let (captured, _) = changed.wait_timeout_while(captured, patience, |captured| captured.open > 0).unwrap();
         let (stdout, stderr) = (captured.stdout.join("\n"), captured.stderr.join("\n"));
         drop(captured);
         // Its output is closed, so this turns once or twice; there is no way to wait for a child with a time limit.

@@ -12,43 +12,10 @@
  */
 #define _GNU_SOURCE
 
-#include "check.h"
+#include "count.h"
 
 #include <setjmp.h>
 #include <ucontext.h>
-
-static struct counter ended = COUNTER_INIT;
-static struct counter received = COUNTER_INIT;
-
-static void on_result(void *user, const char *task_id, CRVideo_Err err, void *cookie)
-{
-    (void)user;
-    (void)task_id;
-    (void)cookie;
-    CHECK_OK(err);
-    counter_add(&ended, 1);
-}
-
-static void on_data(void *user, const char *source, const char *task_id, const void *data, size_t len)
-{
-    (void)user;
-    (void)source;
-    (void)task_id;
-    (void)data;
-    (void)len;
-    counter_add(&received, 1);
-}
-
-static CRVideo_Session enter(const char *user, CRVideo_Queue queue)
-{
-    CRVideo_Session session = check_session(queue);
-    CHECK_OK(CRVideo_SetSendCmdRlstCallback(session, on_result, NULL));
-    CHECK_OK(CRVideo_SetSendBufferRlstCallback(session, on_result, NULL));
-    CHECK_OK(CRVideo_SetNotifyCmdDataCallback(session, on_data, NULL));
-    CHECK_OK(CRVideo_SetNotifyBufferDataCallback(session, on_data, NULL));
-    CHECK_OK(check_login(session, queue, user));
-    return session;
-}
 
 /* A command to oneself arrives, and its sender hears so. */
 static void works(CRVideo_Session session, const char *user)
@@ -69,7 +36,7 @@ static void on_data_exits(void *user, const char *source, const char *task_id, c
 
 static void exit_thread(void)
 {
-    CRVideo_Session alice = enter("alice", 0);
+    CRVideo_Session alice = count_session(0, "alice");
     CHECK_OK(CRVideo_SetNotifyCmdDataCallback(alice, on_data_exits, NULL));
     CHECK_OK(CRVideo_SendCmd(alice, "alice", "hello", 5, NULL, NULL, NULL));
     WAIT_FOR(ended, 1);
@@ -81,7 +48,7 @@ static void exit_poll(void)
     CRVideo_Queue queue;
     CRVideo_Session alice;
     CHECK_OK(CRVideo_CreateQueue(&queue));
-    alice = enter("alice", queue);
+    alice = count_session(queue, "alice");
     CHECK_OK(CRVideo_SetNotifyCmdDataCallback(alice, on_data_exits, NULL));
     CHECK_OK(CRVideo_SendCmd(alice, "alice", "hello", 5, NULL, NULL, NULL));
     PUMP_UNTIL(queue, counter_get(&ended) == 1);
@@ -107,9 +74,9 @@ static void jump(void)
     static CRVideo_Queue queue; /* not in a register that the jump puts back */
     static CRVideo_Session alice, bob;
     static int i;
-    bob = enter("bob", 0);
+    bob = count_session(0, "bob");
     CHECK_OK(CRVideo_CreateQueue(&queue));
-    alice = enter("alice", queue);
+    alice = count_session(queue, "alice");
     CHECK_OK(CRVideo_SetNotifyCmdDataCallback(alice, on_data_jumps, NULL));
     CHECK_OK(CRVideo_SendCmd(bob, "alice", "hello", 5, NULL, NULL, NULL));
     if (setjmp(back) == 0) {
@@ -160,14 +127,14 @@ static void on_data_switches(void *user, const char *source, const char *task_id
 static void with_fiber(void)
 {
     CRVideo_Queue queue;
-    of_fiber = enter("alice", 0);
+    of_fiber = count_session(0, "alice");
     CHECK_OK(CRVideo_SetNotifyCmdDataCallback(of_fiber, on_data_switches, NULL));
     CHECK_OK(CRVideo_SendCmd(of_fiber, "alice", "hello", 5, NULL, NULL, NULL));
     WAIT_FOR(ended, 3);
     WAIT_FOR(received, 3);
     CHECK_OK(CRVideo_Destroy(of_fiber));
     CHECK_OK(CRVideo_CreateQueue(&queue));
-    of_fiber = enter("alice", queue);
+    of_fiber = count_session(queue, "alice");
     CHECK_OK(CRVideo_SetNotifyCmdDataCallback(of_fiber, on_data_switches, NULL));
     CHECK_OK(CRVideo_SendCmd(of_fiber, "alice", "hello", 5, NULL, NULL, NULL));
     PUMP_UNTIL(queue, counter_get(&ended) == 6 && counter_get(&received) == 6);
@@ -190,7 +157,7 @@ static void on_data_is_cancelled(void *user, const char *source, const char *tas
 
 static void cancel(void)
 {
-    CRVideo_Session alice = enter("alice", 0), bob = enter("bob", 0);
+    CRVideo_Session alice = count_session(0, "alice"), bob = count_session(0, "bob");
     CHECK_OK(CRVideo_SetNotifyCmdDataCallback(alice, on_data_is_cancelled, NULL));
     works(alice, "alice");
     CHECK(pthread_cancel(callback_thread) == 0);
@@ -216,10 +183,10 @@ static void *poll_for_ever(void *queue)
 static void cancel_poll(void)
 {
     CRVideo_Queue queue;
-    CRVideo_Session alice, bob = enter("bob", 0);
+    CRVideo_Session alice, bob = count_session(0, "bob");
     int i;
     CHECK_OK(CRVideo_CreateQueue(&queue));
-    alice = enter("alice", queue);
+    alice = count_session(queue, "alice");
     for (i = 0; i < 20; i++) {
         long before = counter_get(&ended), arrived = counter_get(&received), polled = counter_get(&polls);
         pthread_t thread;
@@ -263,7 +230,7 @@ static void *call_for_ever(void *session)
 
 static void cancel_calls(void)
 {
-    CRVideo_Session alice = enter("alice", 0), bob = enter("bob", 0);
+    CRVideo_Session alice = count_session(0, "alice"), bob = count_session(0, "bob");
     unsigned seed = 1;
     int i;
     for (i = 0; i < 200; i++) {

@@ -5,35 +5,14 @@
  */
 #define _POSIX_C_SOURCE 200809L
 
-#include "check.h"
+#include "count.h"
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
 static struct counter shaken = COUNTER_INIT;
-static struct counter ended = COUNTER_INIT;
-static struct counter received = COUNTER_INIT;
 static struct counter stops = COUNTER_INIT;
 static SSL_CTX *server_context, *client_context;
-
-static void on_result(void *user, const char *task_id, CRVideo_Err err, void *cookie)
-{
-    (void)user;
-    (void)task_id;
-    (void)cookie;
-    CHECK_OK(err);
-    counter_add(&ended, 1);
-}
-
-static void on_data(void *user, const char *source, const char *task_id, const void *data, size_t len)
-{
-    (void)user;
-    (void)source;
-    (void)task_id;
-    (void)data;
-    (void)len;
-    counter_add(&received, 1);
-}
 
 /* A handshake and some bytes between two ends in memory. */
 static void shake_hands(void)
@@ -86,12 +65,7 @@ int main(int argc, char **argv)
     shake_hands();
     CHECK(pthread_create(&thread, NULL, shake_for_ever, NULL) == 0);
     for (i = 1; i <= 5; i++) {
-        alice = check_session(0);
-        CHECK_OK(CRVideo_SetSendCmdRlstCallback(alice, on_result, NULL));
-        CHECK_OK(CRVideo_SetSendBufferRlstCallback(alice, on_result, NULL));
-        CHECK_OK(CRVideo_SetNotifyCmdDataCallback(alice, on_data, NULL));
-        CHECK_OK(CRVideo_SetNotifyBufferDataCallback(alice, on_data, NULL));
-        CHECK_OK(check_login(alice, 0, "alice"));
+        alice = count_session(0, "alice");
         CHECK_OK(CRVideo_SendCmd(alice, "alice", "hello", 5, NULL, NULL, NULL));
         CHECK_OK(CRVideo_SendBuffer(alice, "alice", content, sizeof content, NULL, NULL, NULL));
         WAIT_FOR(ended, 2 * i);

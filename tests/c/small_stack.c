@@ -4,45 +4,8 @@
  */
 #define _POSIX_C_SOURCE 200809L
 
+#include "count.h"
 #include "exports.h"
-
-static struct counter ended = COUNTER_INIT;
-static struct counter received = COUNTER_INIT;
-
-static void on_result(void *user, const char *task_id, CRVideo_Err err, void *cookie)
-{
-    (void)user;
-    (void)task_id;
-    (void)cookie;
-    CHECK_OK(err);
-    counter_add(&ended, 1);
-}
-
-static void on_file_result(void *user, const char *task_id, const char *file_name, CRVideo_Err err, void *cookie)
-{
-    (void)file_name;
-    on_result(user, task_id, err, cookie);
-}
-
-static void on_data(void *user, const char *source, const char *task_id, const void *data, size_t len)
-{
-    (void)user;
-    (void)source;
-    (void)task_id;
-    (void)data;
-    (void)len;
-    counter_add(&received, 1);
-}
-
-static void on_file(void *user, const char *source, const char *task_id, const char *tmp_file, const char *name)
-{
-    (void)user;
-    (void)source;
-    (void)task_id;
-    (void)name;
-    CHECK_EQ(unlink(tmp_file), 0);
-    counter_add(&received, 1);
-}
 
 static void *live(void *program)
 {
@@ -54,18 +17,11 @@ static void *live(void *program)
 
     CHECK_OK(CRVideo_CreateQueue(&queue));
     args.queue = queue;
-    args.session = check_session(queue);
+    args.session = count_session(queue, "bob");
     args.login = &info;
     args.target = "bob";
     args.file = (const char *)program;
     CHECK_OK(export_client(queue, &args.client));
-    CHECK_OK(CRVideo_SetSendCmdRlstCallback(args.session, on_result, NULL));
-    CHECK_OK(CRVideo_SetSendBufferRlstCallback(args.session, on_result, NULL));
-    CHECK_OK(CRVideo_SetSendFileRlstCallback(args.session, on_file_result, NULL));
-    CHECK_OK(CRVideo_SetNotifyCmdDataCallback(args.session, on_data, NULL));
-    CHECK_OK(CRVideo_SetNotifyBufferDataCallback(args.session, on_data, NULL));
-    CHECK_OK(CRVideo_SetNotifyFileDataCallback(args.session, on_file, NULL));
-    CHECK_OK(check_login(args.session, queue, "bob"));
     check_login_info(&info, "bob");
 
     CHECK_OK(CRVideo_SendCmd(args.session, "bob", content, CRVIDEO_CMD_MAX, NULL, NULL, NULL));

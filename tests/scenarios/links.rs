@@ -6,18 +6,7 @@ use crvideo::client::{self, Event, SendOptions};
 use crvideo_proto::code;
 
 use crate::proxy::Proxy;
-use crate::world::{PATIENCE, User, World, content};
-
-fn line_off(user: &User) -> i32 {
-    user.wait(|event| match event {
-        Event::LineOff { err } => Some(err),
-        _ => None,
-    })
-}
-
-fn line_on(user: &User) {
-    user.wait(|event| matches!(event, Event::LineOn).then_some(()));
-}
+use crate::world::{PATIENCE, World, content};
 
 #[test]
 fn a_target_that_is_not_logged_in_is_invalid() {
@@ -51,8 +40,8 @@ fn a_session_comes_back_by_itself_and_commands_go_on() {
         let before: Vec<_> = (0..100u8).map(|number| alice.send_cmd("bob", &[round, 0, number])).collect();
         proxy.cut();
         let after: Vec<_> = (0..100u8).map(|number| alice.send_cmd("bob", &[round, 1, number])).collect();
-        assert_eq!(line_off(&alice), code::FORCEDCLOSECONNECTION);
-        line_on(&alice);
+        assert_eq!(alice.line_off(), code::FORCEDCLOSECONNECTION);
+        alice.line_on();
         for (part, tasks) in [(0, before), (1, after)] {
             for (number, task) in tasks.into_iter().enumerate() {
                 assert_eq!(bob.command(), ("alice".to_owned(), task, vec![round, part, number as u8]));
@@ -74,7 +63,7 @@ fn commands_to_a_target_whose_link_breaks_arrive_once_and_in_order() {
             tasks.push(alice.send_cmd("bob", &(round * 200 + number).to_le_bytes()));
         }
         proxy.cut();
-        line_on(&bob);
+        bob.line_on();
     }
     for task in tasks.iter() {
         assert_eq!(alice.result(*task), code::NOERR);
@@ -147,7 +136,7 @@ fn a_second_login_ends_the_first_session_and_all_its_tasks() {
     bob.wait(|event| matches!(event, Event::TransferOffer { .. }).then_some(()));
     let second = world.user("alice");
     assert_eq!(first.result(waiting), code::KICKOUT_BY_RELOGIN);
-    assert_eq!(line_off(&first), code::KICKOUT_BY_RELOGIN);
+    assert_eq!(first.line_off(), code::KICKOUT_BY_RELOGIN);
     let refused = client::send_cmd(first.session, "bob", b"x", SendOptions::default(), 0);
     assert_eq!(refused, Err(code::NOT_LOGIN));
     assert_eq!(second.result(second.send_cmd("bob", b"y")), code::NOERR);
@@ -163,7 +152,7 @@ fn a_command_that_waits_for_an_absent_target_ends_by_its_deadline_and_never_arri
     assert_eq!(alice.result(alice.send_cmd("bob", b"first")), code::NOERR);
     proxy.refuse(true);
     proxy.cut();
-    line_off(&bob);
+    bob.line_off();
     // As long as alice does not know that bob's link is lost, she cannot know whether what she sends arrives.
     let late = |number: u8| {
         let options = SendOptions { timeout: Some(Duration::from_millis(600)), ..SendOptions::default() };
@@ -178,7 +167,7 @@ fn a_command_that_waits_for_an_absent_target_ends_by_its_deadline_and_never_arri
     });
     let number = number.expect("alice never learns that bob is away");
     proxy.refuse(false);
-    line_on(&bob);
+    bob.line_on();
     assert_eq!(alice.result(alice.send_cmd("bob", b"last")), code::NOERR);
     bob.wait(|event| match event {
         Event::NotifyCmdData { data, .. } => {
@@ -197,7 +186,7 @@ fn without_a_link_of_ones_own_a_command_fails_with_connection_lost() {
     let _bob = world.user("bob");
     proxy.refuse(true);
     proxy.cut();
-    line_off(&alice);
+    alice.line_off();
     assert_eq!(alice.result(alice.send_cmd("bob", b"x")), code::CONNECTIONLOST);
 }
 
@@ -210,7 +199,7 @@ fn silence_on_the_link_is_noticed_and_what_was_sent_into_it_is_repaired() {
     assert_eq!(alice.result(alice.send_cmd("bob", b"1")), code::NOERR);
     proxy.go_silent(true);
     let task = alice.send_cmd("bob", b"2");
-    assert_eq!(line_off(&alice), code::CONNECTIONLOST);
+    assert_eq!(alice.line_off(), code::CONNECTIONLOST);
     proxy.go_silent(false);
     assert_eq!(alice.result(task), code::NOERR);
     assert_eq!((bob.command().2, bob.command().2), (b"1".to_vec(), b"2".to_vec()));
@@ -223,7 +212,7 @@ fn a_relay_that_restarts_finds_its_sessions_again() {
     let task = alice.send_cmd("bob", b"before");
     assert_eq!(alice.result(task), code::NOERR);
     world.restart();
-    line_on(&alice);
+    alice.line_on();
     let task = alice.send_cmd("bob", b"after");
     assert_eq!(alice.result(task), code::NOERR);
     assert_eq!((bob.command().2, bob.command().2), (b"before".to_vec(), b"after".to_vec()));
@@ -279,7 +268,7 @@ fn a_session_whose_epoch_has_ended_says_so_and_goes_on_with_a_new_one() {
     bob.wait(|event| matches!(event, Event::TransferOffer { .. }).then_some(()));
     proxy.refuse(true);
     proxy.cut();
-    line_off(&alice);
+    alice.line_off();
     // Bob hears that Alice's incarnation has ended, and so does she when she is back.
     bob.wait(|event| matches!(event, Event::NotifyCancelSend { err: code::CONNECTIONLOST, .. }).then_some(()));
     proxy.refuse(false);

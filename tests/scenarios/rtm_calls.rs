@@ -1,7 +1,5 @@
 //! Messages, users, groups, rooms and listening, with a gate that answers as a stock one does.
 
-use std::time::Duration;
-
 use crvideo::client::rtm::{
     self, Action, Answer, CallOptions, Change, Content, Event, Listen, PushKind, Target, UserEvent,
 };
@@ -12,6 +10,7 @@ use crvideo_proto::rtm::params::{Fields, Params};
 
 use crate::rtm_gate::{Fault, Gate, MTIME};
 use crate::rtm_world::{Server, code, text};
+use crate::world::eventually;
 
 #[test]
 fn messages_reach_users_groups_rooms_and_everybody() {
@@ -199,9 +198,7 @@ fn listening_is_said_again_on_every_new_connection() {
     gate.drop_connections();
     assert_eq!(server.line(), rtm_code::CONNECTION_CLOSED);
     let before = gate.connections();
-    while gate.connections() < before + 2 {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    eventually("the client tries to connect again", || gate.connections() >= before + 2);
     gate.be_unwilling(false);
     assert_eq!(server.line(), 0);
 

@@ -9,7 +9,7 @@ use crvideo_proto::rtm::code as rtm_code;
 
 use crate::proxy::Proxy;
 use crate::rtm_world::{Server, code};
-use crate::world::{World, address, content};
+use crate::world::{World, address, content, eventually};
 
 /// A client of the relay's gate.
 fn server(world: &World) -> Server {
@@ -94,12 +94,7 @@ fn a_large_file_survives_the_loss_of_its_connection_and_is_sent_once() {
     let (callback, ended) = Server::callback();
     sender.send_by(Target::User(2), Content::Path(&path), Some(callback), CallOptions::default()).unwrap();
     for cut in 1..=4 {
-        let until = std::time::Instant::now() + crate::world::PATIENCE;
-        while proxy.forwarded() < cut * 10_000_000 {
-            let over = std::time::Instant::now() >= until;
-            assert!(!over, "the file does not go on: {} bytes, cut {cut}, {:?}", proxy.forwarded(), ended.try_recv());
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+        eventually(&format!("the file goes on after cut {}", cut - 1), || proxy.forwarded() >= cut * 10_000_000);
         proxy.cut();
     }
     let done = sender.next(&ended);
@@ -142,7 +137,7 @@ fn messages_users_groups_and_rooms_work_with_the_relay() {
     assert_eq!(ask(Action::OnlineUsers { uids: vec![41, 42] }), Answer::Ids(vec![42]));
     assert_eq!(ask(Action::RemoveToken { uid: 42 }), Answer::Done);
     assert_eq!(ask(Action::Kickout { uid: 42 }), Answer::Done);
-    user.wait(|event| matches!(event, crvideo::client::Event::LineOff { err: 10 }).then_some(()));
+    assert_eq!(user.line_off(), 10);
 }
 
 #[test]

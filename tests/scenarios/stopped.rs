@@ -6,7 +6,7 @@ use std::time::Duration;
 use crvideo::client::{Event, ServerAddress, TlsMode};
 use crvideo_proto::code;
 
-use crate::world::{PATIENCE, World, content};
+use crate::world::{PATIENCE, World, content, eventually};
 
 /// The child's part: it receives for ever. Without the environment of its parent this test has nothing to do.
 #[test]
@@ -62,11 +62,7 @@ impl Bob {
                 stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
             })
         };
-        let until = std::time::Instant::now() + PATIENCE;
-        while !stands_still() {
-            assert!(std::time::Instant::now() < until, "it does not stop");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        eventually("it stands still", stands_still);
     }
 }
 
@@ -82,10 +78,7 @@ fn a_stopped_receiver_never_counts_as_having_received() {
     let world = World::new();
     let bob = Bob::new(&world);
     let alice = world.user("alice");
-    let until = std::time::Instant::now() + PATIENCE;
-    while alice.result(alice.send_cmd("bob", b"are you there?")) != code::NOERR {
-        assert!(std::time::Instant::now() < until);
-    }
+    eventually("bob is there", || alice.result(alice.send_cmd("bob", b"are you there?")) == code::NOERR);
     bob.stop();
     let sent = [
         alice.send_cmd("bob", b"x"),

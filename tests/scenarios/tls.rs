@@ -4,9 +4,8 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use crvideo::client::{Event, ServerAddress, TlsMode, TlsSettings};
+use crvideo::client::{ServerAddress, TlsMode, TlsSettings};
 use crvideo_proto::code;
 use crvideo_relay::{BlockingRelay, Config, TlsConfig};
 use rcgen::ExtendedKeyUsagePurpose;
@@ -17,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::certificates::{Authority, HERE, Pair, self_signed, swell, valid};
 use crate::proxy::Proxy;
-use crate::world::{PATIENCE, User, World, content};
+use crate::world::{World, content, eventually};
 
 /// What no plain text may show.
 const CANARY: &[u8] = b"the canary that nobody may hear";
@@ -243,26 +242,6 @@ fn nobody_on_the_way_hears_what_is_sent() {
     }
 }
 
-/// Waits until something is so.
-fn eventually(so: impl Fn() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !so() {
-        assert!(Instant::now() < until, "not in time");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-fn line_off(user: &User) -> i32 {
-    user.wait(|event| match event {
-        Event::LineOff { err } => Some(err),
-        _ => None,
-    })
-}
-
-fn line_on(user: &User) {
-    user.wait(|event| matches!(event, Event::LineOn).then_some(()));
-}
-
 #[test]
 fn what_is_changed_on_the_way_ends_the_connection_and_not_the_session() {
     let world = World::encrypted();
@@ -270,9 +249,9 @@ fn what_is_changed_on_the_way_ends_the_connection_and_not_the_session() {
     let (alice, bob) = (world.user_via("alice", proxy.address(), |_| {}), world.user("bob"));
     proxy.tamper(true);
     let task = bob.send_cmd("alice", b"untouched");
-    assert_eq!(line_off(&alice), code::SSL_ERR);
+    assert_eq!(alice.line_off(), code::SSL_ERR);
     proxy.tamper(false);
-    line_on(&alice);
+    alice.line_on();
     assert_eq!(bob.result(task), code::NOERR);
     assert_eq!(alice.command().2, b"untouched");
     assert_eq!(login_at(&world, proxy.address(), world.tls.clone()), code::NOERR);
@@ -291,10 +270,10 @@ fn links_that_break_are_encrypted_again_and_everything_goes_on() {
         let before = proxy.forwarded();
         let commands: Vec<_> = (0..50).map(|_| alice.send_cmd("bob", &[round])).collect();
         let moved = || proxy.forwarded() > before + 100_000;
-        eventually(moved);
+        eventually("the file goes on", moved);
         proxy.cut();
-        assert_ne!(line_off(&alice), code::NOERR);
-        line_on(&alice);
+        assert_ne!(alice.line_off(), code::NOERR);
+        alice.line_on();
         for command in commands {
             assert_eq!(bob.command().1, command);
         }
@@ -302,7 +281,7 @@ fn links_that_break_are_encrypted_again_and_everything_goes_on() {
     assert_eq!(alice.result(file), code::NOERR);
     assert_eq!(std::fs::read(bob.file().2).unwrap(), content(24 << 20));
     let second = world.user("alice");
-    assert_eq!(line_off(&alice), code::KICKOUT_BY_RELOGIN);
+    assert_eq!(alice.line_off(), code::KICKOUT_BY_RELOGIN);
     assert_eq!(second.result(second.send_cmd("bob", b"x")), code::NOERR);
 }
 
@@ -321,7 +300,7 @@ fn a_certificate_is_replaced_while_sessions_are_up() {
     assert_eq!(bob.login(info), code::NOERR);
     second.issue(&HERE).write(dir.path());
     let new = trust("new", &second);
-    eventually(|| login(&world, new.clone()) == code::NOERR);
+    eventually("the new certificate is served", || login(&world, new.clone()) == code::NOERR);
     // A pair that does not belong together changes nothing.
     std::fs::write(dir.path().join("key.pem"), self_signed(&HERE).key).unwrap();
     assert_eq!(login(&world, new), code::NOERR);

@@ -396,7 +396,7 @@ fn a_cancel_without_a_link_is_answered_at_once_and_kept() {
     offer(&bob);
     proxy.refuse(true);
     proxy.cut();
-    alice.wait(|event| matches!(event, Event::LineOff { .. }).then_some(()));
+    alice.line_off();
     client::cancel_send(alice.session, task, 9).unwrap();
     assert_eq!(cancel_result(&alice), code::CONNECTIONLOST);
     proxy.refuse(false);

@@ -18,6 +18,17 @@ use crate::certificates::{Authority, HERE};
 
 /// How long a test waits for something that must happen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it looks, where nobody tells it.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Waits until something is so.
+pub fn eventually(what: &str, so: impl Fn() -> bool) {
+    let until = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < until, "never: {what}");
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
 
 /// A relay of the test's own.
 pub struct World {
@@ -219,6 +230,19 @@ impl User {
                 return Some(found);
             }
         }
+    }
+
+    /// The code with which the link is lost or the session ends.
+    pub fn line_off(&self) -> i32 {
+        self.wait(|event| match event {
+            Event::LineOff { err } => Some(err),
+            _ => None,
+        })
+    }
+
+    /// Until the link is back.
+    pub fn line_on(&self) {
+        self.wait(|event| matches!(event, Event::LineOn).then_some(()));
     }
 
     pub fn login(&self, info: LoginInfo) -> i32 {

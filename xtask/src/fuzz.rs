@@ -139,6 +139,15 @@ pub fn targets() -> Outcome<Vec<String>> {
 }
 
 /// Where programs and inputs that were found are put.
+/// Builds all of them, where the fuzzer works.
+pub fn build_all() -> Outcome<()> {
+    if !ASAN_WORKS {
+        return Ok(());
+    }
+    tools::prepare_for_fuzzing()?;
+    build(&targets()?).map(drop)
+}
+
 fn fuzz_dir() -> PathBuf {
     target_dir().join("fuzz")
 }

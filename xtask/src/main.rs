@@ -140,7 +140,7 @@ when a descriptor or thread is left behind or resident memory grows: in the libr
     },
     Command {
         name: "attack",
-        arguments: "[--sample] [NAME…]",
+        arguments: "[--sample] [--memory MIB] [NAME…]",
         summary: "flood a relay while users work, and print what came of it",
         details: attack::DETAILS,
         run: attack::attack,

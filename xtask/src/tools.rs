@@ -1,10 +1,10 @@
 //! The programs that the tests need, and how a bare Debian gets them.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::process::{Failure, Outcome, output_of, run};
+use crate::process::{Failure, Outcome, cargo, output_of, run, target_dir};
 
 /// A program and the Debian package that has it.
 struct Tool {
@@ -71,6 +71,25 @@ const COUNTING_TOOLS: &[Tool] = &[tool("valgrind", "valgrind")];
 /// Sees to it that the program that counts instructions is there.
 pub fn prepare_for_counting() -> Outcome<()> {
     prepare(COUNTING_TOOLS, "counting instructions needs")
+}
+
+/// Samples what processes do.
+const SAMPLING_TOOLS: &[Tool] = &[tool("perf", "linux-perf")];
+
+/// Sees to it that the program that samples processes is there.
+pub fn prepare_for_sampling() -> Outcome<()> {
+    prepare(SAMPLING_TOOLS, "sampling needs")
+}
+
+/// The directory with the programs of a crate in just this version, which is built when it is missing.
+pub fn from_crates_io(name: &str, version: &str, options: &[&str]) -> Outcome<PathBuf> {
+    let home = target_dir().join("tools").join(format!("{name}-{version}"));
+    let programs = home.join("bin");
+    if !programs.is_dir() {
+        let mut install = cargo(["install", "--locked", name, "--version", version, "--root"]);
+        run(install.arg(&home).args(options))?;
+    }
+    Ok(programs)
 }
 
 /// Sees to it that packages are there which a measurement compares us with; `missing` tells of those that are not.

@@ -44,6 +44,8 @@ pub struct Size {
     pub handshakes: usize,
     /// Whether limits of time and processor hold: a sample runs beside other tests, on a machine that may be busy.
     pub timed: bool,
+    /// MiB of memory that the relay's cgroup has, where it is put into one.
+    pub memory: Option<u64>,
 }
 
 impl Size {
@@ -58,6 +60,7 @@ impl Size {
         time: Duration::from_secs(10),
         handshakes: 2_000,
         timed: true,
+        memory: None,
     };
     /// What each change must pass.
     pub const SAMPLE: Self = Self {
@@ -70,11 +73,17 @@ impl Size {
         time: Duration::from_secs(1),
         handshakes: 100,
         timed: false,
+        memory: None,
     };
 
     /// A limit that holds only where times are judged.
     fn judged(self, most: f64) -> f64 {
         if self.timed { most } else { f64::INFINITY }
+    }
+
+    /// How relays are set up.
+    fn setup(self) -> Setup {
+        Setup { memory: self.memory, ..Setup::default() }
     }
 }
 
@@ -228,7 +237,7 @@ async fn stranger(mut stream: TcpStream, kind: usize, hello: Arc<Vec<u8>>) -> Op
 async fn strangers(size: Size, table: &mut Table) {
     for tls in [false, true] {
         let flood = if tls { "tls-strangers" } else { "strangers" };
-        let relay = Setup { tls, ..Setup::default() }.start();
+        let relay = Setup { tls, ..size.setup() }.start();
         let target = relay.encrypted.unwrap_or(relay.address);
         let quiet = Work::quiet(relay.address, size.time / 2).await;
         let work = Work::start(relay.address).await;
@@ -275,6 +284,7 @@ async fn strangers(size: Size, table: &mut Table) {
         table.note(flood, "resident before, at most, after", before, "KiB");
         table.note(flood, "", peak, "KiB");
         table.note(flood, "", after, "KiB");
+        relay.note_group(flood, table);
     }
 }
 
@@ -295,7 +305,7 @@ const PIECE: usize = 100_000;
 const BOUND: u64 = 256 * 1024 * 1024;
 
 async fn never_read(size: Size, table: &mut Table) {
-    let relay = Setup { max_queued: Some(BOUND), ..Setup::default() }.start();
+    let relay = Setup { max_queued: Some(BOUND), ..size.setup() }.start();
     let quiet = Work::quiet(relay.address, size.time / 2).await;
     let mut deaf = Vec::new();
     for number in 0..size.never_readers {
@@ -340,6 +350,7 @@ async fn never_read(size: Size, table: &mut Table) {
     let after = settled(&relay, before + (peak - before) * MAY_STAY).await;
     let part = (after - before).max(0.0) / (peak - before).max(1.0);
     table.limited("never-read", "of that memory stays", part * 100.0, "%", size.judged(MAY_STAY * 100.0));
+    relay.note_group("never-read", table);
 }
 
 // ---- descriptors ------------------------------------------------------------------------------------------------
@@ -348,7 +359,7 @@ const DESCRIPTORS: u32 = 256;
 const TOO_MANY: usize = 400;
 
 async fn descriptors(size: Size, table: &mut Table) {
-    let relay = Setup { descriptors: Some(DESCRIPTORS), ..Setup::default() }.start();
+    let relay = Setup { descriptors: Some(DESCRIPTORS), ..size.setup() }.start();
     let (mut slowest, mut failed) = (Duration::ZERO, 0);
     for _ in 0..size.rounds {
         let mut links = Vec::new();
@@ -370,6 +381,7 @@ async fn descriptors(size: Size, table: &mut Table) {
     }
     table.limited("descriptors", format!("rounds of {} without service", size.rounds), failed as f64, "", 0.0);
     table.limited("descriptors", "serves again after", slowest.as_secs_f64(), "s", size.judged(1.0));
+    relay.note_group("descriptors", table);
 }
 
 // ---- logins, connections and handshakes -------------------------------------------------------------------------
@@ -378,7 +390,7 @@ async fn descriptors(size: Size, table: &mut Table) {
 const LOGINS_AT_ONCE: usize = 4_000;
 
 async fn logins(size: Size, table: &mut Table) {
-    let relay = Setup::default().start();
+    let relay = size.setup().start();
     let refused = Arc::new(std::sync::Mutex::new(Vec::new()));
     let (address, notes) = (relay.address, refused.clone());
     let took = each(size.logins, LOGINS_AT_ONCE, move |number| {
@@ -394,10 +406,11 @@ async fn logins(size: Size, table: &mut Table) {
     let first = refused.first().map(|why| format!(" ({why})")).unwrap_or_default();
     table.limited("logins", format!("refused of {}{first}", size.logins), refused.len() as f64, "", 0.0);
     table.note("logins", "a second", size.logins as f64 / took.as_secs_f64(), "");
+    relay.note_group("logins", table);
 }
 
 async fn connects(size: Size, table: &mut Table) {
-    let relay = Setup::default().start();
+    let relay = size.setup().start();
     let quiet = Work::quiet(relay.address, size.time / 2).await;
     let work = Work::start(relay.address).await;
     let (address, hurry) = (relay.address, Pacer::new(size.connects, size.time));
@@ -414,6 +427,7 @@ async fn connects(size: Size, table: &mut Table) {
     .await;
     table.note("connects", "a second", size.connects as f64 / took.as_secs_f64(), "");
     note_work("connects", quiet, work.end().await, size.judged(2.0), table);
+    relay.note_group("connects", table);
 }
 
 /// So many in some time, evenly.
@@ -436,7 +450,7 @@ impl Pacer {
 
 /// Users work on a plain address of the same relay, so that what is measured is the relay and not their own cryptography.
 async fn handshakes(size: Size, table: &mut Table) {
-    let relay = Setup { tls: true, ..Setup::default() }.start();
+    let relay = Setup { tls: true, ..size.setup() }.start();
     let quiet = Work::quiet(relay.address, size.time / 2).await;
     let work = Work::start(relay.address).await;
     let hello = Arc::new(client_hello());
@@ -467,4 +481,5 @@ async fn handshakes(size: Size, table: &mut Table) {
     table.note("handshakes", "signed in a second", answered as f64 / took.as_secs_f64(), "");
     table.note("handshakes", "processor of the relay", cpu * 100.0, "%");
     note_work("handshakes", quiet, work.end().await, size.judged(3.0), table);
+    relay.note_group("handshakes", table);
 }

@@ -6,8 +6,13 @@
 // It is a test: what cannot go on ends with a message.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+pub mod cgroup;
 pub mod floods;
 pub mod relay;
 pub mod table;
 pub mod wire;
 pub mod work;
+
+#[path = "../../../tests/common/relay_process.rs"]
+#[allow(dead_code, reason = "a flood never asks it to stop")]
+mod relay_process;

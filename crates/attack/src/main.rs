@@ -10,13 +10,21 @@ use crvideo_attack::table::Table;
 fn main() -> ExitCode {
     let mut size = Size::WHOLE;
     let mut names = Vec::new();
-    for word in std::env::args().skip(1) {
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
         match word.as_str() {
-            "--sample" => size = Size::SAMPLE,
+            "--sample" => size = Size { memory: size.memory, ..Size::SAMPLE },
+            "--memory" => match words.next().and_then(|word| word.parse().ok()) {
+                Some(mib) => size.memory = Some(mib),
+                None => {
+                    eprintln!("crvideo-attack: --memory needs a number of MiB");
+                    return ExitCode::from(2);
+                }
+            },
             name if FLOODS.iter().any(|flood| flood.name == name) => names.push(name.to_owned()),
             other => {
                 let known: Vec<_> = FLOODS.iter().map(|flood| flood.name).collect();
-                eprintln!("crvideo-attack: {other:?} is none of --sample, {}", known.join(", "));
+                eprintln!("crvideo-attack: {other:?} is none of --sample, --memory, {}", known.join(", "));
                 return ExitCode::from(2);
             }
         }

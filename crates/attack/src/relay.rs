@@ -1,14 +1,18 @@
 //! The relay as a process: started, watched from outside, and killed when it is dropped.
 
+use std::fmt::Write as _;
 use std::hash::{BuildHasher, RandomState};
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+use crate::cgroup::Group;
+use crate::relay_process::{RelayProcess, program};
+use crate::table::Table;
 
 /// The project of every flood.
 pub const PROJECT: i64 = 1;
@@ -22,7 +26,9 @@ const TICKS_PER_S: f64 = 100.0;
 
 /// A relay that runs.
 pub struct Relay {
-    child: Child,
+    process: RelayProcess,
+    /// After the process, which must have left it.
+    group: Option<Group>,
     /// Where clients connect without encryption.
     pub address: SocketAddr,
     /// Where they connect with it, if anywhere.
@@ -39,6 +45,8 @@ pub struct Setup {
     pub descriptors: Option<u32>,
     /// `guard.max_queued`.
     pub max_queued: Option<u64>,
+    /// In a cgroup with so many MiB of memory and no more.
+    pub memory: Option<u64>,
 }
 
 impl Setup {
@@ -47,24 +55,23 @@ impl Setup {
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("relay.toml");
         std::fs::write(&config, self.config(dir.path())).unwrap();
-        let program = program();
-        let mut command = match self.descriptors {
-            None => Command::new(program),
-            Some(most) => {
-                let mut shell = Command::new("sh");
-                shell.args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")]).arg(program);
-                shell
-            }
-        };
-        command.arg("--config").arg(&config).args(["--log", "error"]).stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let group = self.memory.map(|mib| Group::new(mib).unwrap());
+        let mut before = String::new();
+        if let Some(group) = &group {
+            let _ = write!(before, "echo $$ > {}; ", group.door().display());
+        }
+        if let Some(most) = self.descriptors {
+            let _ = write!(before, "ulimit -n {most}; ");
+        }
+        let mut command = Command::new("sh");
+        command.args(["-ec", &format!("{before}exec \"$0\" \"$@\"")]).arg(program());
+        command.arg("--config").arg(&config).args(["--log", "error"]);
+        let (process, line) = RelayProcess::start(command).unwrap();
         let addresses = line.split(' ').find_map(|word| word.strip_prefix("listen=")).expect("a relay that is ready");
         let mut addresses = addresses.trim().split(',').map(|address| address.parse::<SocketAddr>().unwrap());
         let address = addresses.next().unwrap();
         let encrypted = addresses.next().map(|public| SocketAddr::new(address.ip(), public.port()));
-        Relay { address, encrypted, child, _dir: dir }
+        Relay { address, encrypted, process, group, _dir: dir }
     }
 
     fn config(self, dir: &Path) -> String {
@@ -88,7 +95,7 @@ impl Setup {
 
 impl Relay {
     fn proc(&self, name: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
+        PathBuf::from(format!("/proc/{}/{name}", self.process.id()))
     }
 
     /// Resident memory in KiB.
@@ -110,23 +117,12 @@ impl Relay {
         let ticks: f64 = fields[11..13].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum();
         Duration::from_secs_f64(ticks / TICKS_PER_S)
     }
-}
 
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = (self.child.kill(), self.child.wait());
+    /// Notes what its cgroup has counted, where it has one.
+    pub fn note_group(&self, flood: &'static str, table: &mut Table) {
+        if let Some(group) = &self.group {
+            table.note(flood, "memory of its cgroup, at most", group.peak(), "MiB");
+            table.limited(flood, "killed for its memory", group.kills().into(), "", 0.0);
+        }
     }
-}
-
-/// The relay's program: the one that `CRVIDEO_RELAY_BIN` names, or the one that is built here for tests.
-fn program() -> PathBuf {
-    if let Some(given) = std::env::var_os("CRVIDEO_RELAY_BIN") {
-        return given.into();
-    }
-    let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/artefacts");
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--quiet", "--package", "crvideo-relay", "--bin", "crvideo-relay", "--target-dir"]);
-    let status = cargo.arg(&target).current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
-    assert!(status.success(), "{cargo:?}: {status}");
-    target.join("debug/crvideo-relay")
 }

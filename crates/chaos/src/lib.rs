@@ -29,5 +29,7 @@ pub mod troubled;
 
 mod frames;
 mod pump;
+#[path = "../../../tests/common/relay_process.rs"]
+mod relay_process;
 
 pub use frames::FrameFault;

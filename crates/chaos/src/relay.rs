@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::relay_process::{RelayProcess, program};
 use crate::rng::{Rng, fresh_seed};
 
 /// The project of every scenario.
@@ -91,27 +91,22 @@ impl Setup {
         std::fs::write(&config, self.config()).map_err(|error| error.to_string())?;
         let before = std::fs::metadata(&log).map_or(0, |it| it.len());
         let file = OpenOptions::new().create(true).append(true).open(&log).map_err(|error| error.to_string())?;
-        let program = program();
         let mut command = match self.before.split_first() {
             Some((first, rest)) => {
                 let mut command = Command::new(first);
-                command.args(rest).arg(&program);
+                command.args(rest).arg(program());
                 command
             }
-            None => Command::new(&program),
+            None => Command::new(program()),
         };
         command.arg("--config").arg(&config).args(["--log", "warn"]).envs(self.env.iter().cloned());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(file);
-        let mut child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
-        let mut line = String::new();
-        let read = child.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
-        if !line.starts_with("crvideo-relay ready") {
-            let _ = (child.kill(), child.wait());
+        command.stderr(file);
+        let (process, _) = RelayProcess::start(command).map_err(|error| {
             let said = std::fs::read_to_string(&log).unwrap_or_default();
-            return Err(format!("the relay is not ready ({read:?}): {}", said.get(before as usize..).unwrap_or(&said)));
-        }
+            format!("{error}: {}", said.get(before as usize..).unwrap_or(&said))
+        })?;
         let [clients, rtm, http] = self.ports.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        Ok(Relay { child, clients, rtm, http, log })
+        Ok(Relay { process, clients, rtm, http, log })
     }
 
     fn log(&self) -> PathBuf {
@@ -132,7 +127,7 @@ impl Setup {
 
 /// A relay that runs, and is killed when it is dropped.
 pub struct Relay {
-    child: Child,
+    process: RelayProcess,
     /// Where clients connect.
     pub clients: SocketAddr,
     /// Where RTM servers connect.
@@ -145,23 +140,23 @@ pub struct Relay {
 impl Relay {
     /// Its process.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.process.id()
     }
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        send_signal(self.child.id(), signal);
+        send_signal(self.process.id(), signal);
     }
 
     /// Kills it with SIGKILL.
-    pub fn kill(mut self) {
-        let _ = (self.child.kill(), self.child.wait());
+    pub fn kill(self) {
+        drop(self.process);
     }
 
     /// Asks it to stop with SIGTERM, and waits until it has; an error when it ends otherwise than with 0.
     pub fn stop(mut self) -> Result<(), String> {
         self.signal(Signal::TERM);
-        let status = self.child.wait().map_err(|error| error.to_string())?;
+        let status = self.process.wait().map_err(|error| error.to_string())?;
         if status.success() {
             Ok(())
         } else {
@@ -170,35 +165,11 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = (self.child.kill(), self.child.wait());
-    }
-}
-
 /// Sends a process of ours a signal.
 pub fn send_signal(process: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(process).ok().and_then(Pid::from_raw) {
         let _ = kill_process(pid, signal);
     }
-}
-
-/// The relay's program: the one that `CRVIDEO_RELAY_BIN` names, or the one beside our own, which is built.
-fn program() -> PathBuf {
-    static PROGRAM: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    PROGRAM
-        .get_or_init(|| {
-            if let Some(given) = std::env::var_os("CRVIDEO_RELAY_BIN") {
-                return given.into();
-            }
-            let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/artefacts");
-            let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-            cargo.args(["build", "--quiet", "--package", "crvideo-relay", "--bin", "crvideo-relay", "--target-dir"]);
-            let status = cargo.arg(&target).current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
-            assert!(status.success(), "{cargo:?}: {status}");
-            target.join("debug/crvideo-relay")
-        })
-        .clone()
 }
 
 /// A free port below those that the system gives to outgoing connections: a connection to a relay that is down would

@@ -230,6 +230,21 @@ impl FrameReader {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Takes by copying all that `from` gives without waiting, such as the plain text of an encrypted connection. Returns how
+    /// many bytes that was.
+    pub fn feed_from(&mut self, from: &mut impl std::io::BufRead) -> usize {
+        let mut total = 0;
+        while let Ok(piece) = from.fill_buf()
+            && !piece.is_empty()
+        {
+            let len = piece.len();
+            self.feed(piece);
+            from.consume(len);
+            total += len;
+        }
+        total
+    }
+
     /// Takes those bytes that belong to large frames in buffers of their own; the others are given back.
     fn feed_large<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
         while self.bulk.is_some() && !bytes.is_empty() {

@@ -7,6 +7,9 @@ const MAX_EXTENSION: usize = 32;
 /// What a name becomes of which nothing is left.
 const NAMELESS: &str = "unnamed";
 
+/// What Windows allows in no name.
+const FORBIDDEN: [char; 7] = ['<', '>', ':', '"', '|', '?', '*'];
+
 /// Names that Windows gives to devices, whatever follows the first dot.
 /// Source: Microsoft, "Naming Files, Paths, and Namespaces".
 const RESERVED: [&str; 30] = [
@@ -19,7 +22,7 @@ const RESERVED: [&str; 30] = [
 /// names, trailing dots and spaces, excess length. Harmless names stay as they are, and cleaning twice changes nothing.
 pub fn clean(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let kept: String = last.chars().filter(|char| !is_harmful(*char)).collect();
+    let kept: String = last.chars().filter(|char| !is_harmful(*char) && !FORBIDDEN.contains(char)).collect();
     let mut kept = trim(&kept).to_owned();
     if kept.len() > MAX_NAME {
         kept = shorten(&kept);
@@ -39,9 +42,9 @@ fn trim(name: &str) -> &str {
     name.trim_end_matches(['.', ' ']).trim_start_matches(' ')
 }
 
-fn is_harmful(char: char) -> bool {
+/// Whether a character could begin another line, command a terminal, or change the order in which text is read.
+pub fn is_harmful(char: char) -> bool {
     char.is_control()
-        || matches!(char, '<' | '>' | ':' | '"' | '|' | '?' | '*')
         // Line and paragraph separators, and everything that turns the direction of text around.
         || matches!(char, '\u{2028}' | '\u{2029}' | '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{feff}')
         || matches!(char, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -59,7 +59,7 @@ fn finish(outcome: Result<String, String>) -> ExitCode {
 
 fn run(config: Config, level: LevelFilter, dev: bool) -> Result<(), StartError> {
     let color = io::stderr().is_terminal();
-    let log = Log::start().map_err(StartError::System)?;
+    let log = Log::start(color).map_err(StartError::System)?;
     tracing_subscriber::fmt().with_max_level(level).with_writer(log.clone()).with_ansi(color).init();
     let done = serve(config, dev);
     log.finish();

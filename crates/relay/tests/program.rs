@@ -1,12 +1,17 @@
 //! The program `crvideo-relay`: what it prints, how it fails, how it stops.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
+mod rtm;
+
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
 
-use crvideo_proto::message::Hello;
+use crvideo_proto::message::{Hello, Login};
 use crvideo_proto::out::OutQueue;
+use crvideo_proto::token;
+use rtm::{Link, Value, frame};
 
 fn relay(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_crvideo-relay"));
@@ -164,6 +169,105 @@ fn regression_a_log_that_nobody_reads_stops_nothing() {
         for round in 0..200 {
             assert!(greets(value(&line, "listen")), "round {round}, reader is gone: {reader_is_gone}");
         }
+    }
+}
+
+/// Text after `mark` that begins a line of its own, takes over a terminal and turns the direction of what follows
+/// around, wherever it is printed as it is.
+fn hostile(mark: &str) -> String {
+    format!("{mark}\r\n2026-01-01T00:00:00.000000Z  INFO forged\u{1b}[2J\u{7}\u{9b}31m\u{85}\u{2028}\u{202e}\u{7f}")
+}
+
+/// All that a client of our own dialect can say of itself.
+fn log_in_hostilely(line: &str) {
+    let secret = value(line, "secret");
+    for (user, token) in [("stranger", None), ("member", Some(secret))] {
+        let user = hostile(user);
+        let token = token.map_or_else(|| hostile("token"), |secret| token::mint(1, &user, 4_000_000_000, secret));
+        let mut stream = TcpStream::connect(value(line, "listen")).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(9))).unwrap();
+        let mut out = OutQueue::default();
+        out.quest(1, &Hello { lowest: 1, highest: 1, features: 0, agent: hostile("agent") });
+        out.quest(2, &Login { project: 1, user, token, session: [7; 16], epoch: 0 });
+        stream.write_all(&out.take()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    let mut stream = TcpStream::connect(value(line, "listen")).unwrap();
+    stream.write_all(&frame(1, 0x80, 1, &hostile("command"), Some(1), b"\x80")).unwrap();
+    stream.read_to_end(&mut Vec::new()).unwrap();
+}
+
+/// The same in the RTM dialect: methods, parameters, answers, and files.
+fn speak_rtm_hostilely(line: &str) {
+    let open = || Link::open_to(value(line, "rtm").parse().unwrap(), 1, value(line, "secret"));
+    let mut link = open();
+    link.ask_plain(&hostile("method"), &[]).unwrap_err();
+    let said = rtm::map(&[("code", 1.into()), ("ex", hostile("answer").as_str().into())]);
+    link.write(&rtm::answer(1, 77, &said));
+    let message = [("from", 1.into()), ("to", 2.into()), ("mid", 3.into()), ("mtype", 51.into())];
+    let words = [("msg", hostile("message").as_str().into()), ("attrs", hostile("attributes").as_str().into())];
+    link.ask("sendmsg", &[&message[..], &words].concat()).unwrap();
+    link.ask("filetoken", &[("from", 1.into()), ("cmd", hostile("cmd").as_str().into())]).unwrap_err();
+    let attrs = format!(r#"{{"rtm":{{"filename":{:?},"ext":"\\r\\n"}}}}"#, hostile("file"));
+    let file = [("pid", 1.into()), ("token", hostile("file-token").as_str().into()), ("file", b"x".to_vec().into())];
+    link.ask_plain("sendfile", &[&message[..], &file, &[("attrs", attrs.as_str().into())]].concat()).unwrap_err();
+    link.ask("addgroupmembers", &[("gid", 1.into()), ("uids", hostile("uids").as_str().into())]).unwrap_err();
+    // What is no text at all: a method, and a parameter with its name.
+    let mut no_text = frame(1, 0x80, 1, "raw-method", Some(9), b"\x80");
+    let end = no_text.len() - 1;
+    no_text[end - 2..end].copy_from_slice(b"\xff\x1b");
+    let params = rtm::map(&[(hostile("key").as_str(), Value::RawStr(b"\xff\n".to_vec()))]);
+    for bytes in [no_text, frame(1, 0x80, 1, "sendmsg", Some(10), &params)] {
+        let mut link = open();
+        link.write(&bytes);
+        link.stream().shutdown(Shutdown::Write).unwrap();
+        while link.next().is_some() {}
+    }
+}
+
+/// The same over HTTP.
+fn request_hostilely(line: &str) {
+    let heads: [&[u8]; 4] = [
+        b"GET /files/%0d%0a%1b[2Jpath/\xc2\x9b31m HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        b"GET /files/\x1b[2J\xff HTTP/1.1\r\nHost: \x1b[2J\r\n\r\n",
+        b"\x1b[2J\n\xff\xfe forged\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX-\x1b[2J: \x1b\x07\r\n\r\n",
+    ];
+    for head in heads {
+        let mut stream = TcpStream::connect(value(line, "http")).unwrap();
+        stream.write_all(head).unwrap();
+        // Whether it is answered or closed does not matter here.
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+}
+
+#[test]
+fn whatever_strangers_say_of_themselves_each_event_is_one_harmless_line_of_the_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let mut command = relay(&["--dev", "--http", "127.0.0.1:0", "--log", "trace"]);
+    // A pipe that nobody reads would lose lines.
+    command.stderr(std::fs::File::create(&path).unwrap());
+    let (mut running, line) = Running::start(command);
+    log_in_hostilely(&line);
+    speak_rtm_hostilely(&line);
+    request_hostilely(&line);
+    running.signal("TERM");
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    let log = String::from_utf8(std::fs::read(path).unwrap()).expect("a log of text");
+    for line in log.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let (time, level) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let event = time.ends_with('Z') && ["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&level);
+        assert!(event, "not the beginning of an event: {line:?}");
+        assert_ne!(words.next(), Some("forged"), "{line:?}");
+        let raw = |char: char| char.is_control() || matches!(char, '\u{2028}' | '\u{202e}');
+        assert!(!line.contains(raw), "something raw: {line:?}");
+    }
+    // What is to be seen there has come that far.
+    for mark in ["agent", "stranger", "member", "method", "answer", "cmd", "no valid method", "command"] {
+        assert!(log.contains(mark), "nothing about {mark}: {log}");
     }
 }
 

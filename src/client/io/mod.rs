@@ -35,6 +35,7 @@ use super::queue::EventQueue;
 use super::rtm as client_rtm;
 use super::session::Shared;
 use super::sink;
+use super::sleep::Asleep;
 use super::source::Source;
 use super::tls::Trust;
 use crate::sys::{be_prompt, spawn_quiet};
@@ -106,8 +107,7 @@ struct Handle {
     orders: Sender<Order>,
     /// Another one when the host has closed its descriptor.
     waker: RwLock<Waker>,
-    /// The thread sleeps or is about to, and nobody has woken it yet.
-    asleep: AtomicBool,
+    asleep: Asleep,
     /// The host has closed descriptors of the thread's.
     closed: AtomicBool,
 }
@@ -129,7 +129,7 @@ impl Handle {
             }
         }
         // Nobody else would try while the thread counts as awake.
-        self.asleep.store(true, Ordering::SeqCst);
+        self.asleep.goes_on();
     }
 }
 
@@ -160,7 +160,7 @@ pub fn start() -> Result<(), Code> {
         let handle = Arc::new(Handle {
             orders,
             waker: RwLock::new(waker),
-            asleep: AtomicBool::new(false),
+            asleep: Asleep::default(),
             closed: AtomicBool::new(false),
         });
         let mut scratch = Vec::new();
@@ -184,8 +184,7 @@ pub fn give(order: Order) {
     let Some(handle) = IO.get() else { return };
     // The receiver lives as long as the process: the thread never ends.
     let _ = handle.orders.send(order);
-    // Either the thread sees the order before it sleeps, or we see here that it sleeps.
-    if handle.asleep.load(Ordering::SeqCst) && handle.asleep.swap(false, Ordering::SeqCst) {
+    if handle.asleep.must_be_ended() {
         handle.wake();
     }
 }
@@ -347,14 +346,11 @@ impl IoThread {
     fn turn(&mut self, events: &mut Events) {
         self.eager.linger(|| !self.orders.is_empty());
         let mut timeout = self.time_to_wait();
-        if timeout != Some(Duration::ZERO) {
-            self.handle.asleep.store(true, Ordering::SeqCst);
-            if !self.orders.is_empty() {
-                timeout = Some(Duration::ZERO);
-            }
+        if timeout != Some(Duration::ZERO) && !self.handle.asleep.may_sleep(|| self.orders.is_empty()) {
+            timeout = Some(Duration::ZERO);
         }
         let polled = self.poll.poll(events, timeout);
-        self.handle.asleep.store(false, Ordering::SeqCst);
+        self.handle.asleep.is_over();
         self.eager.woke(!self.orders.is_empty(), Instant::now());
         match polled {
             Ok(()) => {}

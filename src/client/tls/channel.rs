@@ -1,6 +1,6 @@
 //! One encrypted connection. It knows no socket: what the socket gives goes in, and what it shall take comes out.
 
-use std::io::{self, BufRead, IoSlice, Write};
+use std::io::{self, IoSlice, Write};
 
 use crvideo_proto::frame::FrameReader;
 use rustls::ClientConnection;
@@ -68,10 +68,10 @@ impl Channel {
 
     /// Takes what came from the socket after the handshake; the plain text goes to the reader. Returns its length.
     pub fn decrypt(&mut self, mut bytes: &[u8], reader: &mut FrameReader) -> Result<usize, String> {
-        let mut total = self.plain_text(reader);
+        let mut total = reader.feed_from(&mut self.tls.reader());
         while !bytes.is_empty() {
             self.feed(&mut bytes)?;
-            total += self.plain_text(reader);
+            total += reader.feed_from(&mut self.tls.reader());
         }
         Ok(total)
     }
@@ -86,20 +86,6 @@ impl Channel {
             *bytes = &[];
         }
         Ok(())
-    }
-
-    fn plain_text(&mut self, reader: &mut FrameReader) -> usize {
-        let mut total = 0;
-        let mut plain = self.tls.reader();
-        while let Ok(piece) = plain.fill_buf()
-            && !piece.is_empty()
-        {
-            let len = piece.len();
-            reader.feed(piece);
-            plain.consume(len);
-            total += len;
-        }
-        total
     }
 
     /// Whether the other side has said that nothing more comes.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::figure::Rows;
-use crate::process::{Failure, Outcome, cannot, cargo, output_of, root, run as run_program, target_dir};
+use crate::process::{Failure, Outcome, cannot, cargo, output_of, root};
 use crate::tools;
 
 /// So much more than what is written down is a regression. Hash maps with other seeds make less than a hundredth.
@@ -49,12 +49,7 @@ fn benchmarks() -> Outcome<Command> {
     let text = std::fs::read_to_string(&lock).map_err(cannot("read", &lock))?;
     let version =
         locked_version(&text, "gungraun-runner").ok_or_else(|| Failure::new("Cargo.lock has no gungraun-runner"))?;
-    let tools = target_dir().join("tools").join(format!("gungraun-{version}"));
-    let runner = tools.join("bin/gungraun-runner");
-    if !runner.is_file() {
-        let mut install = cargo(["install", "--locked", "gungraun-runner", "--version", version, "--root"]);
-        run_program(install.arg(&tools))?;
-    }
+    let runner = tools::from_crates_io("gungraun-runner", version, &[])?.join("gungraun-runner");
     let mut command = cargo(["bench", "--package", "crvideo-micro", "--bench", "micro"]);
     command.env("GUNGRAUN_RUNNER", runner).env("GUNGRAUN_COLOR", "never");
     Ok(command)

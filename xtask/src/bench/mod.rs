@@ -5,6 +5,7 @@ mod fan;
 mod figure;
 mod files;
 mod files_others;
+mod flame;
 mod ground;
 mod idle;
 mod json;
@@ -46,7 +47,8 @@ numbers go to target/bench/figures.json, too. Exit code 1 when a limit is broken
   --plot              also write a chart of each figure that has one, target/bench/FIGURE.svg
 
 `bench micro` counts the instructions of the smallest pieces of work by valgrind, and fails when they are more than
-crates/micro/instructions.txt says; `bench micro --accept` writes that file.
+crates/micro/instructions.txt says; `bench micro --accept` writes that file. `bench flame` samples
+sender, relay and receiver of commands and of files by perf, and draws docs/flame-commands.svg and docs/flame-file.svg.
 
 Needs a C compiler, sha256sum (or b3sum) and, for idle, strace.";
 
@@ -65,8 +67,10 @@ const FIGURES: &[Figure] = &[
 
 /// Builds, measures, prints.
 pub fn run(arguments: &[String]) -> Outcome<()> {
-    if let Some((_, rest)) = arguments.split_first().filter(|(first, _)| *first == "micro") {
-        return micro::run(rest);
+    match arguments.split_first() {
+        Some((first, rest)) if first == "micro" => return micro::run(rest),
+        Some((first, rest)) if first == "flame" => return flame::run(rest),
+        _ => {}
     }
     let options = Options::parse(arguments)?;
     let wanted = match options.figures.as_slice() {

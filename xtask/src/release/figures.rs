@@ -8,7 +8,7 @@ use super::ledger::Slice;
 use super::{Said, listen};
 use crate::artefacts::{ASAN_WORKS, Profile, asan_library, library, relay};
 use crate::fuzz;
-use crate::process::{Failure, Outcome, cannot, cargo, root};
+use crate::process::{Failure, Outcome, cannot, cargo, root, run};
 
 /// Does a slice.
 type SliceOf = dyn Fn(&Turn) -> Outcome<Done>;
@@ -24,7 +24,47 @@ pub struct Figure {
     pub sum: Sum,
     /// A slice of fewer seconds makes no sense.
     pub least: u64,
+    /// What it runs, which is built before the clock starts.
+    pub programs: Programs,
     pub slice: Box<SliceOf>,
+}
+
+/// What figures run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Programs {
+    /// Commands that build for themselves what they need.
+    Commands,
+    Chaos,
+    Attack,
+    Simulation,
+    /// The library, and tests that abuse it.
+    Tests,
+    TestsOfRelay,
+    /// Those with AddressSanitizer.
+    Sanitized,
+    Fuzz,
+}
+
+impl Programs {
+    /// Builds them.
+    pub fn build(self) -> Outcome<()> {
+        let optimised = |package| run(&mut cargo(["build", "--release", "--package", package]));
+        match self {
+            Programs::Commands => Ok(()),
+            Programs::Chaos => relay(Profile::Release).and_then(|_| optimised("crvideo-chaos")),
+            Programs::Attack => relay(Profile::Release).and_then(|_| optimised("crvideo-attack")),
+            Programs::Simulation => run(&mut cargo(["build", "--profile", "sim", "--package", "crvideo-sim"])),
+            Programs::Tests => {
+                library(Profile::Dev)?;
+                relay(Profile::Dev)?;
+                let tests = ["test", "--no-run", "--package", "crvideo", "--test", "hostile", "--test", "torture"];
+                run(&mut cargo(tests))
+            }
+            Programs::TestsOfRelay => run(&mut cargo(["test", "--no-run", "--package", "crvideo-relay", "--lib"])),
+            Programs::Sanitized => Programs::Tests.build().and_then(|()| asan_library().map(drop)),
+            Programs::Fuzz => fuzz::build_all(),
+        }
+    }
 }
 
 /// How slices add up.
@@ -123,33 +163,52 @@ impl Turn {
 /// All of them.
 pub fn figures() -> Outcome<Vec<Figure>> {
     let mut all = vec![
-        figure(1, "cuts", "connections cut", 10_000, |turn| chaos(turn, "cuts", "cuts", 100)),
-        figure(2, "kills", "processes killed", 1_500, |turn| chaos(turn, "kills", "kills", 10)),
-        figure(3, "flips", "bits flipped on the wire", 100_000, |turn| chaos(turn, "flips", "flips of content", 200)),
-        figure(3, "stored", "bits flipped in the store", 110_000, stored),
-        figure(4, "sim", "simulated systems", 1_000_000, simulate),
-        figure(5, "torture", "scenarios exhausted", scenarios()?.len() as u64, torture),
-        figure(6, "cycles", "sessions come and gone", 10_000, |turn| {
+        figure(1, "cuts", "connections cut", 10_000, Programs::Chaos, |turn| chaos(turn, "cuts", "cuts", 100)),
+        figure(2, "kills", "processes killed", 1_500, Programs::Chaos, |turn| chaos(turn, "kills", "kills", 10)),
+        figure(3, "flips", "bits flipped on the wire", 100_000, Programs::Chaos, |turn| {
+            chaos(turn, "flips", "flips of content", 200)
+        }),
+        figure(3, "stored", "bits flipped in the store", 110_000, Programs::TestsOfRelay, stored),
+        figure(4, "sim", "simulated systems", 1_000_000, Programs::Simulation, simulate),
+        figure(5, "torture", "scenarios exhausted", scenarios()?.len() as u64, Programs::Tests, torture),
+        figure(6, "cycles", "sessions come and gone", 10_000, Programs::Tests, |turn| {
             times(turn, 200, "sessions_that_come_and_go_with_tasks_in_flight_leave_nothing_behind")
         }),
     ];
     if ASAN_WORKS {
-        all.push(figure(6, "calls", "random calls", 1_000_000, random_calls));
+        all.push(figure(6, "calls", "random calls", 1_000_000, Programs::Sanitized, random_calls));
         for target in fuzz::targets()? {
             let name = format!("fuzz {target}");
-            all.push(figure(7, &name, "executions", 100_000_000, move |turn| executions(turn, &target)));
+            all.push(figure(7, &name, "executions", 100_000_000, Programs::Fuzz, move |turn| {
+                executions(turn, &target)
+            }));
         }
     }
     all.extend([
-        Figure { least: 240, ..figure(8, "attack", "runs of all floods", 1, attack) },
-        Figure { sum: Sum::Longest, ..figure(9, "probes", "probes of other projects", 1_000_000, probes) },
-        figure(9, "swaps", "files beside swapped links", 100_000, |turn| {
+        Figure { least: 240, ..figure(8, "attack", "runs of all floods", 1, Programs::Attack, attack) },
+        Figure {
+            sum: Sum::Longest,
+            ..figure(9, "probes", "probes of other projects", 1_000_000, Programs::TestsOfRelay, probes)
+        },
+        figure(9, "swaps", "files beside swapped links", 100_000, Programs::Tests, |turn| {
             times(turn, 100, "a_directory_that_is_swapped_for_a_link_leads_no_file_astray")
         }),
-        Figure { sum: Sum::Longest, least: 180, ..figure(10, "soak", "minutes without a break", 150, soak) },
-        Figure { sum: Sum::Longest, least: 120, ..figure(10, "mutants", "% of mutants noticed", 90, mutants) },
-        Figure { sum: Sum::InARow, least: 600, ..figure(10, "suite", "runs of all tests in a row", 100, suite) },
-        Figure { least: 60, ..figure(10, "abi", "comparisons of the interface", 1, abi) },
+        Figure {
+            sum: Sum::Longest,
+            least: 180,
+            ..figure(10, "soak", "minutes without a break", 150, Programs::Chaos, soak)
+        },
+        Figure {
+            sum: Sum::Longest,
+            least: 120,
+            ..figure(10, "mutants", "% of mutants noticed", 90, Programs::Commands, mutants)
+        },
+        Figure {
+            sum: Sum::InARow,
+            least: 600,
+            ..figure(10, "suite", "runs of all tests in a row", 100, Programs::Commands, suite)
+        },
+        Figure { least: 60, ..figure(10, "abi", "comparisons of the interface", 1, Programs::Commands, abi) },
     ]);
     Ok(all)
 }
@@ -159,9 +218,10 @@ fn figure(
     name: &str,
     unit: &'static str,
     goal: u64,
+    programs: Programs,
     slice: impl Fn(&Turn) -> Outcome<Done> + 'static,
 ) -> Figure {
-    Figure { number, name: name.to_owned(), unit, goal, sum: Sum::Added, least: 0, slice: Box::new(slice) }
+    Figure { number, name: name.to_owned(), unit, goal, sum: Sum::Added, least: 0, programs, slice: Box::new(slice) }
 }
 
 /// An option of `cargo xtask chaos`, and the row of its table that says how many faults have fired; each run has a seed

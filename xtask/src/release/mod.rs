@@ -18,7 +18,7 @@ all, the one that has come least far first, and prints what has been reached. It
 target/release-check/ledger.txt, one line for each slice, so that many runs add up; what programs say is beside it, in a
 file for each figure. What counts is what was run on the present code: a change of anything but documents and xtask
 begins anew, and a tree with changes that are not committed counts for none. Figures that need more time than their share
-wait for a longer run; with a name alone a figure has all of it. The time of builds counts, too.
+wait for a longer run; with a name alone a figure has all of it. What the figures run is built before the time begins.
 
   --minutes N     how long (0: print what has been reached, and run nothing)
 
@@ -93,7 +93,6 @@ fn code() -> Outcome<String> {
 
 /// Runs slices until the time is over: each figure has an equal part of what is left.
 fn run_slices(wish: &Wish, all: &[Figure], code: &str, ledger: &mut Ledger, directory: &Path) -> Outcome<()> {
-    let end = Instant::now() + Duration::from_secs(60 * wish.minutes);
     let progress = |figure: &Figure| ledger.amount(&figure.name, code, figure.sum) as f64 / figure.goal as f64;
     let mut waiting: Vec<(f64, &Figure)> = all.iter().map(|figure| (progress(figure), figure)).collect();
     waiting.retain(|(progress, figure)| match wish.names.as_slice() {
@@ -101,6 +100,10 @@ fn run_slices(wish: &Wish, all: &[Figure], code: &str, ledger: &mut Ledger, dire
         names => names.contains(&figure.name),
     });
     waiting.sort_by(|a, b| a.0.total_cmp(&b.0));
+    if wish.minutes > 0 {
+        build(&waiting)?;
+    }
+    let end = Instant::now() + Duration::from_secs(60 * wish.minutes);
     while !waiting.is_empty() {
         let left = end.saturating_duration_since(Instant::now()).as_secs();
         if left < LEAST {
@@ -134,17 +137,30 @@ fn run_slices(wish: &Wish, all: &[Figure], code: &str, ledger: &mut Ledger, dire
     Ok(())
 }
 
+/// Builds what they run.
+fn build(figures: &[(f64, &Figure)]) -> Outcome<()> {
+    let mut built = Vec::new();
+    for (_, figure) in figures {
+        if !built.contains(&figure.programs) {
+            println!("release-check: building what {} needs …", figure.name);
+            figure.programs.build()?;
+            built.push(figure.programs);
+        }
+    }
+    Ok(())
+}
+
 /// What has been reached of each figure.
 fn table(figures: &[Figure], code: &str, ledger: &Ledger) -> String {
     let mut text = format!(
-        "\n{:3} {:22} {:24} {:>13} {:>13} {:>6} {:>8} {:>15}\n",
+        "\n{:3} {:22} {:26} {:>13} {:>13} {:>6} {:>8} {:>15}\n",
         "#", "figure", "of", "this code", "asked for", "", "failures", "ever, any code"
     );
     for figure in figures {
         let amount = ledger.amount(&figure.name, code, figure.sum);
         let _ = writeln!(
             text,
-            "{:3} {:22} {:24} {:>13} {:>13} {:>4.0} % {:>8} {:>15}",
+            "{:3} {:22} {:26} {:>13} {:>13} {:>4.0} % {:>8} {:>15}",
             figure.number,
             figure.name,
             figure.unit,

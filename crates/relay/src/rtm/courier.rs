@@ -524,7 +524,8 @@ impl Carrier {
         let (sender, letters) = mpsc::channel(MAX_LETTERS);
         load.transfer_by_task.insert(task, sender);
         let (courier, to, from) = (self.courier.clone(), self.name.clone(), parcel.from.to_string());
-        let transfer = Transfer { courier, project: self.project, to, from, parcel, blob, hash, letters };
+        let transfer =
+            Transfer { courier, project: self.project, to, from, parcel, blob, hash, letters, full_since: None };
         load.transfers.spawn(async move { (task, transfer.run(&go).await) });
     }
 
@@ -592,6 +593,8 @@ struct Transfer {
     blob: Blob,
     hash: [u8; 32],
     letters: mpsc::Receiver<News>,
+    /// Since when the session's queue has taken nothing.
+    full_since: Option<Instant>,
 }
 
 /// How far a transfer has come.
@@ -630,84 +633,105 @@ struct Turn<'a> {
 impl Transfer {
     async fn run(mut self, go: &msg::Go) -> Outcome {
         let courier = self.courier.clone();
-        let size = self.blob.size;
-        let mut progress = Progress::from(go, size);
+        let mut way = Progress::from(go, self.blob.size);
         let mut turn = None;
-        let mut full_since: Option<Instant> = None;
         loop {
-            let news = if !progress.wants_turn(size) {
-                let patience = if turn.is_some() { TURN_IDLE } else { SILENCE };
-                match timeout(patience, self.letters.recv()).await {
-                    Ok(None) => return Outcome::Later,
-                    Ok(news) => news,
-                    Err(_) if turn.take().is_some() => None,
-                    Err(_) => return Outcome::Later,
-                }
-            } else if let Some(open) = &mut turn {
-                match self.send(open, &mut progress).await {
-                    Ok(true) => full_since = None,
-                    Ok(false) if full_since.get_or_insert_with(Instant::now).elapsed() >= SILENCE => {
-                        return Outcome::Later;
-                    }
-                    // A queue that is full may stay so for long, and others can send meanwhile.
-                    Ok(false) => {
-                        turn = None;
-                        sleep(FULL_PAUSE).await;
-                    }
-                    Err(outcome) => return outcome,
-                }
-                self.letters.try_recv().ok()
-            } else {
-                tokio::select! {
-                    begun = begin(&courier, &self.blob, &self.to) => match begun {
-                        Ok(begun) => {
-                            turn = Some(begun);
-                            None
-                        }
-                        Err(outcome) => return outcome,
-                    },
-                    news = self.letters.recv() => match news {
-                        None => return Outcome::Later,
-                        news => news,
-                    },
-                }
+            let heard = match &mut turn {
+                _ if !way.wants_turn(self.blob.size) => self.listen(&mut turn).await,
+                Some(_) => self.go_on(&mut turn, &mut way).await,
+                None => self.wait_for_turn(&courier, &mut turn).await,
             };
-            match news {
-                None | Some(News::Got(_)) => {}
-                // What was on its way is lost. The answer says where to go on.
-                Some(News::Here) => {
-                    progress.limit = 0;
-                    if !offer(&courier, self.project, &self.to, &self.parcel, size) {
-                        return Outcome::Later;
-                    }
-                }
-                Some(News::Go(go)) => progress = Progress::from(&go, size),
-                Some(News::Confirm(confirm)) => {
-                    progress.confirmed = progress.confirmed.max(confirm.offset.min(size));
-                    progress.limit = progress.limit.max(confirm.limit);
-                }
-                Some(News::Done(done)) => return ended(&self.to, self.parcel.task, done.code),
+            let ended = match heard {
+                Ok(Some(news)) => self.hear(news, &mut way),
+                Ok(None) => None,
+                Err(outcome) => Some(outcome),
+            };
+            if let Some(outcome) = ended {
+                return outcome;
             }
         }
     }
 
+    /// There is nothing to send: waits for what the session says, first with the turn, then without it.
+    async fn listen(&mut self, turn: &mut Option<Turn<'_>>) -> Result<Option<News>, Outcome> {
+        let patience = if turn.is_some() { TURN_IDLE } else { SILENCE };
+        match timeout(patience, self.letters.recv()).await {
+            Ok(None) => Err(Outcome::Later),
+            Ok(news) => Ok(news),
+            Err(_) if turn.take().is_some() => Ok(None),
+            Err(_) => Err(Outcome::Later),
+        }
+    }
+
+    /// Sends the next piece, or gives the turn up when the session's queue is full.
+    async fn go_on(&mut self, turn: &mut Option<Turn<'_>>, way: &mut Progress) -> Result<Option<News>, Outcome> {
+        let Some(open) = turn else { return Ok(None) };
+        if self.send(open, way).await? {
+            self.full_since = None;
+        } else if self.full_since.get_or_insert_with(Instant::now).elapsed() >= SILENCE {
+            return Err(Outcome::Later);
+        } else {
+            // A queue that is full may stay so for long, and others can send meanwhile.
+            *turn = None;
+            sleep(FULL_PAUSE).await;
+        }
+        Ok(self.letters.try_recv().ok())
+    }
+
+    /// Waits for its turn, or for what the session says before that.
+    async fn wait_for_turn<'a>(
+        &mut self,
+        courier: &'a Courier,
+        turn: &mut Option<Turn<'a>>,
+    ) -> Result<Option<News>, Outcome> {
+        tokio::select! {
+            begun = begin(courier, &self.blob, &self.to) => {
+                *turn = Some(begun?);
+                Ok(None)
+            }
+            news = self.letters.recv() => news.ok_or(Outcome::Later).map(Some),
+        }
+    }
+
+    /// What the session has said; how the transfer has ended, if that ends it.
+    fn hear(&self, news: News, way: &mut Progress) -> Option<Outcome> {
+        let size = self.blob.size;
+        match news {
+            News::Got(_) => {}
+            // What was on its way is lost. The answer says where to go on.
+            News::Here => {
+                way.limit = 0;
+                if !offer(&self.courier, self.project, &self.to, &self.parcel, size) {
+                    return Some(Outcome::Later);
+                }
+            }
+            News::Go(go) => *way = Progress::from(&go, size),
+            News::Confirm(confirm) => {
+                way.confirmed = way.confirmed.max(confirm.offset.min(size));
+                way.limit = way.limit.max(confirm.limit);
+            }
+            News::Done(done) => return Some(ended(&self.to, self.parcel.task, done.code)),
+        }
+        None
+    }
+
     /// Sends one piece, or the end; false when the session has gone or takes nothing now.
-    async fn send(&self, turn: &mut Turn<'_>, progress: &mut Progress) -> Result<bool, Outcome> {
+    async fn send(&self, turn: &mut Turn<'_>, way: &mut Progress) -> Result<bool, Outcome> {
         let task = self.parcel.task;
-        let room = progress.room(self.blob.size);
+        let room = way.room(self.blob.size);
         if room == 0 {
-            progress.ended = self.post(&msg::End { task, hash: self.hash });
-            return Ok(progress.ended);
+            way.ended = self.post(&msg::End { task, hash: self.hash });
+            return Ok(way.ended);
         }
         let len = usize::try_from(room).unwrap_or(CHUNK).min(CHUNK);
         let whole = turn.content.take().ok_or(Outcome::Later)?;
-        let read = whole.read(progress.next, len).await;
+        let read = whole.read(way.next, len).await;
         let (whole, data) = read.map_err(|error| self.courier.unreadable(&self.to, &error))?;
         turn.content = Some(whole);
-        let (offset, sent) = (progress.next, data.len() as u64);
+        let (offset, sent) = (way.next, data.len() as u64);
         let posted = self.post(&msg::Data { task, offset, data });
         if posted {
-            progress.next += sent;
+            way.next += sent;
         }
         Ok(posted)
     }

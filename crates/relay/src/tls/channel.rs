@@ -1,7 +1,7 @@
 //! What flows on an encrypted connection after the handshake. It knows no socket: what the socket gives goes in, and
 //! what it shall take comes out.
 
-use std::io::{self, BufRead, IoSlice, Write};
+use std::io::{self, IoSlice, Write};
 use std::sync::Arc;
 
 use crvideo_proto::frame::FrameReader;
@@ -59,13 +59,13 @@ impl Channel {
 
     /// Takes what came from the socket; the plain text goes to the reader. Returns its length.
     pub(crate) fn decrypt(&mut self, mut bytes: &[u8], reader: &mut FrameReader) -> io::Result<usize> {
-        let mut total = self.plain_text(reader);
+        let mut total = reader.feed_from(&mut self.tls.reader());
         while !bytes.is_empty() {
             let before = bytes.len();
             self.tls.read_tls(&mut bytes)?;
             let state = self.tls.process_new_packets().map_err(io::Error::other)?;
             self.ended |= state.peer_has_closed();
-            let plain = self.plain_text(reader);
+            let plain = reader.feed_from(&mut self.tls.reader());
             let waits = if plain > 0 { 0 } else { self.partial + before - bytes.len() };
             self.partial = waits.min(LONGEST_RECORD);
             total += plain;
@@ -75,20 +75,6 @@ impl Channel {
             }
         }
         Ok(self.settle(total))
-    }
-
-    fn plain_text(&mut self, reader: &mut FrameReader) -> usize {
-        let mut total = 0;
-        let mut plain = self.tls.reader();
-        while let Ok(piece) = plain.fill_buf()
-            && !piece.is_empty()
-        {
-            let len = piece.len();
-            reader.feed(piece);
-            plain.consume(len);
-            total += len;
-        }
-        total
     }
 
     /// Whether the client has said that nothing more comes.

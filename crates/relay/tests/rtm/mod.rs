@@ -309,11 +309,16 @@ impl Link {
     }
 
     pub fn open_at(address: SocketAddr, relay: &BlockingRelay) -> Self {
+        Self::open_to(address, relay.project(), relay.secret())
+    }
+
+    /// To a relay that is a process of its own.
+    pub fn open_to(address: SocketAddr, project: i64, secret: &str) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let (project, secret) = (relay.project(), relay.secret().to_owned());
+        let secret = secret.to_owned();
         Self { stream, buffer: Vec::new(), project, secret, seq: 0, pushes: Default::default() }
     }
 
