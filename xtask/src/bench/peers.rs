@@ -6,7 +6,7 @@ use super::beside::{Bar, Need, add_ratio, set_up};
 use super::fan::{self, Fan};
 use super::figure::{Figure, Rows};
 use super::ground::{Files, GIB, Ground, Mode, Peer, SETTLED, SOON, most_files, number};
-use super::sessions::{Crowd, crowd};
+use super::sessions::{Crowd, crowd, crowd_at};
 use super::systems::{Load, NatsMode, Run, System, Systems, Trio};
 use crate::process::{Failure, Outcome};
 
@@ -62,6 +62,9 @@ const BUSY_P99_TO_NATS: f64 = 0.2;
 /// Logins in a second, and how many there are.
 const LOGINS: f64 = 5_000.0;
 const LOGIN_COUNT: u64 = 20_000;
+/// With more than half of the ports that this machine has for connections to one address, the kernel looks for a free one
+/// as long as for all the rest of a login.
+const LOGIN_ADDRESSES: &str = "127.0.0.1:0,127.0.0.2:0";
 /// Descriptors that a program has beside those of its users. Where the system gives fewer than all need, fewer log in.
 const OTHER_FILES: u64 = 200;
 /// Memory of an idle session, in KB (1,000 bytes).
@@ -293,7 +296,7 @@ fn nats_beside_a_flood(ground: &Ground, rows: &mut Rows, systems: &Systems) -> O
 /// As many logins at once as the system lets one program have connections.
 fn logins(ground: &Ground, rows: &mut Rows, _systems: &Systems) -> Outcome<()> {
     let count = LOGIN_COUNT.min(most_files()?.saturating_sub(OTHER_FILES));
-    let logins = crowd(ground, count, Mode::Thread, None)?;
+    let logins = crowd_at(ground, ground.relay_on(LOGIN_ADDRESSES)?, count, Mode::Thread, None)?;
     rows.add(format!("{count} logins at once: refused"), "", logins.failed).exactly(0.0);
     rows.add(format!("{count} logins at once"), "1/s", logins.logins).reach_at_least(LOGINS);
     Ok(())

@@ -293,6 +293,7 @@ struct Offered {
 
 impl Carrier {
     async fn run(self, mut load: Load) {
+        self.courier.note_now().await;
         loop {
             if let Err(error) = self.send_more(&mut load).await {
                 warn!(user = self.user, %error, "messages cannot be delivered for now");

@@ -280,7 +280,11 @@ impl Courier {
                     }
                 }
                 // What is on its way may be lost.
-                (Some(Way::Direct(lane)), News::Here) if lane.len() > 0 => self.start_over(ways, key),
+                (Some(Way::Direct(lane)), News::Here) if lane.len() > 0 => {
+                    // What he has acknowledged before is not sent again.
+                    self.noted.add(&mut noted);
+                    self.start_over(ways, key);
+                }
                 (None, News::Here) => {
                     ways.set(key, Way::Asked { newer: 0 });
                     asked.push(key);
@@ -308,6 +312,17 @@ impl Courier {
         let keys: Vec<Key> = ways.by_user.iter().filter(|(_, way)| silent(way)).map(|(key, _)| *key).collect();
         for key in keys {
             self.start_over(&mut ways, key);
+        }
+    }
+
+    /// Notes what has been acknowledged so far, before the store is asked what is still to be delivered.
+    pub(super) async fn note_now(&self) {
+        let mut noted = self.noted.take();
+        if !noted.is_empty()
+            && let Err(error) = self.messages.all_delivered(noted.clone(), CR).await
+        {
+            warn!(%error, deliveries = noted.len(), "deliveries cannot be noted for now");
+            self.noted.add(&mut noted);
         }
     }
 
