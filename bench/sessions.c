@@ -2,6 +2,7 @@
  * sessions: many users in one process, to measure what one of them costs.
  *
  * Usage: sessions RELAY PROJECT @SECRET_FILE COUNT thread|pump [CERTIFICATE]
+ *        RELAY may be several addresses of it with commas between them, which sessions use in turn.
  *        All sessions use one queue: the library's own ("thread"), or one that main() polls ("pump"). With a certificate
  *        (a PEM file) all connections are encrypted, and only a relay that has one which this one vouches for is good.
  *
@@ -39,6 +40,20 @@ static void await(void)
     bench_latch_wait(&results.latch);
 }
 
+/* One of the addresses: the kernel finds a free port for a connection slowly when many go to the same one. */
+static const char *address(const char *all, long number)
+{
+    static char one[256];
+    const char *from = all;
+    long count = 1, turn;
+    for (; *from != '\0'; from++)
+        count += *from == ',';
+    for (from = all, turn = number % count; turn > 0; turn--)
+        from = strchr(from, ',') + 1;
+    snprintf(one, sizeof one, "%.*s", (int)strcspn(from, ","), from);
+    return one;
+}
+
 static CRVideo_Session log_in(int argc, char **argv, long number)
 {
     char user_id[32];
@@ -51,6 +66,7 @@ static CRVideo_Session log_in(int argc, char **argv, long number)
     CRVideo_SetLoginRsltCallback(session, bench_on_rslt, &results);
     CRVideo_SetSendCmdRlstCallback(session, on_command_sent, NULL);
     bench_login_info(argv, &info);
+    info.servers = address(argv[1], number);
     snprintf(user_id, sizeof user_id, "user-%ld", number);
     info.user_id = user_id;
     if (argc == 7) {

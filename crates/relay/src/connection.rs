@@ -2,14 +2,17 @@
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice, Write};
+use std::net::Shutdown;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crvideo_proto::frame::{Frame, FrameError, FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use socket2::SockRef;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::sleep_until;
@@ -53,7 +56,9 @@ pub(crate) struct Share {
 /// A connection's state, as small as can be: most connections are idle.
 struct Link {
     entry: Entry,
-    stream: TcpStream,
+    stream: OwnedReadHalf,
+    /// The other half. Others may write to it while nothing of what the core has for this connection is under way here.
+    writer: Arc<OwnedWriteHalf>,
     /// Encrypts and decrypts; `None` on a connection in plain text.
     channel: Option<Box<Channel>>,
     reader: FrameReader,
@@ -68,6 +73,8 @@ struct Link {
     read: (usize, usize),
     /// It was not read to the end, because others have their turn.
     has_more: bool,
+    /// The core may have something to write or to say.
+    look: bool,
     /// Nothing is read before.
     paused_until: Option<Instant>,
 }
@@ -123,9 +130,15 @@ pub(crate) async fn serve(
         entry.shared.with(None, |core, _| core.is_encrypted(entry.id));
     }
     let memory = entry.shared.memory().clone();
+    let (stream, writer) = stream.into_split();
+    let writer = Arc::new(writer);
+    if channel.is_none() {
+        entry.shared.may_write(entry.id, &writer);
+    }
     let mut link = Link {
         entry,
         stream,
+        writer,
         channel,
         reader: FrameReader::new(PRE_LOGIN_LIMIT).keep_apart(),
         held: guard::Share::of(&memory.reading),
@@ -135,6 +148,7 @@ pub(crate) async fn serve(
         share,
         read: (0, 0),
         has_more: false,
+        look: true,
         paused_until: None,
     };
     // What came behind the handshake may have been read with it.
@@ -144,7 +158,10 @@ pub(crate) async fn serve(
     loop {
         match link.write() {
             Next::Wait => {}
-            Next::Yield => yield_now().await,
+            Next::Yield => {
+                link.look = true;
+                yield_now().await;
+            }
             Next::Linger => return link.linger().await,
             Next::HearOut => return link.hear_out().await,
             Next::Drop => return,
@@ -162,7 +179,10 @@ pub(crate) async fn serve(
             ready = link.stream.ready(interest), if !paused || !link.out.is_empty() => {
                 ready.map_or(true, |ready| ready.is_readable() || ready.is_error())
             }
-            () = notify.notified() => false,
+            () = notify.notified() => {
+                link.look = true;
+                false
+            }
             () = pause, if paused => false,
         };
         if readable && !paused {
@@ -223,7 +243,7 @@ fn portion(slices: &[IoSlice<'_>], bytes: usize) -> usize {
 }
 
 /// A socket that takes what it can at once.
-struct AtOnce<'a>(&'a TcpStream);
+struct AtOnce<'a>(&'a OwnedWriteHalf);
 
 impl Write for AtOnce<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -389,7 +409,7 @@ impl Link {
         let id = self.entry.id;
         self.read.0 += frames.len();
         let logged_in = self.logged_in;
-        let (joined, seal) = self.entry.shared.with(Some(id), |core, now| {
+        let ((joined, seal), look) = self.entry.shared.with_own(id, |core, now| {
             for frame in frames.iter() {
                 core.frame(id, frame, now);
             }
@@ -399,6 +419,7 @@ impl Link {
             (core.project_of(id).map(|project| (project, core.is_bulk(id))), core.take_seal(id))
         });
         frames.clear();
+        self.look |= look;
         if let Some(seal) = seal {
             self.reader.expect_seals(seal);
         }
@@ -415,6 +436,9 @@ impl Link {
 
     /// Writes what is there, as far as the socket takes it.
     fn write(&mut self) -> Next {
+        if !std::mem::take(&mut self.look) && !self.has_unsent() {
+            return Next::Wait;
+        }
         let (mut written, mut in_a_row) = (0, 0);
         loop {
             match self.send_encrypted() {
@@ -445,7 +469,7 @@ impl Link {
             let count = self.out.slices(&mut slices);
             let count = portion(&slices[..count], BYTES_IN_A_ROW);
             let taken = match &mut self.channel {
-                None => self.stream.try_write_vectored(&slices[..count]),
+                None => self.writer.try_write_vectored(&slices[..count]),
                 Some(channel) => channel.encrypt(&slices[..count]),
             };
             match taken {
@@ -477,7 +501,7 @@ impl Link {
     fn send_encrypted(&mut self) -> io::Result<()> {
         let Some(channel) = &mut self.channel else { return Ok(()) };
         while channel.has_unsent() {
-            match channel.send(&mut AtOnce(&self.stream)) {
+            match channel.send(&mut AtOnce(&self.writer)) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Err(error) if error.kind() != ErrorKind::Interrupted => return Err(error),
                 _ => {}
@@ -502,7 +526,7 @@ impl Link {
             channel.end();
             let _ = self.send_encrypted();
         }
-        let _ = self.stream.shutdown().await;
+        let _ = SockRef::from(self.stream.as_ref()).shutdown(Shutdown::Write);
         let drained =
             tokio::time::timeout(LINGER, async { while self.stream.readable().await.is_ok() && self.discard() {} });
         if drained.await.is_err() {

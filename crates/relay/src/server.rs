@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crvideo_proto::token::CLOCK_TOLERANCE_S;
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tracing::{debug, info, warn};
@@ -396,6 +396,9 @@ fn listen(address: SocketAddr, config: &Config) -> Result<(TcpListener, SocketAd
         if address.is_ipv6() && config.listen.iter().any(twin) {
             socket.set_only_v6(true)?;
         }
+        if INHERITED {
+            set_options(SockRef::from(&socket))?;
+        }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
         socket.set_nonblocking(true)?;
@@ -440,11 +443,20 @@ fn is_the_clients(error: &io::Error) -> bool {
     matches!(error.kind(), Kind::ConnectionAborted | Kind::ConnectionReset | Kind::Interrupted | Kind::WouldBlock)
 }
 
-fn prepare(stream: &TcpStream, from: SocketAddr) {
+/// Linux gives a connection the options of its listener, so that it needs no calls of its own.
+const INHERITED: bool = cfg!(target_os = "linux");
+
+fn set_options(socket: SockRef<'_>) -> io::Result<()> {
     let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE).with_interval(KEEP_ALIVE / 4);
-    let prepared =
-        stream.set_nodelay(true).and_then(|()| socket2::SockRef::from(stream).set_tcp_keepalive(&keep_alive));
-    if let Err(error) = prepared {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&keep_alive)
+}
+
+fn prepare(stream: &TcpStream, from: SocketAddr) {
+    if INHERITED {
+        return;
+    }
+    if let Err(error) = set_options(SockRef::from(stream)) {
         // The client has gone already, or the system lacks the option: neither is a reason to refuse.
         debug!(%from, %error, "socket options");
     }

@@ -1,15 +1,17 @@
 //! The core behind its lock, and who is woken when it has something to say.
 
 use std::collections::HashMap;
+use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::core::{ConnectionId, Core, Mail, Now, Presence, Refused};
-use crate::guard::{Block, Memory};
+use crate::guard::{Block, Charged, Memory};
 use crate::sys;
 
 /// A connection's task.
@@ -17,6 +19,16 @@ struct Task {
     notify: Arc<Notify>,
     /// Where its client is.
     from: SocketAddr,
+    /// Its socket, if what waits for it can be written there as it is.
+    socket: Option<Arc<OwnedWriteHalf>>,
+}
+
+/// What waits for a connection, on its way to its socket.
+struct Write {
+    id: ConnectionId,
+    socket: Arc<OwnedWriteHalf>,
+    out: Charged,
+    written: usize,
 }
 
 struct State {
@@ -24,6 +36,46 @@ struct State {
     task_by_connection: HashMap<ConnectionId, Task>,
     /// What the timer task sleeps until.
     sleeps_until: Option<Duration>,
+}
+
+/// What waits for many connections, on its way to their sockets.
+#[must_use]
+pub(crate) struct Writes<'a> {
+    shared: &'a Shared,
+    writes: Vec<Write>,
+}
+
+impl Writes<'_> {
+    /// Writes what the sockets take. To be called without any lock.
+    pub(crate) fn finish(self) {
+        let Self { shared, mut writes } = self;
+        for write in &mut writes {
+            write.at_once();
+        }
+        if !writes.is_empty() {
+            shared.with(None, |core, now| {
+                for Write { id, out, written, .. } in writes {
+                    core.put_back(id, out, written, now);
+                }
+            });
+        }
+    }
+}
+
+impl Write {
+    /// Writes what the socket takes now. An error is left to the connection's task, which meets it again.
+    fn at_once(&mut self) {
+        while !self.out.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.out.slices(&mut slices);
+            let Ok(taken) = self.socket.try_write_vectored(&slices[..count]) else { return };
+            if taken == 0 {
+                return;
+            }
+            self.out.change().advance(taken);
+            self.written += taken;
+        }
+    }
 }
 
 /// Hears who comes and goes, and from where who has come. It must not call the core: the core is locked, so that news
@@ -50,6 +102,9 @@ pub(crate) struct Shared {
 const MANY: usize = 1_000;
 /// It is given back so long after that.
 const GATHER: Duration = Duration::from_secs(5);
+
+/// Pieces in one write.
+const SLICES: usize = 16;
 
 /// Mail that waits for the courier. What is too much is lost, and made good when the courier asks again.
 const MAX_MAIL: usize = 65_536;
@@ -131,14 +186,56 @@ impl Shared {
 
     /// Runs `work` on the core, and wakes whom it concerns but for `own`, who looks for itself.
     pub(crate) fn with<R>(&self, own: Option<ConnectionId>, work: impl FnOnce(&mut Core, Now) -> R) -> R {
-        let mut state = self.lock();
+        self.with_core(work, |state, id, woken| {
+            if Some(id) != own {
+                woken.extend(state.task_by_connection.get(&id).map(|task| task.notify.clone()));
+            }
+        })
+    }
+
+    /// Runs `work` of a connection's own task on the core, and wakes all others whom it concerns. Returns whether the task
+    /// itself has something to write or to close, too.
+    pub(crate) fn with_own<R>(&self, own: ConnectionId, work: impl FnOnce(&mut Core, Now) -> R) -> (R, bool) {
+        let mut look_here = false;
+        let result = self.with_core(work, |state, id, woken| {
+            if id == own {
+                look_here = true;
+            } else {
+                woken.extend(state.task_by_connection.get(&id).map(|task| task.notify.clone()));
+            }
+        });
+        (result, look_here)
+    }
+
+    /// Runs `work`, which has something for many, on the core. The caller is to write as much of it as their sockets take
+    /// at once: that is a fraction of what it costs to wake their tasks. Those have the rest.
+    pub(crate) fn with_many(&self, work: impl FnOnce(&mut Core, Now)) -> Writes<'_> {
+        let mut writes = Vec::new();
+        self.with_core(work, |state, id, woken| {
+            let Some(task) = state.task_by_connection.get(&id) else { return };
+            let out = task.socket.as_ref().and_then(|socket| Some((socket, state.core.take_out(id)?)));
+            match out {
+                Some((socket, out)) => writes.push(Write { id, socket: socket.clone(), out, written: 0 }),
+                None => woken.push(task.notify.clone()),
+            }
+        });
+        Writes { shared: self, writes }
+    }
+
+    /// Runs `work` on the core. `look` sees the connections that have something to write or to close, and adds whom to
+    /// wake.
+    fn with_core<R>(
+        &self,
+        work: impl FnOnce(&mut Core, Now) -> R,
+        mut look: impl FnMut(&mut State, ConnectionId, &mut Vec<Arc<Notify>>),
+    ) -> R {
+        let mut guard = self.lock();
+        let state = &mut *guard;
         let now = Now { at: self.started.elapsed(), unix_micros: unix_micros() };
         let result = work(&mut state.core, now);
         let mut woken = Vec::new();
         for id in state.core.take_woken() {
-            if Some(id) != own {
-                woken.extend(state.task_by_connection.get(&id).map(|task| task.notify.clone()));
-            }
+            look(state, id, &mut woken);
         }
         for presence in state.core.take_presence() {
             let task = presence.connection.and_then(|id| state.task_by_connection.get(&id));
@@ -152,7 +249,7 @@ impl Shared {
             state.sleeps_until = next;
         }
         let mail = state.core.take_mail();
-        drop(state);
+        drop(guard);
         if !mail.is_empty()
             && let Some(courier) = &*self.mail.lock().unwrap_or_else(PoisonError::into_inner)
         {
@@ -176,8 +273,15 @@ impl Shared {
     pub(crate) fn open(&self, from: SocketAddr, block: Option<Block>) -> Result<(ConnectionId, Arc<Notify>), Refused> {
         let notify = Arc::new(Notify::new());
         let id = self.with(None, |core, now| core.opened_from(block, now))?;
-        self.lock().task_by_connection.insert(id, Task { notify: notify.clone(), from });
+        self.lock().task_by_connection.insert(id, Task { notify: notify.clone(), from, socket: None });
         Ok((id, notify))
+    }
+
+    /// What waits for a connection may be written to its socket as it is, by whoever has it.
+    pub(crate) fn may_write(&self, id: ConnectionId, socket: &Arc<OwnedWriteHalf>) {
+        if let Some(task) = self.lock().task_by_connection.get_mut(&id) {
+            task.socket = Some(socket.clone());
+        }
     }
 
     /// Where the client of a connection is.

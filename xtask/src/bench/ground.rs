@@ -85,6 +85,12 @@ impl Ground {
         self.start_relay(&["--data".as_ref(), data.as_os_str()])
     }
 
+    /// The same on several addresses of this machine, whose names its clients get with commas between them: a machine has
+    /// so many ports for connections to each.
+    pub fn relay_on(&self, addresses: &str) -> Outcome<Relay> {
+        self.start_relay(&["--listen".as_ref(), addresses.as_ref()])
+    }
+
     /// The same with encryption; `certificate` is also what its clients trust.
     pub fn relay_with_tls(&self, certificate: &Certificate) -> Outcome<Relay> {
         let (cert, key) = (certificate.path.as_os_str(), certificate.key.as_os_str());

@@ -44,6 +44,7 @@ numbers go to target/bench/figures.json, too. Exit code 1 when a limit is broken
   --idle-seconds N    how long idle watches (default 65)
   --sessions N        how many sessions sessions opens (default 1000)
   --users N           how many users rtm sends a file to, and peers a message (default 10000)
+  --part NAME         only this part of peers, and others that are named so: commands, file, fan, logins, idle
   --plot              also write a chart of each figure that has one, target/bench/FIGURE.svg
 
 `bench micro` counts the instructions of the smallest pieces of work by valgrind, and fails when they are more than

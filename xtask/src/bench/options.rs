@@ -21,6 +21,8 @@ pub struct Options {
     pub sessions: u64,
     /// How many users `rtm` sends a file to, and `peers` a message.
     pub users: u64,
+    /// The parts of `peers` that are measured; none means all.
+    pub parts: Vec<String>,
     /// Whether figures that have a chart write it.
     pub plot: bool,
 }
@@ -36,6 +38,7 @@ impl Default for Options {
             idle_seconds: 65,
             sessions: 1_000,
             users: 10_000,
+            parts: Vec::new(),
             plot: false,
         }
     }
@@ -59,6 +62,11 @@ impl Options {
                 Some((name, value)) => (name, Some(value)),
                 None => (word.as_str(), words.next().map(String::as_str)),
             };
+            if name == "--part" {
+                let part = value.ok_or_else(|| Failure::usage("--part needs the name of a part of peers"))?;
+                options.parts.push(part.to_owned());
+                continue;
+            }
             let number = value.and_then(size).filter(|number| *number > 0);
             let number = number.ok_or_else(|| Failure::usage(format!("{name} needs a number above 0")));
             match name {
@@ -103,15 +111,16 @@ mod tests {
 
     #[test]
     fn figures_and_options_come_in_any_order() {
-        let options = parse("stall --size=1MiB --plot memory --runs 1").unwrap();
+        let options = parse("stall --size=1MiB --plot --part fan memory --runs 1 --part=logins").unwrap();
         assert_eq!((options.size, options.runs, options.plot), (1_048_576, 1, true));
+        assert_eq!(options.parts, ["fan", "logins"]);
         assert_eq!(options.figures, ["stall", "memory"]);
         assert_eq!(parse("").unwrap(), Options::default());
     }
 
     #[test]
     fn what_is_not_understood_is_a_usage_error() {
-        for line in ["--fast 1", "--runs", "--runs 0", "--runs many"] {
+        for line in ["--fast 1", "--part", "--runs", "--runs 0", "--runs many"] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }

@@ -6,7 +6,7 @@ use super::beside::{Bar, Need, add_ratio, set_up};
 use super::fan::{self, Fan};
 use super::figure::{Figure, Rows};
 use super::ground::{Files, GIB, Ground, Mode, Peer, SETTLED, SOON, most_files, number};
-use super::sessions::{Crowd, crowd};
+use super::sessions::{Crowd, crowd, crowd_at};
 use super::systems::{Load, NatsMode, Run, System, Systems, Trio};
 use crate::process::{Failure, Outcome};
 
@@ -62,6 +62,9 @@ const BUSY_P99_TO_NATS: f64 = 0.2;
 /// Logins in a second, and how many there are.
 const LOGINS: f64 = 5_000.0;
 const LOGIN_COUNT: u64 = 20_000;
+/// With more than half of the ports that this machine has for connections to one address, the kernel looks for a free one
+/// as long as for all the rest of a login.
+const LOGIN_ADDRESSES: &str = "127.0.0.1:0,127.0.0.2:0";
 /// Descriptors that a program has beside those of its users. Where the system gives fewer than all need, fewer log in.
 const OTHER_FILES: u64 = 200;
 /// Memory of an idle session, in KB (1,000 bytes).
@@ -74,17 +77,23 @@ const MESSAGES_TO_MANY: u32 = 10;
 /// The file that travels beside commands, again and again.
 const FILE: u64 = GIB as u64;
 
-/// A part of a round.
+/// A part of a round, by the name that the user knows it by.
 type Part = fn(&Ground, &mut Rows, &Systems) -> Outcome<()>;
-const PARTS: [(&str, Part); 4] = [
-    ("commands", loads),
-    ("commands beside a file", beside_a_file),
-    ("one message to many", fans),
-    ("sessions", sessions),
-];
+const PARTS: [(&str, Part); 5] =
+    [("commands", loads), ("file", beside_a_file), ("fan", fans), ("logins", logins), ("idle", idle)];
+
+/// The parts that are wanted, or all.
+fn wanted(names: &[String]) -> Outcome<Vec<(&'static str, Part)>> {
+    if let Some(unknown) = names.iter().find(|name| PARTS.iter().all(|(part, _)| part != name)) {
+        let parts = PARTS.map(|(part, _)| part).join(", ");
+        return Err(Failure::usage(format!("peers has no part `{unknown}`; there are {parts}")));
+    }
+    Ok(PARTS.into_iter().filter(|(part, _)| names.is_empty() || names.iter().any(|name| name == part)).collect())
+}
 
 /// A part that fails does not take the others with it: rounds are long.
 fn measure(ground: &Ground, rows: &mut Rows) -> Outcome<()> {
+    let parts = wanted(&ground.options.parts)?;
     let systems = Systems::prepare(ground)?;
     if let Some(version) = systems.versions() {
         rows.note(version);
@@ -92,7 +101,7 @@ fn measure(ground: &Ground, rows: &mut Rows) -> Outcome<()> {
     let runs = ground.options.runs;
     let mut first_failure = None;
     for run in 1..=runs {
-        for (what, part) in PARTS {
+        for (what, part) in &parts {
             println!("bench: peers, round {run} of {runs}: {what}");
             if let Err(failure) = part(ground, rows, &systems) {
                 println!("bench: peers, {what} FAILED: {failure}");
@@ -284,13 +293,17 @@ fn nats_beside_a_flood(ground: &Ground, rows: &mut Rows, systems: &Systems) -> O
     Ok(Some((median, p99)))
 }
 
-/// Logins, and what an idle session costs.
-fn sessions(ground: &Ground, rows: &mut Rows, _systems: &Systems) -> Outcome<()> {
+/// As many logins at once as the system lets one program have connections.
+fn logins(ground: &Ground, rows: &mut Rows, _systems: &Systems) -> Outcome<()> {
     let count = LOGIN_COUNT.min(most_files()?.saturating_sub(OTHER_FILES));
-    let logins = crowd(ground, count, Mode::Thread, None)?;
+    let logins = crowd_at(ground, ground.relay_on(LOGIN_ADDRESSES)?, count, Mode::Thread, None)?;
     rows.add(format!("{count} logins at once: refused"), "", logins.failed).exactly(0.0);
     rows.add(format!("{count} logins at once"), "1/s", logins.logins).reach_at_least(LOGINS);
+    Ok(())
+}
 
+/// What an idle session costs.
+fn idle(ground: &Ground, rows: &mut Rows, _systems: &Systems) -> Outcome<()> {
     let count = ground.options.sessions;
     let add = |rows: &mut Rows, how: &str, crowd: &Crowd, relay_limit: f64| {
         for (what, bytes, limit) in [("relay", crowd.relay, relay_limit), ("library", crowd.library, LIBRARY_KB)] {
@@ -323,6 +336,16 @@ mod tests {
 
     fn line<'a>(table: &'a str, what: &str) -> &'a str {
         table.lines().find(|line| line.starts_with(what)).unwrap()
+    }
+
+    #[test]
+    fn parts_are_measured_in_their_order_and_unknown_ones_are_named() {
+        let names = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let parts = |words: &[&str]| wanted(&names(words)).map(|parts| parts.into_iter().map(|part| part.0).collect());
+        assert_eq!(parts(&[]), Ok(vec!["commands", "file", "fan", "logins", "idle"]));
+        assert_eq!(parts(&["logins", "fan"]), Ok(vec!["fan", "logins"]));
+        let failure = wanted(&names(&["fan", "fast"])).err().unwrap();
+        assert!(failure.to_string().contains("`fast`") && failure.to_string().contains("commands, file"), "{failure}");
     }
 
     #[test]

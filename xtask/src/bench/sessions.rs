@@ -37,7 +37,22 @@ pub struct Crowd {
 
 /// Logs in `count` users on one queue of one process.
 pub fn crowd(ground: &Ground, count: u64, mode: Mode, certificate: Option<&Certificate>) -> Outcome<Crowd> {
-    let mut program = Program::start(ground, count, mode, certificate)?;
+    let relay = match certificate {
+        Some(certificate) => ground.relay_with_tls(certificate)?,
+        None => ground.relay()?,
+    };
+    crowd_at(ground, relay, count, mode, certificate)
+}
+
+/// The same at a relay of the caller's.
+pub fn crowd_at(
+    ground: &Ground,
+    relay: Relay,
+    count: u64,
+    mode: Mode,
+    certificate: Option<&Certificate>,
+) -> Outcome<Crowd> {
+    let mut program = Program::start(ground, relay, count, mode, certificate)?;
     let none = program.step("none ")?;
     program.process.tell("on")?;
     let online = program.step("online ")?;
@@ -51,7 +66,7 @@ pub fn crowd(ground: &Ground, count: u64, mode: Mode, certificate: Option<&Certi
 
 fn measure_once(ground: &Ground, rows: &mut Rows, mode: Mode) -> Outcome<()> {
     let name = mode.word();
-    let mut program = Program::start(ground, ground.options.sessions, mode, None)?;
+    let mut program = Program::start(ground, ground.relay()?, ground.options.sessions, mode, None)?;
     let none = program.step("none ")?;
     program.process.tell("on")?;
     let online = program.step("online ")?;
@@ -93,11 +108,13 @@ struct Step {
 }
 
 impl Program {
-    fn start(ground: &Ground, count: u64, mode: Mode, certificate: Option<&Certificate>) -> Outcome<Self> {
-        let relay = match certificate {
-            Some(certificate) => ground.relay_with_tls(certificate)?,
-            None => ground.relay()?,
-        };
+    fn start(
+        ground: &Ground,
+        relay: Relay,
+        count: u64,
+        mode: Mode,
+        certificate: Option<&Certificate>,
+    ) -> Outcome<Self> {
         let mut command = ground.command("sessions", &relay);
         command.arg(count.to_string()).arg(mode.word()).args(certificate.map(|certificate| &certificate.path));
         let process = Beside::start_told("sessions", &mut command)?;

@@ -115,8 +115,12 @@ pub struct Session {
     /// Bytes of buffers that are coming in or wait for the application.
     held_buffers: u64,
     sending_by_task: BTreeMap<TaskId, Sending>,
-    /// Whose turn it is to put a chunk on the bulk connection.
+    /// All of them, in the order of their calls.
     ring: VecDeque<TaskId>,
+    /// Those that may have a frame for the bulk connection; the first has the next turn.
+    writers: VecDeque<TaskId>,
+    /// Those that may have something to read from their sources.
+    readers: VecDeque<TaskId>,
     /// Bytes read from sources, or being read, and not yet queued for sending.
     read_ahead: usize,
     receiving_by_id: BTreeMap<u64, Receiving>,
@@ -167,6 +171,8 @@ impl Session {
             held_buffers: 0,
             sending_by_task: BTreeMap::new(),
             ring: VecDeque::new(),
+            writers: VecDeque::new(),
+            readers: VecDeque::new(),
             read_ahead: 0,
             receiving_by_id: BTreeMap::new(),
             receiving_id_by_key: HashMap::new(),
@@ -259,7 +265,7 @@ impl Session {
         let mut tables = vec![
             ("acknowledgements due", self.acks.len()),
             ("transfers out", self.sending_by_task.len()),
-            ("places in the ring", self.ring.len()),
+            ("places in the ring", self.ring.len() + self.writers.len() + self.readers.len()),
             ("bytes read ahead", self.read_ahead),
             ("transfers in", self.receiving_by_id.len()),
             ("keys of transfers in", self.receiving_id_by_key.len()),

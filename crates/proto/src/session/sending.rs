@@ -76,6 +76,20 @@ pub(super) struct Sending {
     failed: Option<i32>,
     told: u64,
     told_at: Option<Duration>,
+    /// It has a place among the session's writers.
+    writes: bool,
+    /// It has a place among the session's readers.
+    reads: bool,
+}
+
+/// What came of a transfer's turn to put a frame on the bulk connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Moved,
+    /// Its target is out of reach, or more would be too fast: it needs another turn, whatever happens.
+    Blocked,
+    /// There is nothing until something happens to it.
+    Nothing,
 }
 
 impl Sending {
@@ -164,9 +178,12 @@ impl Session {
                 failed: None,
                 told: 0,
                 told_at: None,
+                writes: false,
+                reads: false,
             },
         );
         self.ring.push_back(task);
+        self.give_turns(task);
         self.settle(now);
     }
 
@@ -271,6 +288,7 @@ impl Session {
                 sending.ready.push_back(data);
             }
         }
+        self.give_turns(task);
         self.settle(now);
     }
 
@@ -314,15 +332,36 @@ impl Session {
             sending.flowing = false;
             self.read_ahead = self.read_ahead.saturating_sub(sending.go_to(sending.confirmed));
         }
+        for at in 0..self.ring.len() {
+            self.give_turns(self.ring[at]);
+        }
     }
 
     pub(super) fn rewind_transfers_to(&mut self, target: &Arc<str>) {
-        let Some(path) = self.path_by_target.get(target) else { return };
-        for task in &path.transfers {
-            if let Some(sending) = self.sending_by_task.get_mut(task) {
+        let tasks = self.path_by_target.get(target).map(|path| path.transfers.clone()).unwrap_or_default();
+        for task in tasks {
+            if let Some(sending) = self.sending_by_task.get_mut(&task) {
                 sending.flowing = false;
                 self.read_ahead = self.read_ahead.saturating_sub(sending.go_to(sending.confirmed));
             }
+            self.give_turns(task);
+        }
+    }
+
+    /// Something has happened to a transfer: it may have something to write, or to read. Of thousands of transfers few
+    /// can go on at any time, and only those have their turns.
+    fn give_turns(&mut self, task: TaskId) {
+        let Some(sending) = self.sending_by_task.get_mut(&task) else { return };
+        if !std::mem::replace(&mut sending.writes, true) {
+            self.writers.push_back(task);
+        }
+        self.let_read(task);
+    }
+
+    fn let_read(&mut self, task: TaskId) {
+        let Some(sending) = self.sending_by_task.get_mut(&task) else { return };
+        if !std::mem::replace(&mut sending.reads, true) {
+            self.readers.push_back(task);
         }
     }
 
@@ -332,26 +371,42 @@ impl Session {
         if !matches!(self.bulk, Bulk::Up { .. }) || !matches!(self.line, Line::Up { .. }) {
             return;
         }
-        let mut idle = 0;
-        while idle < self.ring.len() {
-            let Some(task) = self.ring.pop_front() else { return };
-            if !self.sending_by_task.contains_key(&task) {
-                continue;
+        let mut blocked = 0;
+        while blocked < self.writers.len() && self.bulk_wire.out.len() < QUEUE_AHEAD {
+            let Some(task) = self.writers.pop_front() else { break };
+            match self.push_piece(task, now) {
+                Turn::Moved => {
+                    self.writers.push_back(task);
+                    self.let_read(task);
+                    blocked = 0;
+                }
+                Turn::Blocked => {
+                    self.writers.push_back(task);
+                    blocked += 1;
+                }
+                Turn::Nothing => {
+                    if let Some(sending) = self.sending_by_task.get_mut(&task) {
+                        sending.writes = false;
+                    }
+                }
             }
-            self.ring.push_back(task);
-            let moved = self.bulk_wire.out.len() < QUEUE_AHEAD && self.push_piece(task, now);
+        }
+        while self.read_ahead < READ_AHEAD
+            && let Some(task) = self.readers.pop_front()
+        {
             self.ask_for_piece(task);
-            idle = if moved { 0 } else { idle + 1 };
         }
     }
 
-    /// Queues one frame of a transfer; whether there was one to queue.
-    fn push_piece(&mut self, task: TaskId, now: Now) -> bool {
-        let Some(sending) = self.sending_by_task.get_mut(&task) else { return false };
-        let Some(path) = self.path_by_target.get(&sending.target) else { return false };
-        if !path.open_for(CLASS_BULK) || !sending.goes_on() {
-            return false;
+    /// Queues one frame of a transfer, if it has one to queue.
+    fn push_piece(&mut self, task: TaskId, now: Now) -> Turn {
+        let Some(sending) = self.sending_by_task.get_mut(&task) else { return Turn::Nothing };
+        if !sending.goes_on() {
+            return Turn::Nothing;
         }
+        let Some(path) = self.path_by_target.get(&sending.target).filter(|path| path.open_for(CLASS_BULK)) else {
+            return Turn::Blocked;
+        };
         let (target, epoch) = (sending.target.clone(), path.epoch);
         let out = &mut self.bulk_wire.out;
         if !sending.flowing {
@@ -369,19 +424,21 @@ impl Session {
                 // The target says where to go on, by `crgo` or `crdone`.
                 sending.limit = sending.confirmed;
             }
-            return true;
+            return Turn::Moved;
         }
         if let Some(front) = sending.ready.front()
             && sending.next + front.len() as u64 <= sending.limit
-            && self.pace.is_open(now.mono)
-            && let Some(data) = sending.ready.pop_front()
         {
+            if !self.pace.is_open(now.mono) {
+                return Turn::Blocked;
+            }
+            let data = sending.ready.pop_front().unwrap_or_default();
             let offset = sending.next;
             sending.next += data.len() as u64;
             self.read_ahead = self.read_ahead.saturating_sub(data.len());
             self.pace.sent(data.len(), now.mono);
             out.routed(&target, epoch, &Data { task, offset, data });
-            return true;
+            return Turn::Moved;
         }
         if let Some(hash) = sending.hash
             && sending.next == sending.size
@@ -391,14 +448,15 @@ impl Session {
             sending.end_queued = true;
             sending.may_be_complete = true;
             out.routed(&target, epoch, &End { task, hash });
-            return true;
+            return Turn::Moved;
         }
-        false
+        Turn::Nothing
     }
 
     fn ask_for_piece(&mut self, task: TaskId) {
         let Some(sending) = self.sending_by_task.get_mut(&task) else { return };
-        if !sending.can_read() || self.read_ahead >= READ_AHEAD {
+        sending.reads = false;
+        if !sending.can_read() {
             return;
         }
         let room = sending.limit.min(sending.size) - sending.read;
@@ -426,6 +484,7 @@ impl Session {
         let given_up = sending.go_to(go.message.offset);
         sending.limit = go.message.limit;
         self.read_ahead = self.read_ahead.saturating_sub(given_up);
+        self.give_turns(go.message.task);
         let offset = go.message.offset;
         self.progress(go.message.task, offset, now);
     }
@@ -438,6 +497,7 @@ impl Session {
         if sending.flowing {
             sending.limit = sending.limit.max(confirm.message.limit);
         }
+        self.give_turns(confirm.message.task);
         self.progress(confirm.message.task, confirm.message.offset, now);
     }
 
@@ -476,8 +536,12 @@ impl Session {
         self.tell_wishes(task, if cancelled { code::NOERR } else { code::TRANSID_INVALID });
         let Some(sending) = self.sending_by_task.remove(&task) else { return };
         self.read_ahead = self.read_ahead.saturating_sub(sending.read_bytes());
-        if let Some(at) = self.ring.iter().position(|other| *other == task) {
-            self.ring.remove(at);
+        for (there, list) in
+            [(true, &mut self.ring), (sending.writes, &mut self.writers), (sending.reads, &mut self.readers)]
+        {
+            if there && let Some(at) = list.iter().position(|other| *other == task) {
+                list.remove(at);
+            }
         }
         if let Some(path) = self.path_by_target.get_mut(&sending.target) {
             path.transfers.retain(|other| *other != task);

@@ -33,7 +33,7 @@ use crvideo_proto::seal::Seal;
 use tracing::debug;
 use zeroize::Zeroize;
 
-use crate::guard::{Block, GuardSettings, Memory};
+use crate::guard::{Block, Charged, GuardSettings, Memory};
 
 use connection::{Connection, Role};
 pub use courier::{Mail, News};
@@ -362,6 +362,41 @@ impl Core {
             (0, false) => Output::Wait,
             _ => Output::Write(next),
         }
+    }
+
+    /// Takes what waits for a connection, for whoever writes it without the connection's own task; `None` when that has
+    /// something to write, or there is nothing. It must come back by [`put_back`](Self::put_back).
+    pub(crate) fn take_out(&mut self, id: ConnectionId) -> Option<Charged> {
+        let connection = self.connections.get_mut(&id)?;
+        if connection.taken > 0 {
+            return None;
+        }
+        let waiting = connection.head.as_deref_mut().unwrap_or(&mut connection.out);
+        let mut taken = Charged::new(&self.memory.queues);
+        *taken.change() = waiting.take();
+        connection.head = None;
+        connection.taken = taken.len();
+        // Whatever comes meanwhile waits, and its task is told of it at the end.
+        connection.woken = true;
+        (connection.taken > 0).then_some(taken)
+    }
+
+    /// `written` bytes of what was taken have been written; the rest is for the connection's task.
+    pub(crate) fn put_back(&mut self, id: ConnectionId, rest: Charged, written: usize, now: Now) {
+        self.now = now;
+        self.progressed(id, written);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.woken = false;
+            if !rest.is_empty() {
+                connection.taken = 0;
+                connection.head = Some(Box::new(rest));
+            }
+            if connection.queued() > 0 || connection.closing {
+                connection.woken = true;
+                self.woken.push(id);
+            }
+        }
+        self.settle();
     }
 
     /// The connections that have something to write or to close, since the last call.

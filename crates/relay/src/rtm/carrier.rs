@@ -173,8 +173,8 @@ impl Carrier {
         let here = self.online.dialects(self.user) | RTM;
         let most = u32::try_from(room).unwrap_or_default();
         let waiting = self.messages.waiting(project, id, RTM, here, *seen, most).await?;
-        let more = waiting.len() == room;
-        for message in waiting {
+        let more = waiting.messages.len() == room;
+        for message in waiting.messages {
             *seen = message.id;
             if !self.flight.is_on_its_way(message.id) {
                 let (method, payload) = stored_push(&message.draft, id);

@@ -1,7 +1,8 @@
 //! Brings what servers have sent to the sessions of users who speak our own dialect: `docs/wire.md` section 4.3.
 //!
-//! What is to be delivered stands in the store until it has been. One task for each user with something to deliver
-//! repeats it until the session has confirmed it, and ends when the user has gone or nothing is left.
+//! What is to be delivered stands in the store until it has been. One task for each user with something to deliver, a
+//! carrier, repeats it until the session has confirmed it, and ends when the user has gone or nothing is left. For those
+//! who are there and for whom nothing waits `fan_out` has a shorter way.
 //!
 //! A file is offered first. Until the session says where to start, an offer costs a place in a table and nothing that
 //! others wait for: a person may have to decide. Only bytes that flow take turns.
@@ -16,20 +17,21 @@ use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message as msg;
 use crvideo_proto::rtm::attrs::Attrs;
-use crvideo_proto::rtm::number_of;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, warn};
 
+use super::fan_out::{self, Heap, Note, Way, Ways};
+use super::lane::Lane;
 use super::online::{Online, User};
-use crate::core::{Mail, News};
+use crate::core::News;
 use crate::seldom::Seldom;
 use crate::shared::Shared;
-use crate::store::{Blob, BlobId, Blobs, CR, Content, Kind, Messages, StoreError, Stored};
+use crate::store::{Blob, BlobId, Blobs, CR, Content, Messages, StoreError, Stored};
 
 /// Messages on their way to one session.
-const WINDOW: u32 = 64;
+pub(super) const WINDOW: u32 = 64;
 /// Files that are offered to one session or on their way to it.
 const TRANSFERS: usize = 4;
 /// Transfers to all sessions that have their turn: with [`AHEAD`] this bounds the memory of a file that is sent to
@@ -48,23 +50,28 @@ const FULL_PAUSE: Duration = Duration::from_millis(100);
 /// A session that does not answer for this long gets no more of a transfer until it is tried again.
 const SILENCE: Duration = Duration::from_secs(15);
 /// What could not be delivered although the user is there is tried again after this time.
-const RETRY: Duration = Duration::from_secs(30);
+pub(super) const RETRY: Duration = Duration::from_secs(30);
 /// What has gone is heard out for so long at most.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Answers that wait for one task.
 const MAX_LETTERS: usize = 1_024;
 
 /// One user of one project.
-type Key = (i64, i64);
+pub(super) type Key = (i64, i64);
 
 /// The courier. Its tasks live in the tokio runtime that it was started in.
 pub(crate) struct Courier {
-    shared: Arc<Shared>,
-    messages: Messages,
+    pub(super) shared: Arc<Shared>,
+    pub(super) messages: Messages,
     blobs: Arc<dyn Blobs>,
     online: Arc<Online>,
-    /// Who has a task, and how it is told.
-    carriers: Mutex<HashMap<Key, Arc<Mailbox>>>,
+    /// How messages reach each user. Its lock may be held while the core is locked, and not the other way round.
+    pub(super) ways: Mutex<Ways>,
+    pub(super) notes: mpsc::UnboundedSender<Note>,
+    /// Deliveries that are to be noted: project, user and message.
+    pub(super) noted: Heap<(i64, i64, i64)>,
+    /// Users who have come, and for whom something may wait.
+    pub(super) asked: Heap<Key>,
     /// Who reads from the store.
     readers: Semaphore,
     /// Which transfers have their turn.
@@ -75,13 +82,13 @@ pub(crate) struct Courier {
 
 /// What a carrier is told. There may be thousands of carriers, so this takes next to no memory while it is empty.
 #[derive(Default)]
-struct Mailbox {
+pub(super) struct Mailbox {
     letters: Mutex<Vec<Letter>>,
     notify: Notify,
 }
 
 /// One letter.
-enum Letter {
+pub(super) enum Letter {
     /// There may be something new to deliver.
     Look,
     /// What was passed over may be for this dialect now.
@@ -92,7 +99,7 @@ enum Letter {
 
 impl Mailbox {
     /// Puts a letter in. A carrier that has too many asks again by itself.
-    fn put(&self, letter: Letter) {
+    pub(super) fn put(&self, letter: Letter) {
         let mut letters = lock(&self.letters);
         if letters.len() < MAX_LETTERS {
             letters.push(letter);
@@ -130,7 +137,7 @@ enum Outcome {
     Anew,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while one of these locks is held leaves plain data behind that is still true.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -144,59 +151,49 @@ impl Courier {
         online: Arc<Online>,
     ) -> Arc<Self> {
         let mail = shared.start_courier();
+        let (notes, noted) = mpsc::unbounded_channel();
         let (readers, turns) = (Semaphore::new(READERS), Semaphore::new(TURNS));
         let courier = Arc::new(Self {
             shared,
             messages,
             blobs,
             online,
-            carriers: Mutex::default(),
+            ways: Mutex::default(),
+            notes,
+            noted: Heap::default(),
+            asked: Heap::default(),
             readers,
             turns,
             faults: Seldom::default(),
         });
-        tokio::spawn(courier.clone().sort(mail));
+        tokio::spawn(courier.clone().run(mail, noted));
         courier
     }
 
-    /// Hands the mail to those whom it concerns.
-    async fn sort(self: Arc<Self>, mut mail: mpsc::Receiver<Mail>) {
-        while let Some(Mail { project, user, news }) = mail.recv().await {
-            let Some(number) = number_of(&user) else { continue };
-            if news == News::Here {
-                self.look(project, number);
-            }
-            let carrier = lock(&self.carriers).get(&(project, number)).cloned();
-            if let Some(carrier) = carrier {
-                carrier.put(Letter::News(news));
-            }
-        }
-    }
-
-    /// Something may be there for a user.
-    pub(crate) fn look(self: &Arc<Self>, project: i64, user: i64) {
-        self.tell(project, user, Letter::Look);
-    }
-
-    /// The user's connection of another dialect has ended, and what waited for it is for this one.
+    /// Something that was passed over may be for this user by this dialect now: his connection of another one has ended.
     pub(crate) fn look_again(self: &Arc<Self>, project: i64, user: i64) {
-        self.tell(project, user, Letter::LookAgain);
-    }
-
-    fn tell(self: &Arc<Self>, project: i64, user: i64, letter: Letter) {
         if !self.is_there(project, user) {
             return;
         }
         let key = (project, user);
-        let mut carriers = lock(&self.carriers);
-        if let Some(carrier) = carriers.get(&key) {
-            return carrier.put(letter);
+        let mut ways = lock(&self.ways);
+        match ways.by_user.get_mut(&key) {
+            Some(Way::Carried(mailbox)) => mailbox.put(Letter::LookAgain),
+            // Whatever the answer is, it may be out of date.
+            Some(Way::Asked { newer }) => *newer = i64::MAX,
+            Some(Way::Direct(_)) | None => {
+                let mailbox = Arc::new(Mailbox::default());
+                mailbox.put(Letter::LookAgain);
+                let lane = ways.set(key, Way::Carried(mailbox.clone()));
+                self.start_carrier(key, mailbox, lane.map_or_else(Load::default, Load::of));
+            }
         }
-        let letters = Arc::new(Mailbox::default());
-        carriers.insert(key, letters.clone());
-        drop(carriers);
+    }
+
+    /// A task delivers to a user from now on; its mailbox is the user's way.
+    pub(super) fn start_carrier(self: &Arc<Self>, (project, user): Key, letters: Arc<Mailbox>, load: Load) {
         let carrier = Carrier { courier: self.clone(), project, user, name: user.to_string(), letters };
-        tokio::spawn(carrier.run());
+        tokio::spawn(carrier.run(load));
     }
 
     /// What becomes of a file that cannot be read: one that is damaged stays so, others are tried again later. What
@@ -228,7 +225,7 @@ struct Carrier {
 
 /// What a carrier has under way.
 #[derive(Default)]
-struct Load {
+pub(super) struct Load {
     /// Messages that the session has been sent: their number in the store, by their id to the user.
     sent: HashMap<TaskId, i64>,
     /// Files whose messages have been sent and that are to be offered.
@@ -242,6 +239,8 @@ struct Load {
     anew: HashSet<TaskId>,
     /// Everything up to this message has been looked at.
     seen: i64,
+    /// The newest message of the store, whoever it was for, when everything up to it had been looked at.
+    newest: i64,
     /// Nothing is known to wait behind that: the store is not asked again before there is news.
     looked: bool,
     /// Something is to be tried again.
@@ -251,6 +250,17 @@ struct Load {
 }
 
 impl Load {
+    /// What is on its way in a lane.
+    pub(super) fn of(lane: Lane) -> Self {
+        let (sent, seen) = lane.into_parts();
+        Self { sent: sent.into_iter().collect(), seen, ..Self::default() }
+    }
+
+    /// Whether everything has been delivered.
+    fn is_done(&self) -> bool {
+        self.looked && self.sent.is_empty() && self.transfers.is_empty() && !self.again && !self.full
+    }
+
     /// Whether a file has not been delivered.
     fn has_file(&self, task: TaskId) -> bool {
         self.transfer_by_task.contains_key(&task)
@@ -282,22 +292,22 @@ struct Offered {
 }
 
 impl Carrier {
-    async fn run(self) {
-        let mut load = Load::default();
+    async fn run(self, mut load: Load) {
+        self.courier.note_now().await;
         loop {
             if let Err(error) = self.send_more(&mut load).await {
                 warn!(user = self.user, %error, "messages cannot be delivered for now");
                 load.again = true;
             }
             self.offer_more(&mut load).await;
-            if load.sent.is_empty() && load.transfers.is_empty() && !load.again && !load.full && self.retire() {
+            if load.is_done() && self.retire(&load) {
                 return;
             }
             if !self.courier.is_there(self.project, self.user) {
                 self.hear_out(&mut load).await;
-                lock(&self.courier.carriers).remove(&(self.project, self.user));
+                lock(&self.courier.ways).by_user.remove(&(self.project, self.user));
                 // Somebody may have come back just before the carrier was taken off the list.
-                return self.courier.look(self.project, self.user);
+                return self.courier.look_again(self.project, self.user);
             }
             tokio::select! {
                 letters = self.letters.take() => {
@@ -341,13 +351,19 @@ impl Carrier {
         }
     }
 
-    /// Takes the carrier off the list if nobody has written to it meanwhile.
-    fn retire(&self) -> bool {
-        let mut carriers = lock(&self.courier.carriers);
+    /// Leaves the user to a lane, or takes the carrier off the list if he is not there, unless somebody has written to it
+    /// meanwhile.
+    fn retire(&self, load: &Load) -> bool {
+        let mut ways = lock(&self.courier.ways);
         if !self.letters.is_empty() {
             return false;
         }
-        carriers.remove(&(self.project, self.user));
+        let key = (self.project, self.user);
+        if self.courier.is_there(self.project, self.user) {
+            ways.set(key, Way::Direct(Lane::behind(load.newest)));
+        } else {
+            ways.by_user.remove(&key);
+        }
         true
     }
 
@@ -424,8 +440,9 @@ impl Carrier {
         let here = self.courier.online.dialects(User { project: self.project, id: self.user }) | CR;
         let waiting = self.courier.messages.waiting(self.project, self.user, CR, here, load.seen, room).await?;
         // Where as many came as were asked for, there may be more.
-        let more = waiting.len() >= room as usize;
-        for message in waiting {
+        let more = waiting.messages.len() >= room as usize;
+        load.newest = waiting.newest;
+        for message in waiting.messages {
             let task = message.task(self.user);
             if let Entry::Vacant(place) = load.sent.entry(task) {
                 if !self.post(&message, task) {
@@ -444,19 +461,7 @@ impl Carrier {
 
     /// Sends one message; false when the session has gone or its queue is full.
     fn post(&self, message: &Stored, task: TaskId) -> bool {
-        let draft = &message.draft;
-        let place = if draft.kind == Kind::User { 0 } else { draft.place };
-        let message = msg::Rtm {
-            id: task,
-            from: draft.from,
-            kind: draft.kind as u8,
-            place,
-            mid: draft.mid,
-            mtype: draft.mtype.unsigned_abs(),
-            mtime: draft.mtime,
-            attrs: draft.attrs.clone(),
-            data: draft.body.clone(),
-        };
+        let message = msg::Rtm { id: task, ..fan_out::message(message) };
         self.courier.shared.with(None, |core, now| core.post(self.project, &self.name, &message, now))
     }
 

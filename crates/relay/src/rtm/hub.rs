@@ -23,7 +23,7 @@ use super::{Message, Refusal, Target};
 use crate::core::Presence;
 use crate::guard::{Budget, hold};
 use crate::shared::unix_micros;
-use crate::store::{Directory, Draft, Group, Kind, Later, Messages};
+use crate::store::{CR, Directory, Draft, Group, Kind, Later, Messages};
 
 /// Names a connection of the RTM dialect.
 pub(super) type LinkId = u64;
@@ -157,9 +157,12 @@ impl Hub {
             users.retain(|user| seen.insert(*user));
         }
         let drafts = self.drafts(&message).await?;
+        let there = drafts.iter().flat_map(|(_, users)| users);
+        // Those who are there with our own dialect alone are the courier's.
+        let there: Vec<(i64, u8)> = there.filter(|(_, by)| *by != CR || message.watch.is_some()).copied().collect();
+        let courier = self.courier.clone();
         // Whoever hears of success may count on it: what is stored is delivered, also after a crash.
-        let there: Vec<(i64, u8)> = drafts.iter().flat_map(|(_, users)| users).copied().collect();
-        self.messages.put(drafts, message.watch).await?;
+        let gone = self.messages.put_then(drafts, message.watch, move |sent| courier.send(sent)).await?;
         self.push_to_listeners(&message);
         if message.watch.is_some() {
             // Who has gone while it was stored was held for present.
@@ -174,9 +177,8 @@ impl Hub {
         for end_user in self.online.end_users(message.project, &users) {
             end_user.flight.look();
         }
-        for user in users {
-            self.courier.look(message.project, user);
-        }
+        // A sender who is faster than the courier waits here.
+        let _ = gone.await;
         Ok(())
     }
 
@@ -259,6 +261,9 @@ impl Hub {
         } else if let Some(endpoint) = self.online.cr_has_gone(user) {
             project.tell_event(user, "logout", &endpoint);
             self.is_away(user);
+        }
+        if !presence.online {
+            self.courier.has_gone(user.project, user.id);
         }
         if let Some(end_user) = self.online.end_user(user).filter(|_| !presence.online) {
             end_user.flight.look_again();

@@ -11,6 +11,7 @@
 //! * `auth`: whose quest it is.
 //! * `methods`: what can be asked for.
 //! * `courier`: brings messages and files to sessions of our own dialect.
+//! * `fan_out`, `lane`: its short way to those for whom nothing else waits; what is on that way to one user.
 //! * `carrier`: brings messages to users who speak RTM.
 //! * `online`: who is online, in which dialect.
 //! * `hub`: who listens, and who is reached by a message.
@@ -27,11 +28,13 @@ mod cipher;
 mod config;
 mod courier;
 mod desk;
+mod fan_out;
 mod files;
 #[cfg(feature = "fuzzing")]
 pub(crate) mod fuzzing;
 mod gate;
 mod hub;
+mod lane;
 mod link;
 mod listening;
 mod message;

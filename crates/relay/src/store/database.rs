@@ -16,6 +16,8 @@ use super::{damage, sum};
 const MAX_BATCH: usize = 256;
 /// Jobs that wait; whoever brings more waits, too.
 const MAX_WAITING: usize = 4_096;
+/// Statements that stay prepared: more than there are.
+const STATEMENTS: usize = 64;
 /// The file in the data directory.
 const NAME: &str = "relay.sqlite";
 
@@ -82,13 +84,23 @@ impl Database {
         &self,
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.run_then(work, |outcome| outcome).await
+    }
+
+    /// The same; when it is on disk, `then` gets the outcome, on the database's thread and in the order of the jobs. It
+    /// must not wait.
+    pub async fn run_then<T: Send + 'static, R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(T) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
         let (answer, answered) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
             let outcome = work(connection).map_err(StoreError::from);
             let stands = outcome.is_ok();
             let tell = move |committed: Result<(), StoreError>| {
                 // Who asked may have gone meanwhile.
-                let _ = answer.send(committed.and(outcome));
+                let _ = answer.send(committed.and(outcome).map(then));
             };
             (stands, Box::new(tell))
         });
@@ -110,6 +122,7 @@ fn open_file(path: &Path) -> Result<Connection, StoreError> {
 }
 
 fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
     sum::install(connection)?;
     // With a write-ahead log and full syncs a commit that was confirmed survives a loss of power.
     connection.pragma_update(None, "journal_mode", "WAL")?;

@@ -143,6 +143,15 @@ pub(crate) struct Messages {
     watched: Arc<AtomicBool>,
 }
 
+/// What is to be delivered to a user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// The oldest of it, in order.
+    pub(crate) messages: Vec<Stored>,
+    /// The newest message of all that had been stored then, for whomever; 0 when there was none.
+    pub(crate) newest: i64,
+}
+
 /// How a delivery has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
@@ -206,20 +215,36 @@ impl Messages {
     }
 
     /// Stores messages with the users that each is to be delivered to, and by which dialects (bits; 0: by the one that
-    /// comes first). All or none. `watch` hears what becomes of them.
+    /// comes first). All or none. `watch` hears what becomes of them. When they are on disk, `then` gets them with their
+    /// users, on the store's thread and in the order of their numbers; it must not wait.
+    pub(crate) async fn put_then<R: Send + 'static>(
+        &self,
+        drafts: Vec<(Draft, Vec<(i64, u8)>)>,
+        watch: Option<Watch>,
+        then: impl FnOnce(Vec<(Stored, Vec<(i64, u8)>)>) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
+        let limit = self.limits.per_conversation;
+        if watch.is_some() {
+            self.watched.store(true, Ordering::Relaxed);
+        }
+        let work = move |db: &Connection, now, told: &mut Touched| {
+            let put = |(draft, users): (Draft, Vec<_>)| {
+                put(db, draft, &users, (limit, watch), now, told).map(|stored| (stored, users))
+            };
+            drafts.into_iter().map(put).collect()
+        };
+        self.noting_then(work, then).await
+    }
+
+    /// Stores messages: see [`Messages::put_then`].
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) async fn put(
         &self,
         drafts: Vec<(Draft, Vec<(i64, u8)>)>,
         watch: Option<Watch>,
     ) -> Result<Vec<Stored>, StoreError> {
-        let limit = self.limits.per_conversation;
-        if watch.is_some() {
-            self.watched.store(true, Ordering::Relaxed);
-        }
-        self.noting(move |db, now, told| {
-            drafts.into_iter().map(|(draft, users)| put(db, draft, &users, (limit, watch), now, told)).collect()
-        })
-        .await
+        let then = |all: Vec<(Stored, Vec<(i64, u8)>)>| all.into_iter().map(|(stored, _)| stored).collect();
+        self.put_then(drafts, watch, then).await
     }
 
     /// Runs `work`, which may note receipts, and wakes those whom they are for.
@@ -227,11 +252,20 @@ impl Messages {
         &self,
         work: impl FnOnce(&Connection, i64, &mut Touched) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.noting_then(work, |outcome| outcome).await
+    }
+
+    /// The same, with what follows on the store's thread.
+    async fn noting_then<T: Send + 'static, R: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection, i64, &mut Touched) -> rusqlite::Result<T> + Send + 'static,
+        then: impl FnOnce(T) -> R + Send + 'static,
+    ) -> Result<R, StoreError> {
         let work = move |db: &Connection| {
             let mut told = Touched::new();
             work(db, now_ms(), &mut told).map(|outcome| (outcome, told))
         };
-        let (outcome, told) = self.database.run(work).await?;
+        let (outcome, told) = self.database.run_then(work, |(outcome, told)| (then(outcome), told)).await?;
         self.bells.ring(&told);
         Ok(outcome)
     }
@@ -246,7 +280,7 @@ impl Messages {
         here: u8,
         after: i64,
         most: u32,
-    ) -> Result<Vec<Stored>, StoreError> {
+    ) -> Result<Waiting, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM pending p JOIN message m ON m.id = p.message
              WHERE p.project = ?1 AND p.user = ?2 AND p.message > ?3
@@ -260,7 +294,7 @@ impl Messages {
                 let found: Vec<Result<Stored, i64>> = found.collect::<rusqlite::Result<_>>()?;
                 let damaged: Vec<i64> = found.iter().filter_map(|it| it.as_ref().err().copied()).collect();
                 if damaged.is_empty() {
-                    return Ok(found.into_iter().flatten().collect());
+                    return Ok(Waiting { messages: found.into_iter().flatten().collect(), newest: newest(db)? });
                 }
                 // They wait no longer, so what is found next are others.
                 let end = End::Failed(code::UNKNOWN);
@@ -272,6 +306,22 @@ impl Messages {
         .await
     }
 
+    /// For which users of projects anything waits, by whichever dialect, and the newest message of all.
+    pub(crate) async fn who_waits(&self, users: Vec<(i64, i64)>) -> Result<(Vec<(i64, i64)>, i64), StoreError> {
+        self.database
+            .run(move |db| {
+                let mut any = db.prepare_cached("SELECT 1 FROM pending WHERE project = ? AND user = ? LIMIT 1")?;
+                let mut waiting = Vec::new();
+                for (project, user) in users {
+                    if any.exists([project, user])? {
+                        waiting.push((project, user));
+                    }
+                }
+                Ok((waiting, newest(db)?))
+            })
+            .await
+    }
+
     /// Messages have reached a user by a dialect: one of those that they waited for, or instead of them.
     pub(crate) async fn delivered(
         &self,
@@ -281,6 +331,14 @@ impl Messages {
         dialect: u8,
     ) -> Result<(), StoreError> {
         self.settle(project, user, messages, dialect, End::Delivered).await
+    }
+
+    /// The same for many: project, user and message of each.
+    pub(crate) async fn all_delivered(&self, all: Vec<(i64, i64, i64)>, dialect: u8) -> Result<(), StoreError> {
+        self.noting(move |db, now, told| {
+            all.into_iter().try_for_each(|which| settle(db, which, dialect, End::Delivered, now, told))
+        })
+        .await
     }
 
     /// A message will not reach a user by a dialect; `why` is what its sender hears, if it does not reach him by another
@@ -436,6 +494,11 @@ fn now_ms() -> i64 {
     i64::try_from(unix_micros() / 1_000).unwrap_or(i64::MAX)
 }
 
+/// The number of the newest message.
+fn newest(db: &Connection) -> rusqlite::Result<i64> {
+    db.prepare_cached("SELECT ifnull(max(id), 0) FROM message")?.query_row([], |row| row.get(0))
+}
+
 const BY_MID: &str = "m.project = ?1 AND m.kind = ?2 AND m.place = ?3 AND m.sender = ?4 AND m.mid = ?5";
 
 fn put(
@@ -513,6 +576,12 @@ fn settle(
     told: &mut Touched,
 ) -> rusqlite::Result<()> {
     let by = "WHERE project = ?1 AND user = ?2 AND message = ?3";
+    // The most frequent of all cases in one step: it was due by this dialect alone, and nobody watches.
+    let simple = format!("DELETE FROM pending {by} AND told NOT IN (1, 2) AND (want & ~?4 = 0 OR want & ?5 = 0)");
+    let key = params![project, user, message, dialect | REACHED, dialect];
+    if db.prepare_cached(&simple)?.execute(key)? > 0 {
+        return Ok(());
+    }
     let mut find = db.prepare_cached(&format!("SELECT want, told FROM pending {by}"))?;
     let pair = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
     let Some((want, standing)) = find.query_row([project, user, message], pair).optional()? else { return Ok(()) };
@@ -581,7 +650,7 @@ mod tests {
     }
 
     async fn waiting_beside(messages: &Messages, user: i64, dialect: u8, here: u8) -> Vec<i64> {
-        let waiting = messages.waiting(1, user, dialect, here, 0, 1_000).await.unwrap();
+        let waiting = messages.waiting(1, user, dialect, here, 0, 1_000).await.unwrap().messages;
         waiting.into_iter().map(|it| it.draft.mid).collect()
     }
 

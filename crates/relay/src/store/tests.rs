@@ -123,7 +123,7 @@ async fn read(directory: &Path, ids: &[String], complaints: &mut Vec<String>) ->
     for (user, dialect) in [(8, CR), (8, RTM), (9, CR)] {
         let name = format!("waits for {user} by {dialect}");
         match messages.waiting(PROJECT, user, dialect, dialect, 0, 100).await {
-            Ok(found) => held.messages.extend(found.into_iter().map(|it| ((name.clone(), it.draft.mid), it))),
+            Ok(found) => held.messages.extend(found.messages.into_iter().map(|it| ((name.clone(), it.draft.mid), it))),
             Err(error) => note(&error),
         }
     }

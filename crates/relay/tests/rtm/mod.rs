@@ -549,6 +549,24 @@ impl Session {
         }
     }
 
+    /// The numbers and ids of the messages that come before the answer to a question that is asked now.
+    pub fn rtm_messages_so_far(&mut self) -> Vec<(i64, crvideo_proto::id::TaskId)> {
+        let mut out = OutQueue::default();
+        out.quest(3, &msg::NewTicket {});
+        self.stream.write_all(&out.take()).unwrap();
+        let mut messages = Vec::new();
+        loop {
+            let frame = self.next().expect("an answer");
+            if frame.kind == crvideo_proto::frame::Kind::Answer {
+                return messages;
+            }
+            if frame.method() == msg::Rtm::METHOD {
+                let message = msg::Rtm::read(&frame.payload).unwrap();
+                messages.push((message.mid, message.id));
+            }
+        }
+    }
+
     /// Says that the application has handled a message.
     pub fn handle(&mut self, id: crvideo_proto::id::TaskId) {
         let mut out = OutQueue::default();

@@ -165,3 +165,48 @@ fn regression_what_is_sent_anew_comes_from_a_later_incarnation_and_both_hear_ans
     }
     assert!(second > first, "a session gives a later incarnation another answer");
 }
+
+#[test]
+fn what_is_written_beside_the_connections_task_stays_in_order_whatever_part_of_it_the_socket_takes() {
+    for part in [0, 1, 70, 10_000] {
+        let mut world = World::with_courier();
+        let bob = world.login("bob");
+        assert!(
+            world.core.post(PROJECT, "bob", &rtm(1), world.now) && world.core.post(PROJECT, "bob", &rtm(2), world.now)
+        );
+        let mut out = world.core.take_out(bob.link).unwrap();
+        assert!(world.core.take_out(bob.link).is_none());
+        // The task is told to wait, and what comes meanwhile is behind.
+        assert!(matches!(world.core.flush(bob.link, 0, world.now), Output::Wait));
+        assert!(world.core.post(PROJECT, "bob", &rtm(3), world.now));
+        let queued = world.core.queued_bytes();
+        let mut bytes = Vec::new();
+        let taken = part.min(out.len());
+        let mut slices = [std::io::IoSlice::new(&[]); 8];
+        let count = out.slices(&mut slices);
+        slices[..count].iter().for_each(|slice| bytes.extend_from_slice(slice));
+        bytes.truncate(taken);
+        out.change().advance(taken);
+        world.core.take_woken();
+        world.core.put_back(bob.link, out, taken, world.now);
+        assert_eq!(world.core.queued_bytes(), queued - taken);
+        assert_eq!(world.core.take_woken(), [bob.link], "part {part}");
+        world.inboxes.get_mut(&bob.link).unwrap().reader.as_mut().unwrap().feed(&bytes);
+        world.pump();
+        assert_eq!(world.got::<msg::Rtm>(bob.link), [rtm(1), rtm(2), rtm(3)], "part {part}");
+    }
+}
+
+#[test]
+fn nothing_is_taken_from_a_connection_whose_task_has_something_to_write() {
+    let mut world = World::with_courier();
+    let bob = world.login("bob");
+    world.stick(bob.link, true);
+    assert!(world.post("bob", &rtm(1)));
+    assert!(world.core.post(PROJECT, "bob", &rtm(2), world.now));
+    assert!(world.core.take_out(bob.link).is_none());
+    assert_eq!(world.core.take_woken(), [bob.link], "its task has to look");
+    world.stick(bob.link, false);
+    world.pump();
+    assert_eq!(world.got::<msg::Rtm>(bob.link), [rtm(1), rtm(2)]);
+}
