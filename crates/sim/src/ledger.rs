@@ -17,6 +17,9 @@ const LATE: Duration = Duration::from_secs(2);
 /// Progress is told every 50 ms at most; the shell may pass it on with a delay that varies by a little.
 const PROGRESS_EVERY: Duration = Duration::from_millis(45);
 
+/// A session whose speed is limited may be ahead by so much time.
+const AHEAD: Duration = Duration::from_millis(400);
+
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
@@ -116,8 +119,18 @@ pub(crate) struct Ledger {
     /// party.
     watch_by_cookie: BTreeMap<usize, bool>,
     watches: BTreeMap<usize, bool>,
-    /// What parties have heard last of users.
+    /// What parties have heard last of users, since they began to watch or had their link back.
     statuses: BTreeMap<(usize, String), bool>,
+    /// What the answer to a question about users must be, by its cookie, where it is known.
+    users_by_cookie: BTreeMap<usize, Vec<String>>,
+    /// With which code a login with a bad credential must be refused, by its cookie.
+    refusal_by_cookie: BTreeMap<usize, i32>,
+    /// Parties that an operator has had to do with.
+    operated: BTreeSet<usize>,
+    /// With which code parties have lost their lines last.
+    last_line_off: BTreeMap<usize, i32>,
+    /// Bytes of transfers that a session may send in a second, if that is limited.
+    pub(crate) send_rate: Option<u64>,
     /// Since when nothing is broken any more.
     pub(crate) healed_at: Option<Duration>,
     /// Nothing is broken on purpose: outcomes that only faults explain are wrong.
@@ -178,6 +191,32 @@ impl Ledger {
         self.questions.insert((party, what, cookie));
     }
 
+    /// A login whose credential is bad: with which code it must fail.
+    pub(crate) fn login_must_fail(&mut self, cookie: usize, err: i32) {
+        self.refusal_by_cookie.insert(cookie, err);
+    }
+
+    /// An operator ends the session of a party's user.
+    pub(crate) fn operator_ends(&mut self, party: usize) {
+        self.operated.insert(party);
+    }
+
+    /// Whether an operator may have revoked the token of a party.
+    pub(crate) fn may_be_revoked(&self, party: usize) -> bool {
+        self.operated.contains(&party)
+    }
+
+    /// With which code a party has lost its line last.
+    pub(crate) fn last_line_off(&self, party: usize) -> Option<i32> {
+        self.last_line_off.get(&party).copied()
+    }
+
+    /// A question about users whose answer is known, because nobody comes or goes.
+    pub(crate) fn asked_for_users(&mut self, party: usize, cookie: usize, expected: Vec<String>) {
+        self.asked(party, "users", cookie);
+        self.users_by_cookie.insert(cookie, expected);
+    }
+
     pub(crate) fn watch_called(&mut self, party: usize, cookie: usize, on: bool) {
         self.asked(party, "watch", cookie);
         self.watch_by_cookie.insert(cookie, on);
@@ -188,6 +227,76 @@ impl Ledger {
         let knows = self.statuses.get(&(watcher, user.to_owned())) == Some(&false);
         if self.watches.get(&watcher) == Some(&true) && !knows {
             self.violated(format!("party {watcher} watches and has not heard that {user} is gone"));
+        }
+    }
+
+    /// Everybody is there and has been for a while: nobody may believe that somebody is gone.
+    pub(crate) fn must_know_all_are_there(&mut self) {
+        let wrong = self.statuses.iter().find(|((watcher, _), on)| self.watches.get(watcher) == Some(&true) && !**on);
+        if let Some((watcher, user)) = wrong.map(|(key, _)| key.clone()) {
+            self.violated(format!("party {watcher} watches and has not heard that {user} is back"));
+        }
+    }
+
+    /// A login has come to its end.
+    fn login_ended(&mut self, party: usize, err: i32, cookie: usize) {
+        self.line_off.remove(&party);
+        self.forget_statuses(party);
+        self.watches.remove(&party);
+        self.answered(party, "login", cookie);
+        self.saw_times("logins with", Some(err), 1);
+        let due = self.refusal_by_cookie.remove(&cookie);
+        let by_credential = [
+            code::NOERR,
+            code::ANCTPSWD_ERR,
+            code::TOKEN_AUTHINFOERR,
+            code::TOKEN_APPIDNOTEXIST,
+            code::TOKEN_AUTH_FAILED,
+            code::TOKEN_NOTTOKENTYPE,
+        ];
+        let wrong = match due {
+            Some(due) => err != due && (by_credential.contains(&err) || err == code::TOKEN_TIMEOUT),
+            None => err != code::NOERR && by_credential.contains(&err),
+        };
+        if wrong {
+            self.violated(format!("the login of party {party} ended with {err}; its credential is due {due:?}"));
+        }
+    }
+
+    fn forget_statuses(&mut self, party: usize) {
+        self.statuses.retain(|(watcher, _), _| *watcher != party);
+    }
+
+    fn users_are(&mut self, party: usize, err: i32, users: &[String], cookie: usize) {
+        self.answered(party, "users", cookie);
+        if !users.is_sorted_by(|one, next| one < next) {
+            self.violated(format!("the users that party {party} hears of do not ascend: {users:?}"));
+        }
+        let Some(expected) = self.users_by_cookie.remove(&cookie) else { return };
+        if err == code::NOERR && users != expected {
+            self.violated(format!("party {party} hears that {users:?} are there, and there are {expected:?}"));
+        }
+    }
+
+    fn watch_ended(&mut self, party: usize, err: i32, cookie: usize) {
+        let Some(on) = self.watch_by_cookie.remove(&cookie) else { return };
+        self.forget_statuses(party);
+        match err {
+            code::NOERR => self.watches.insert(party, on),
+            // The relay may have heard it all the same.
+            _ => self.watches.remove(&party),
+        };
+    }
+
+    fn status_is(&mut self, party: usize, user: &str, online: bool) {
+        self.saw("status news");
+        let before = self.statuses.insert((party, user.to_owned()), online);
+        if before == Some(online) {
+            self.violated(format!("party {party} hears twice in a row that {user} is there: {online}"));
+        }
+        // Who has not had the answer to a call may or may not watch.
+        if self.watches.get(&party) == Some(&false) && self.watch_by_cookie.is_empty() {
+            self.violated(format!("party {party} hears of {user} and does not watch"));
         }
     }
 
@@ -260,18 +369,12 @@ impl Ledger {
         now: Duration,
     ) {
         match event {
-            Event::LoginRslt { cookie, .. } => {
-                self.line_off.remove(&party);
-                self.watches.remove(&party);
-                self.answered(party, "login", *cookie);
-            }
+            Event::LoginRslt { cookie, err } => self.login_ended(party, *err, *cookie),
             Event::LogoutRslt { cookie, .. } => self.answered(party, "logout", *cookie),
-            Event::UsersRslt { cookie, .. } => self.answered(party, "users", *cookie),
+            Event::UsersRslt { cookie, users, err } => self.users_are(party, *err, users, *cookie),
             Event::WatchRslt { cookie, err } => {
                 self.answered(party, "watch", *cookie);
-                if let Some(on) = self.watch_by_cookie.remove(cookie).filter(|_| *err == code::NOERR) {
-                    self.watches.insert(party, on);
-                }
+                self.watch_ended(party, *err, *cookie);
             }
             Event::CommandRslt { task, err, cookie, size, .. } => {
                 if let Some(at) = self.task_of(party, *task, *cookie) {
@@ -315,10 +418,12 @@ impl Ledger {
             Event::TransferEnded { source, task, err } => self.transfer_ended(party, source, *task, *err),
             Event::LineOff { err } => {
                 self.saw_times("lines lost with", Some(*err), 1);
-                if self.calm && *err != code::TOKEN_TIMEOUT {
+                if self.calm && *err != code::TOKEN_TIMEOUT && !self.operated.contains(&party) {
                     self.violated(format!("party {party} has lost its link ({err}) although nothing was broken"));
                 }
                 self.line_off.insert(party, true);
+                self.forget_statuses(party);
+                self.last_line_off.insert(party, *err);
             }
             Event::LineOn => {
                 if self.line_off.insert(party, false) != Some(true) {
@@ -326,9 +431,7 @@ impl Ledger {
                 }
             }
             Event::Rtm { message, .. } => self.rtm_came(party, user, message.id, &message.data),
-            Event::UserStatus { user, online } => {
-                self.statuses.insert((party, user.clone()), *online);
-            }
+            Event::UserStatus { user, online } => self.status_is(party, user, *online),
             Event::TokenWillExpire => self.saw("tokens that end"),
         }
     }
@@ -372,6 +475,12 @@ impl Ledger {
         }
         if what != What::Command && err != code::NOERR && total > 0 && told.is_some_and(|(sent, _)| sent == total) {
             self.violated(format!("I6: task {task:?} failed with {err} after full progress"));
+        }
+        if let Some(rate) =
+            self.send_rate.filter(|_| what != What::Command && err == code::NOERR && call.repeats.is_none())
+            && now + AHEAD < call.at + Duration::from_micros(total * 1_000_000 / rate)
+        {
+            self.violated(format!("task {task:?} of {total} bytes took {:?} at {rate} a second", now - call.at));
         }
         if cancelled && err != code::SEND_CANCELLED {
             self.violated(format!("I7: task {task:?} ended with {err} though its cancelling had succeeded"));

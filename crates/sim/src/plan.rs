@@ -22,7 +22,7 @@ pub(crate) struct Project {
 pub(crate) const PROJECTS: [Project; 2] = [Project { id: 1, secret: "secret" }, Project { id: 2, secret: "other" }];
 
 /// A session closes its bulk connection when nothing has needed it for so long.
-const BULK_IDLE: Duration = Duration::from_secs(30);
+pub(crate) const BULK_IDLE: Duration = Duration::from_secs(30);
 
 /// Files may not be larger where a project limits them.
 pub(crate) const FILE_LIMIT: u64 = 50_000;
@@ -45,6 +45,7 @@ pub(crate) struct Weights {
     pub(crate) freeze: u64,
     pub(crate) relay: u64,
     pub(crate) post: u64,
+    pub(crate) operator: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +60,8 @@ pub(crate) struct Plan {
     pub(crate) limits_files: bool,
     /// Out of a hundred logins, so many are by a token that does not last long.
     pub(crate) tokens: u64,
+    /// Out of a hundred logins, so many are by a credential that is no good.
+    pub(crate) forged: u64,
     /// Out of a hundred jobs of a sink, so many take very long.
     pub(crate) hangs: u64,
     /// Devices of each user; logging in on one ends the session on the other.
@@ -115,7 +118,7 @@ impl Plan {
         let short = rng.percent(50) && !calm;
         let config = Config {
             command_timeout: if short { seconds(rng, 1, 10) } else { Duration::from_secs(30) },
-            max_send_bytes_per_s: 0,
+            max_send_bytes_per_s: if rng.percent(10) { rng.pick(&[50_000, 200_000]) } else { 0 },
             transfer_timeout: if short { seconds(rng, 2, 20) } else { Duration::from_secs(60) },
             offer_timeout: if short { seconds(rng, 1, 5) } else { Duration::from_secs(20) },
             buffer_limit: 1_280 * 1_024,
@@ -138,6 +141,7 @@ impl Plan {
             freeze: if calm { 0 } else { rng.between(0, 4) },
             relay: if calm { 0 } else { rng.between(0, 2) },
             post: if rng.percent(30) { 3 } else { 0 },
+            operator: if rng.percent(10) && !calm { 2 } else { 0 },
         };
         let projects = if rng.percent(20) { 2 } else { 1 };
         let mut plan = Self {
@@ -148,6 +152,7 @@ impl Plan {
             users: if rng.percent(80) { 2 + rng.below(2) } else { 1 },
             limits_files: rng.percent(10),
             tokens: if rng.percent(25) { 50 } else { 0 },
+            forged: if rng.percent(10) && !calm { 30 } else { 0 },
             hangs: if rng.percent(10) && !calm { 2 } else { 0 },
             devices: if calm || projects > 1 { 1 } else { 1 + rng.below(2) },
             rounds: 1 + rng.below(2),

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::session::{CommandCall, Credential, Identity, Kind, TransferCall};
+use crvideo_proto::token::{CLOCK_TOLERANCE_S, mint};
 
 use crate::files::Source;
 use crate::ledger::{Call, What};
 use crate::party::{Party, Stage};
-use crate::plan::{Plan, USERS};
-use crate::world::{Happening, Way, World};
+use crate::plan::{BULK_IDLE, PROJECTS, Plan, Project, USERS};
+use crate::world::{Happening, START_MICROS, Way, World};
 
 /// How long the shell waits for a destroyed session's farewell and files.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
@@ -79,6 +81,7 @@ impl World {
             it.freeze,
             it.relay,
             it.post,
+            it.operator,
         ];
         let mut drawn = self.rng.between(0, weights.iter().sum::<u64>() - 1);
         let mut action = 0;
@@ -106,7 +109,8 @@ impl World {
             11 => self.cut(),
             12 => self.freeze(),
             13 => self.restart(),
-            _ => self.post_somebody(),
+            14 => self.post_somebody(),
+            _ => self.operate(),
         }
     }
 
@@ -124,15 +128,44 @@ impl World {
         let project = self.parties[party].project;
         self.parties[party].expires = None;
         self.parties[party].first_expires = None;
-        let credential = match !self.plan.calm && self.rng.percent(self.plan.tokens) {
-            true => Credential::Token(self.short_token(party)),
-            false => Credential::Secret(project.secret.to_owned()),
+        let credential = if !self.healed && self.rng.percent(self.plan.forged) {
+            let (credential, err) = self.bad_credential(project, user);
+            self.ledger.login_must_fail(cookie, err);
+            credential
+        } else if !self.plan.calm && self.rng.percent(self.plan.tokens) {
+            Credential::Token(self.short_token(party))
+        } else {
+            Credential::Secret(project.secret.to_owned())
         };
         let identity =
             Identity { servers: 1 + self.rng.below(2), project: project.id, user: user.to_owned(), credential };
         self.parties[party].stage = Stage::Entering;
         self.parties[party].session.login(identity, cookie, now);
         self.touch(party);
+    }
+
+    /// A credential that is no good, and what the relay says to it.
+    fn bad_credential(&mut self, project: Project, user: &str) -> (Credential, i32) {
+        let now = START_MICROS / 1_000_000 + self.now.as_secs();
+        let good = now + 1_000;
+        let other = PROJECTS.into_iter().find(|other| *other != project).unwrap_or(project);
+        let somebody = USERS.into_iter().find(|it| *it != user).unwrap_or_default();
+        let (token, err) = match self.rng.below(7) {
+            0 => return (Credential::Secret(other.secret.to_owned()), code::ANCTPSWD_ERR),
+            1 => (mint(project.id, user, good, other.secret), code::TOKEN_AUTH_FAILED),
+            2 => (mint(project.id, somebody, good, project.secret), code::TOKEN_AUTHINFOERR),
+            3 => (mint(other.id, user, good, project.secret), code::TOKEN_AUTHINFOERR),
+            4 => (mint(project.id, user, now - CLOCK_TOLERANCE_S, project.secret), code::TOKEN_TIMEOUT),
+            5 => ("not a token".to_owned(), code::TOKEN_NOTTOKENTYPE),
+            _ => {
+                let token = mint(project.id, user, good, project.secret);
+                let (signed, signature) = token.rsplit_once('.').unwrap_or_default();
+                let other = if signature.starts_with('A') { "B" } else { "A" };
+                let token = format!("{signed}.{other}{}", signature.get(1..).unwrap_or_default());
+                (token, code::TOKEN_AUTH_FAILED)
+            }
+        };
+        (Credential::Token(token), err)
     }
 
     fn logout(&mut self, party: usize) {
@@ -199,7 +232,7 @@ impl World {
         let some = self.somebody();
         let size = match self.rng.below(10) {
             // More than a target takes before it is asked.
-            0 if probe && self.plan.config.inbound_limit >= 2_048 * 1_024 => 300_000,
+            0 if probe && self.plan.config.inbound_limit >= 2_048 * 1_024 && self.ledger.send_rate.is_none() => 300_000,
             _ if probe => 20_000,
             0 => self.rng.pick(&[0, 1, 262_143, 262_144, 262_145]),
             1 if self.rng.percent(40) => self.rng.between(0, LARGEST),
@@ -359,7 +392,7 @@ impl World {
         match self.rng.below(3) {
             0 => {
                 self.ledger.asked(party, "users", cookie);
-                session.query_users(None, cookie);
+                session.query_users(self.rng.percent(30).then(|| USERS[0].to_owned()), cookie);
             }
             1 => {
                 let on = self.rng.percent(70);
@@ -376,6 +409,14 @@ impl World {
             }
         }
         self.touch(party);
+    }
+
+    /// An operator, or a server of the project, ends the session of a user.
+    fn operate(&mut self) {
+        let members = self.members();
+        let (project, user) = self.rng.pick(&members);
+        let err = self.rng.pick(&[code::KICKOUT_BY_RELOGIN, code::TOKEN_TIMEOUT]);
+        self.end_by_operator(project, user, err);
     }
 
     // ---- faults -------------------------------------------------------------------------------------------
@@ -563,8 +604,41 @@ impl World {
                 self.send_transfer(party, true, Some(target));
             }
         }
+        self.ask_who_is_there();
         self.wait_for(PROBE_PATIENCE, |world| world.ledger.all_ended() && world.is_quiet() && world.ledger.all_got());
+        self.ledger.must_know_all_are_there();
         self.settle();
+        self.check_relay();
+    }
+
+    /// Somebody asks who is there, and it is everybody.
+    fn ask_who_is_there(&mut self) {
+        let Some(party) = (0..self.parties.len()).find(|at| self.parties[*at].is_in()) else { return };
+        let everybody: Vec<String> = USERS[..self.plan.users].iter().map(|user| (*user).to_owned()).collect();
+        for who in [None, Some(USERS[0].to_owned()), Some("nobody".to_owned())] {
+            let cookie = self.number() as usize;
+            let expected = match &who {
+                None => everybody.clone(),
+                Some(user) => everybody.iter().filter(|it| *it == user).cloned().collect(),
+            };
+            self.ledger.asked_for_users(party, cookie, expected);
+            self.parties[party].session.query_users(who, cookie);
+        }
+        self.touch(party);
+    }
+
+    /// When all are there and nothing is under way, the relay keeps nothing of what was.
+    fn check_relay(&mut self) {
+        let Some(hub) = self.hub.as_ref().filter(|_| self.ledger.violation.is_none()) else { return };
+        let open: Vec<_> = hub.core.open_matters().into_iter().filter(|(_, count)| *count > 0).collect();
+        if !open.is_empty() {
+            self.ledger.violated(format!("I8: the relay keeps {open:?} while nothing is under way"));
+        }
+        let sessions: usize = hub.core.project_ids().iter().map(|id| hub.core.list_sessions(*id, None).0.len()).sum();
+        let members = self.members().len();
+        if sessions != members {
+            self.ledger.violated(format!("I11: the relay knows {sessions} sessions of {members} users"));
+        }
     }
 
     /// A server sends a message to somebody, who may not be there.
@@ -591,11 +665,24 @@ impl World {
         }
         self.healed = true;
         self.trace.note(30, 0, 0, || "everybody leaves".to_owned());
+        if self.rng.percent(20) {
+            self.run_until(self.now + BULK_IDLE + Duration::from_secs(5));
+            self.check_relay();
+        }
         let first = (0..self.parties.len()).find(|at| self.parties[*at].is_in());
         if let Some(first) = first {
-            self.logout(first);
-            self.run_until(self.now + Duration::from_secs(1));
             let (project, user) = (self.parties[first].project, self.parties[first].user);
+            let ousted = [code::KICKOUT_BY_RELOGIN, code::TOKEN_TIMEOUT].get(self.rng.below(6)).copied();
+            match ousted {
+                Some(err) => self.end_by_operator(project, user, err),
+                None => self.logout(first),
+            }
+            self.run_until(self.now + Duration::from_secs(1));
+            let heard = self.ledger.last_line_off(first);
+            if ousted.is_some() && (heard != ousted || self.parties[first].stage != Stage::Out) {
+                self.ledger
+                    .violated(format!("party {first} should have been ended with {ousted:?}, and heard {heard:?}"));
+            }
             for at in (0..self.parties.len()).filter(|at| *at != first) {
                 if self.parties[at].is_in() && self.parties[at].project == project && !self.ledger.is_line_off(at) {
                     self.ledger.must_know_gone(at, user);
@@ -610,7 +697,7 @@ impl World {
         self.settle();
         if let Some(hub) = &self.hub {
             let left: Vec<_> = hub.core.tables().into_iter().filter(|(_, count)| *count > 0).collect();
-            let queued = hub.core.queued_bytes();
+            let queued = (hub.core.queued_bytes() as u64).max(hub.core.memory_used());
             if !left.is_empty() || queued > 0 || !hub.is_empty() {
                 self.ledger.violated(format!("I8: the relay keeps {queued} bytes and {left:?} with nobody there"));
             }

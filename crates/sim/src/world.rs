@@ -161,6 +161,7 @@ impl World {
         ledger.calm = plan.calm;
         ledger.rotten = plan.bad_files > 0 && !plan.calm;
         ledger.buffer_limit = plan.config.buffer_limit;
+        ledger.send_rate = Some(plan.config.max_send_bytes_per_s).filter(|rate| *rate > 0);
         ledger.file_limit = plan.limits_files.then_some(FILE_LIMIT);
         let mut world = Self {
             plan,
@@ -836,6 +837,9 @@ impl World {
     /// A session ends because of its token only when that has run out.
     fn token_was_refused(&mut self, party: usize) {
         let tolerance = Duration::from_secs(crvideo_proto::token::CLOCK_TOLERANCE_S);
+        if self.ledger.may_be_revoked(party) {
+            return;
+        }
         let lasts = self.parties[party].first_expires.map(|expires| expires.saturating_add(tolerance));
         // Seconds are counted in whole ones.
         if lasts.is_none_or(|lasts| self.now + Duration::from_secs(1) < lasts) {

@@ -75,6 +75,7 @@ impl Core {
         if frame.method() == msg::Offer::METHOD && self.is_too_large(from, &address, frame)? {
             return Ok(());
         }
+        self.count_end(from, &address, frame);
         let Some(target) = self.target(from, &address) else { return Ok(()) };
         if !self.count_transfer(from, target, &address, frame)? {
             return Ok(());
@@ -146,21 +147,27 @@ impl Core {
         address: &Address<'_>,
         frame: &Frame,
     ) -> Result<bool, Breach> {
-        match frame.method() {
-            msg::Offer::METHOD => {
-                let offer = msg::Offer::read(&frame.payload)?;
-                let most = self.settings.guard.session_transfers;
-                let Some(sender) = self.sessions.get_mut(&from) else { return Ok(false) };
-                let known = sender.transfers.contains_key(&offer.task);
-                if most > 0 && sender.transfers.len() >= most && !known && !offer.repeated {
-                    debug!(user = ?sender.user, "refused: too many transfers under way");
-                    self.end_transfer(from, address, offer.task, code::SEND_QUEUE_FULL);
-                    return Ok(false);
-                }
-                if known || most == 0 || sender.transfers.len() < most {
-                    sender.transfers.insert(offer.task, target);
-                }
+        if frame.method() == msg::Offer::METHOD {
+            let offer = msg::Offer::read(&frame.payload)?;
+            let most = self.settings.guard.session_transfers;
+            let Some(sender) = self.sessions.get_mut(&from) else { return Ok(false) };
+            let known = sender.transfers.contains_key(&offer.task);
+            if most > 0 && sender.transfers.len() >= most && !known && !offer.repeated {
+                debug!(user = ?sender.user, "refused: too many transfers under way");
+                self.end_transfer(from, address, offer.task, code::SEND_QUEUE_FULL);
+                return Ok(false);
             }
+            if known || most == 0 || sender.transfers.len() < most {
+                sender.transfers.insert(offer.task, target);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A transfer that its sender or its target ends is not under way any more, whether the other one can hear of it or
+    /// not: who has ended it does not say so again on its own.
+    fn count_end(&mut self, from: SessionId, address: &Address<'_>, frame: &Frame) {
+        match frame.method() {
             msg::Cancel::METHOD => {
                 if let Ok(cancel) = msg::Cancel::read(&frame.payload)
                     && let Some(sender) = self.sessions.get_mut(&from)
@@ -170,7 +177,9 @@ impl Core {
             }
             msg::Done::METHOD => {
                 if let Ok(done) = msg::Done::read(&frame.payload)
-                    && let Some(sender) = self.sessions.get_mut(&target)
+                    && let Some((id, epoch, _)) = self.look_up(from, address.user)
+                    && epoch == address.epoch
+                    && let Some(sender) = self.sessions.get_mut(&id)
                     && sender.transfers.get(&done.task) == Some(&from)
                 {
                     sender.transfers.remove(&done.task);
@@ -178,7 +187,6 @@ impl Core {
             }
             _ => {}
         }
-        Ok(true)
     }
 }
 
