@@ -17,6 +17,15 @@ const LATE: Duration = Duration::from_secs(2);
 /// Progress is told every 50 ms at most; the shell may pass it on with a delay that varies by a little.
 const PROGRESS_EVERY: Duration = Duration::from_millis(45);
 
+/// So many attempts to come back take longer than this, because the pauses between them grow.
+const MANY_ATTEMPTS: u32 = 14;
+const MANY_ATTEMPTS_IN: Duration = Duration::from_secs(12);
+/// A transfer of so many bytes that takes long tells how it gets on.
+const LONG: u64 = 400_000;
+/// Whoever sends to a user who is not there hears so within this time.
+const AWAY_IS_TOLD: Duration = Duration::from_secs(11);
+/// Names of files are cut to this many bytes.
+const LONGEST_NAME: usize = 255;
 /// A session whose speed is limited may be ahead by so much time.
 const AHEAD: Duration = Duration::from_millis(400);
 
@@ -48,6 +57,8 @@ pub(crate) struct Call {
     pub(crate) again: bool,
     /// It must succeed.
     pub(crate) probe: bool,
+    /// Its target is not there: it must fail with 1102, and soon.
+    pub(crate) in_vain: bool,
     /// The application chose the id.
     pub(crate) chosen: bool,
 }
@@ -59,6 +70,8 @@ struct Entry {
     told: Option<(u64, Duration)>,
     /// Progress told last that had to keep its distance from the one before.
     paced: Option<Duration>,
+    /// Some progress was told between the beginning and the end.
+    told_between: bool,
     /// `CancelRslt` has promised that it ends as cancelled.
     cancelled: bool,
     /// `CancelRslt` has said that the task's own end will tell.
@@ -90,7 +103,14 @@ struct Post {
     data: Bytes,
     /// Sessions whose applications have heard it.
     seen_by: BTreeSet<usize>,
+    handled: bool,
     got: bool,
+}
+
+/// A name as its receiver hears it: no more whole characters of it than there is room for.
+fn cut(name: &str) -> &str {
+    let ends = name.char_indices().map(|(at, char)| at + char.len_utf8());
+    &name[..ends.take_while(|end| *end <= LONGEST_NAME).last().unwrap_or(0)]
 }
 
 #[derive(Debug, Default)]
@@ -125,6 +145,10 @@ pub(crate) struct Ledger {
     users_by_cookie: BTreeMap<usize, Vec<String>>,
     /// With which code a login with a bad credential must be refused, by its cookie.
     refusal_by_cookie: BTreeMap<usize, i32>,
+    /// How often parties have tried to come back since they had their link, and since when.
+    attempts: BTreeMap<usize, (u32, Duration)>,
+    /// All transfers take long, and must tell how they get on.
+    pub(crate) patient: bool,
     /// Parties that an operator has had to do with.
     operated: BTreeSet<usize>,
     /// With which code parties have lost their lines last.
@@ -179,8 +203,23 @@ impl Ledger {
         if call.what != What::Command {
             self.open_sources.insert((call.party, call.task));
         }
-        let entry = Entry { call, told: None, paced: None, cancelled: false, left_open: false, ended: None };
+        let entry = Entry {
+            call,
+            told: None,
+            paced: None,
+            told_between: false,
+            cancelled: false,
+            left_open: false,
+            ended: None,
+        };
         self.entries.push(entry);
+    }
+
+    /// The target of the task that was called last has gone.
+    pub(crate) fn must_find_nobody(&mut self) {
+        if let Some(last) = self.entries.last_mut() {
+            last.call.in_vain = true;
+        }
     }
 
     pub(crate) fn cancel_called(&mut self, party: usize, task: TaskId, cookie: usize) {
@@ -204,6 +243,16 @@ impl Ledger {
     /// Whether an operator may have revoked the token of a party.
     pub(crate) fn may_be_revoked(&self, party: usize) -> bool {
         self.operated.contains(&party)
+    }
+
+    /// A session tries to make its connection to the relay. It must not do so all the time.
+    pub(crate) fn tries_to_connect(&mut self, party: usize, now: Duration) {
+        let (count, since) = self.attempts.entry(party).or_insert((0, now));
+        *count += 1;
+        let (count, time) = (*count, now - *since);
+        if count > MANY_ATTEMPTS && time < MANY_ATTEMPTS_IN {
+            self.violated(format!("party {party} has tried to connect {count} times within {time:?}"));
+        }
     }
 
     /// With which code a party has lost its line last.
@@ -241,8 +290,9 @@ impl Ledger {
     /// A login has come to its end.
     fn login_ended(&mut self, party: usize, err: i32, cookie: usize) {
         self.line_off.remove(&party);
+        self.attempts.remove(&party);
         self.forget_statuses(party);
-        self.watches.remove(&party);
+        self.watches.insert(party, false);
         self.answered(party, "login", cookie);
         self.saw_times("logins with", Some(err), 1);
         let due = self.refusal_by_cookie.remove(&cookie);
@@ -424,8 +474,10 @@ impl Ledger {
                 self.line_off.insert(party, true);
                 self.forget_statuses(party);
                 self.last_line_off.insert(party, *err);
+                self.attempts.remove(&party);
             }
             Event::LineOn => {
+                self.attempts.remove(&party);
                 if self.line_off.insert(party, false) != Some(true) {
                     self.violated(format!("party {party}: LineOn without LineOff"));
                 }
@@ -453,6 +505,7 @@ impl Ledger {
         if let Some((before, _)) = entry.ended.replace((err, now)) {
             return self.violated(format!("I1: task {task:?} ended twice, with {before} and {err}"));
         }
+        let told_between = entry.told_between;
         let (told, cancelled, left_open) = (entry.told, entry.cancelled, entry.left_open);
         if what != call.what {
             self.violated(format!("task {task:?} is {:?} and ended as {what:?}", call.what));
@@ -481,6 +534,14 @@ impl Ledger {
             && now + AHEAD < call.at + Duration::from_micros(total * 1_000_000 / rate)
         {
             self.violated(format!("task {task:?} of {total} bytes took {:?} at {rate} a second", now - call.at));
+        }
+        let first = call.repeats.is_none() && !call.again;
+        if self.patient && first && total > LONG && what != What::Command && err == code::NOERR && !told_between {
+            self.violated(format!("I6: task {task:?} of {total} bytes took long and told nothing of it"));
+        }
+        let none_there = [code::SENDDATA_TARGETINVALID, code::FILE_SIZE_UNSUPPORT].contains(&err);
+        if call.in_vain && (!none_there || now > call.at + AWAY_IS_TOLD) {
+            self.violated(format!("task {task:?} to a user who has gone ended with {err} after {:?}", now - call.at));
         }
         if cancelled && err != code::SEND_CANCELLED {
             self.violated(format!("I7: task {task:?} ended with {err} though its cancelling had succeeded"));
@@ -518,7 +579,7 @@ impl Ledger {
         if err == code::ERR_DATA && !self.rotten {
             self.violated(format!("I3: task {task:?} ended with {err}, and no byte was changed on purpose"));
         }
-        if self.calm && only_by_faults.contains(&err) {
+        if self.calm && only_by_faults.contains(&err) && !call.in_vain {
             self.violated(format!("task {task:?} ({what:?}) ended with {err} although nothing was broken"));
         }
     }
@@ -557,6 +618,7 @@ impl Ledger {
         };
         let too_often = sent != total && entry.paced.is_some_and(|last| now < last + PROGRESS_EVERY);
         entry.paced = Some(now);
+        entry.told_between |= sent > 0 && sent < total;
         if let Some(wrong) = wrong {
             self.violated(format!("I6: progress of task {task:?} {wrong}: {sent} of {total} after {before:?}"));
         } else if too_often {
@@ -606,7 +668,7 @@ impl Ledger {
             self.violated(format!("I3: task {task:?} came with other content ({} bytes)", data.len()));
         }
         let calls = self.calls_by_task.get(&task).into_iter().flatten();
-        let mut names = calls.map(|at| &self.entries[*at].call.name);
+        let mut names = calls.map(|at| cut(&self.entries[*at].call.name));
         if name.is_some_and(|name| names.all(|it| it != name)) {
             self.violated(format!("I3: task {task:?} came under another name: {name:?}"));
         }
@@ -690,7 +752,7 @@ impl Ledger {
 
     pub(crate) fn posted(&mut self, id: TaskId, project: i64, user: &'static str, data: Bytes) {
         self.saw("RTM messages");
-        self.posts.insert(id, Post { project, user, data, seen_by: BTreeSet::new(), got: false });
+        self.posts.insert(id, Post { project, user, data, seen_by: BTreeSet::new(), handled: false, got: false });
     }
 
     fn rtm_came(&mut self, party: usize, user: (i64, &str), id: TaskId, data: &[u8]) {
@@ -705,14 +767,20 @@ impl Ledger {
         }
     }
 
+    pub(crate) fn rtm_handled(&mut self, id: TaskId) {
+        if let Some(post) = self.posts.get_mut(&id) {
+            post.handled = true;
+        }
+    }
+
     /// A session says that its application has handled a message.
     pub(crate) fn got(&mut self, id: TaskId, project: i64, user: &str) {
         let Some(post) = self.posts.get_mut(&id).filter(|it| (it.project, it.user) == (project, user)) else {
             return self.violated(format!("{user} of {project} confirms RTM message {id:?}, which nobody sent to him"));
         };
         post.got = true;
-        if post.seen_by.is_empty() {
-            self.violated(format!("RTM message {id:?} is confirmed, and nobody has heard it"));
+        if post.seen_by.is_empty() || !post.handled {
+            self.violated(format!("RTM message {id:?} is confirmed, and nobody has handled it"));
         }
     }
 

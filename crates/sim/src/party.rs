@@ -65,6 +65,8 @@ pub(crate) struct Party {
     /// When the session must be called.
     pub(crate) deadline: Option<Duration>,
     pub(crate) destroyed: bool,
+    /// Its program is no more.
+    pub(crate) vanished: bool,
     pub(crate) wants_offers: bool,
     /// The same of the one that expires first: what replaces it may never reach the relay.
     pub(crate) first_expires: Option<Duration>,
@@ -100,6 +102,7 @@ impl Party {
             turn: false,
             deadline: None,
             destroyed: false,
+            vanished: false,
             wants_offers: false,
             first_expires: None,
             expires: None,

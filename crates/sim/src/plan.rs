@@ -24,6 +24,9 @@ pub(crate) const PROJECTS: [Project; 2] = [Project { id: 1, secret: "secret" }, 
 /// A session closes its bulk connection when nothing has needed it for so long.
 pub(crate) const BULK_IDLE: Duration = Duration::from_secs(30);
 
+/// Bytes that a patient session sends in a second.
+const PATIENT_RATE: u64 = 100_000;
+
 /// Files may not be larger where a project limits them.
 pub(crate) const FILE_LIMIT: u64 = 50_000;
 
@@ -83,6 +86,10 @@ pub(crate) struct Plan {
     pub(crate) disk: u64,
     /// Out of a hundred connections, so many are slow.
     pub(crate) slow: u64,
+    /// Out of a hundred connections, so many take seconds to be made.
+    pub(crate) slow_connects: u64,
+    /// Transfers take longer than a transfer may go without progress, and make progress all the time.
+    pub(crate) patient: bool,
     /// Out of a hundred connections, on so many a box on the way meddles with frames.
     pub(crate) meddled: u64,
     /// Out of a hundred connections, so many are encrypted, so that their frames have no seals.
@@ -165,16 +172,32 @@ impl Plan {
             slowness: rng.pick(&[1, 10, 100, 400]),
             disk: rng.pick(&[3, 3, 50, if calm { 50 } else { 500 }]),
             slow: rng.pick(&[0, 10, 20, 60]),
+            slow_connects: if calm { 0 } else { 5 },
+            patient: false,
             meddled: if rng.percent(15) && !calm { 40 } else { 0 },
             encrypted: rng.pick(&[0, 30, 100]),
-            command_size: rng.pick(&[100, 100, 2_000, 65_536, 65_536]),
+            command_size: rng.pick(&[100, 100, 2_000, 2_000, 65_536]),
             narrow,
-            transfer_size: rng.pick(&[20_000, 60_000, 100_000, 600_000]),
+            transfer_size: rng.pick(&[5_000, 20_000, 60_000, 100_000, 600_000]),
         };
         if !calm {
             plan.concentrate(rng);
+        } else if rng.percent(30) {
+            plan.be_patient();
         }
         plan
+    }
+
+    /// Nothing is broken, and whoever counts time without looking at progress breaks off what goes well.
+    fn be_patient(&mut self) {
+        self.patient = true;
+        let it = &mut self.weights;
+        (it.command, it.flood, it.transfer, it.mood) = (2, 0, 6, 0);
+        self.config.max_send_bytes_per_s = PATIENT_RATE;
+        self.config.transfer_timeout = Duration::from_secs(5);
+        self.config.inbound_limit = 8_192 * 1_024;
+        (self.bad_files, self.slow, self.disk, self.slowness) = (0, 0, 3, 10);
+        (self.step, self.steps, self.transfer_size) = (Duration::from_millis(8_000), 8, 600_000);
     }
 
     /// Most runs are about one thing, because what takes three rare events in a row hardly happens in a mixture.
@@ -219,6 +242,14 @@ impl Plan {
                 (self.step, self.steps, self.slow) = (Duration::from_millis(600), 5 + rng.below(10), 60);
                 (self.users, self.projects) = (2, 1);
             }
+            // Links are lost for longer than the relay waits for who was there.
+            7 => {
+                (it.command, it.transfer, it.cut, it.freeze, it.repeat, it.ask) = (14, 4, 8, 3, 3, 2);
+                (self.users, self.projects, self.slow_connects) = (2, 1, 60);
+                self.settings.resume_window = Duration::from_secs(5);
+                self.settings.startup_grace = Duration::ZERO;
+                self.step = rng.pick(&[30, 300, 3_000].map(Duration::from_millis));
+            }
             // Boxes on the way have the frames of earlier sessions at hand.
             6 => {
                 (it.command, it.transfer, it.login, it.logout, it.cut) = (10, 3, 5, 4, 3);
@@ -252,7 +283,7 @@ impl Plan {
             latency: if slow { rng.millis(10, 200) } else { rng.millis(0, 3) },
             portion: match (slow, bulk) {
                 (true, true) => 20_000,
-                (true, false) => rng.pick(&[100, 2_000]),
+                (true, false) => rng.pick(&[400, 2_000]),
                 (false, _) => rng.pick(&[1_448, 64 * 1_024, 1_024 * 1_024]),
             },
             pause: if slow { rng.millis(0, 3) } else { Duration::from_micros(20) },

@@ -5,15 +5,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
-use crvideo_proto::session::{CommandCall, Credential, Identity, Kind, TransferCall};
+use crvideo_proto::session::{CommandCall, Conn, Credential, Identity, Kind, TransferCall};
 use crvideo_proto::token::{CLOCK_TOLERANCE_S, mint};
 
 use crate::files::Source;
 use crate::ledger::{Call, What};
 use crate::party::{Party, Stage};
 use crate::plan::{BULK_IDLE, PROJECTS, Plan, Project, USERS};
-use crate::world::{Happening, START_MICROS, Way, World};
+use crate::world::{CONNS, Happening, START_MICROS, Way, World};
 
+/// The relay gives a connection that it closes so much time to take its last words.
+const RELAY_LETS_GO: Duration = Duration::from_secs(32);
+/// After the healing, everybody is there by now.
+const EVERYBODY_BACK: Duration = Duration::from_secs(200);
+/// Whoever sends to a user who has gone for good hears so within this time.
+const GONE_IS_TOLD: Duration = Duration::from_secs(12);
+/// A session reads no further ahead of what it sends, and queues no more on its connections.
+const MOST_READ_AHEAD: usize = (4 * 1_024 + 256) * 1_024;
+const MOST_QUEUED: [usize; 2] = [(256 + 64 + 64) * 1_024, (512 + 256 + 64) * 1_024];
 /// How long the shell waits for a destroyed session's farewell and files.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
 /// A command after the healing must be there by now.
@@ -229,6 +238,9 @@ impl World {
     }
 
     fn send_transfer(&mut self, party: usize, probe: bool, target: Option<&'static str>) {
+        if self.plan.patient && !probe && !self.ledger.running(party).is_empty() {
+            return;
+        }
         let some = self.somebody();
         let size = match self.rng.below(10) {
             // More than a target takes before it is asked.
@@ -287,7 +299,7 @@ impl World {
             What::Command => self.plan.config.command_timeout,
             What::Transfer(_) => self.plan.config.transfer_timeout,
         };
-        let name = format!("{cookie}.bin");
+        let name = if self.rng.percent(2) { format!("{cookie}.{}", "é".repeat(200)) } else { format!("{cookie}.bin") };
         let again = self.again;
         self.ledger.called(Call {
             party,
@@ -304,6 +316,7 @@ impl World {
             repeats,
             again,
             probe,
+            in_vain: false,
             chosen,
         });
         let now = self.now_of_session();
@@ -447,6 +460,7 @@ impl World {
                 pipe.swallow();
                 let by = self.plan.settings.heartbeat * 2 + Duration::from_secs(1);
                 self.later(by, Happening::Noticed(link, way));
+                self.later(by + RELAY_LETS_GO, Happening::Closed(link));
             } else {
                 let keep = self.rng.below(pipe.held() + 1);
                 pipe.end(keep, now + late);
@@ -526,10 +540,12 @@ impl World {
                 self.later(Duration::ZERO, Happening::Decide { party, source, task, accept: true });
             }
         }
-        self.wait_for(Duration::from_secs(200), |world| world.everybody_is_in());
+        self.wait_for(EVERYBODY_BACK, |world| world.everybody_is_in());
         // What was held up has its effect.
         self.run_until(self.now + Duration::from_secs(3));
-        self.wait_for(Duration::from_secs(200), |world| world.everybody_is_in());
+        if !self.wait_for(EVERYBODY_BACK, |world| world.everybody_is_in()) {
+            self.ledger.violated("I12: not everybody is there after the healing, or somebody does not know it");
+        }
         // What there was no room for is repeated, as the relay does now and then.
         for (project, user) in self.members() {
             self.deliver_mail((project.id, user), false);
@@ -656,6 +672,14 @@ impl World {
         if commands > it.command_queue + LARGEST_COMMAND_FRAME || bulk > it.bulk_queue + LARGEST_BULK_FRAME {
             self.ledger.violated(format!("I8: {commands} and {bulk} bytes wait at the relay for one session"));
         }
+        for party in 0..self.parties.len() {
+            let session = &mut self.parties[party].session;
+            let queued = CONNS.map(|conn| session.out(conn).len());
+            let ahead = session.read_ahead();
+            if ahead > MOST_READ_AHEAD || queued[0] > MOST_QUEUED[0] || queued[1] > MOST_QUEUED[1] {
+                self.ledger.violated(format!("I8: party {party} has read {ahead} bytes ahead and queued {queued:?}"));
+            }
+        }
     }
 
     /// Everybody logs out, and nothing is left.
@@ -668,6 +692,13 @@ impl World {
         if self.rng.percent(20) {
             self.run_until(self.now + BULK_IDLE + Duration::from_secs(5));
             self.check_relay();
+            let bulk = self.links.values().filter(|line| line.conn == Conn::Bulk).count();
+            if bulk > 0 {
+                self.ledger.violated(format!("{bulk} bulk connections stay that nothing needs"));
+            }
+        }
+        if self.rng.percent(10) {
+            return self.leave_one_by_one();
         }
         let first = (0..self.parties.len()).find(|at| self.parties[*at].is_in());
         if let Some(first) = first {
@@ -692,6 +723,11 @@ impl World {
         for party in 0..self.parties.len() {
             self.logout(party);
         }
+        self.all_must_be_gone();
+    }
+
+    /// Nobody is there any more, and nothing is left.
+    fn all_must_be_gone(&mut self) {
         let patience = self.plan.settings.resume_window + self.plan.settings.heartbeat * 3;
         self.run_until(self.now + patience.max(Duration::from_secs(40)));
         self.settle();
@@ -705,6 +741,40 @@ impl World {
         if !self.links.is_empty() {
             self.ledger.violated(format!("I9: connections are left over: {:?}", self.links.keys()));
         }
+    }
+
+    /// Somebody vanishes, and everybody else must get over it.
+    fn leave_one_by_one(&mut self) {
+        let in_now: Vec<usize> = (0..self.parties.len()).filter(|at| self.parties[*at].is_in()).collect();
+        let Some((first, others)) = in_now.split_first() else { return };
+        let (project, user) = (self.parties[*first].project, self.parties[*first].user);
+        self.vanish(*first);
+        // What is read of a connection that broke can be news of its end.
+        self.run_until(self.now + self.plan.settings.heartbeat * 2 + Duration::from_secs(12));
+        for at in others.iter().filter(|at| self.parties[**at].project == project) {
+            self.ledger.must_know_gone(*at, user);
+        }
+        let from = others.iter().copied().find(|at| self.parties[*at].project == project);
+        if let Some(from) = from {
+            let until = self.now + GONE_IS_TOLD;
+            for _ in 0..2 {
+                self.send_command(from, user, 100, true, false);
+                self.ledger.must_find_nobody();
+                self.send_transfer(from, false, Some(user));
+                self.ledger.must_find_nobody();
+                self.run_until(until);
+            }
+            self.wait_for(GONE_IS_TOLD, |world| world.ledger.all_ended());
+        }
+        self.run_until(self.now + self.plan.settings.resume_window);
+        let sessions = self.hub.as_ref().map_or(0, |hub| hub.core.sessions());
+        if sessions != others.len() {
+            self.ledger.violated(format!("I11: {sessions} sessions, and {} users are there", others.len()));
+        }
+        for party in 0..self.parties.len() {
+            self.logout(party);
+        }
+        self.all_must_be_gone();
     }
 
     fn settle(&mut self) {
