@@ -201,6 +201,27 @@ impl World {
         self.tend_hub();
     }
 
+    /// Strangers connect who never say a word, as many as the relay takes.
+    pub(crate) fn strangers_come(&mut self) {
+        let now = self.hub_now();
+        let Some(hub) = self.hub.as_mut().filter(|hub| !hub.stopping) else { return };
+        let room = self.plan.settings.max_before_login.saturating_sub(hub.core.before_login());
+        let ids: Vec<ConnectionId> = (0..=room).map_while(|_| hub.core.opened(now).ok()).collect();
+        self.trace.note(34, ids.len() as u64, 0, || format!("{} strangers connect", ids.len()));
+        if ids.len() != room {
+            self.ledger.violated(format!("the relay takes {} strangers and has room for {room}", ids.len()));
+        }
+        let by = self.plan.settings.login_deadline + Duration::from_secs(1);
+        self.later(by, Happening::StrangersOver(ids));
+    }
+
+    pub(crate) fn strangers_must_be_gone(&mut self, ids: &[ConnectionId]) {
+        let Some(hub) = &self.hub else { return };
+        if ids.iter().any(|id| hub.core.is_open(*id)) {
+            self.ledger.violated("the relay keeps connections on which nobody logs in");
+        }
+    }
+
     // ---- what servers send in the RTM dialect -------------------------------------------------------------
 
     /// A server sends a message to a user; the relay keeps it until the user has it.

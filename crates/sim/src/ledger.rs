@@ -22,6 +22,8 @@ const MANY_ATTEMPTS: u32 = 14;
 const MANY_ATTEMPTS_IN: Duration = Duration::from_secs(12);
 /// A transfer of so many bytes that takes long tells how it gets on.
 const LONG: u64 = 400_000;
+/// Beyond the time in which a dead link is noticed, a cancel takes no longer than this over a slow one.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
 /// Whoever sends to a user who is not there hears so within this time.
 const AWAY_IS_TOLD: Duration = Duration::from_secs(11);
 /// Names of files are cut to this many bytes.
@@ -83,6 +85,7 @@ struct Entry {
 struct Cancel {
     party: usize,
     task: TaskId,
+    at: Duration,
     answered: bool,
 }
 
@@ -92,6 +95,7 @@ struct Incoming {
     heard: bool,
     offered: bool,
     received: u64,
+    told_at: Option<Duration>,
     ended: bool,
 }
 
@@ -147,6 +151,10 @@ pub(crate) struct Ledger {
     refusal_by_cookie: BTreeMap<usize, i32>,
     /// How often parties have tried to come back since they had their link, and since when.
     attempts: BTreeMap<usize, (u32, Duration)>,
+    /// Parties that are no more.
+    gone: BTreeSet<usize>,
+    /// The relay's heart-beat.
+    pub(crate) heartbeat: Duration,
     /// All transfers take long, and must tell how they get on.
     pub(crate) patient: bool,
     /// Parties that an operator has had to do with.
@@ -215,6 +223,14 @@ impl Ledger {
         self.entries.push(entry);
     }
 
+    /// A party is no more: nobody waits for what it had asked for.
+    pub(crate) fn vanished(&mut self, party: usize) {
+        self.gone.insert(party);
+        self.open_sources.retain(|(of, _)| *of != party);
+        self.open_sinks.retain(|(of, _)| *of != party);
+        self.incoming.retain(|(of, ..), _| *of != party);
+    }
+
     /// The target of the task that was called last has gone.
     pub(crate) fn must_find_nobody(&mut self) {
         if let Some(last) = self.entries.last_mut() {
@@ -222,8 +238,8 @@ impl Ledger {
         }
     }
 
-    pub(crate) fn cancel_called(&mut self, party: usize, task: TaskId, cookie: usize) {
-        self.cancels.insert(cookie, Cancel { party, task, answered: false });
+    pub(crate) fn cancel_called(&mut self, party: usize, task: TaskId, cookie: usize, at: Duration) {
+        self.cancels.insert(cookie, Cancel { party, task, at, answered: false });
     }
 
     pub(crate) fn asked(&mut self, party: usize, what: &'static str, cookie: usize) {
@@ -402,7 +418,7 @@ impl Ledger {
     }
 
     pub(crate) fn all_ended(&self) -> bool {
-        self.entries.iter().all(|entry| entry.ended.is_some())
+        self.entries.iter().all(|entry| entry.ended.is_some() || self.gone.contains(&entry.call.party))
             && self.cancels.values().all(|cancel| cancel.answered)
             && self.questions.is_empty()
     }
@@ -444,7 +460,7 @@ impl Ledger {
                     self.progress(at, *sent, *total, now);
                 }
             }
-            Event::CancelRslt { task, err, cookie } => self.cancel_answered(party, *task, *err, *cookie),
+            Event::CancelRslt { task, err, cookie } => self.cancel_answered(party, *task, *err, *cookie, now),
             Event::Command { source, task, data, .. } => {
                 self.delivered(party, user, source, *task, What::Command, data, None);
             }
@@ -463,7 +479,7 @@ impl Ledger {
                 }
             }
             Event::ReceiveProgress { source, task, received, total } => {
-                self.receive_progress(party, source, *task, *received, *total);
+                self.receive_progress(party, source, *task, (*received, *total), now);
             }
             Event::TransferEnded { source, task, err } => self.transfer_ended(party, source, *task, *err),
             Event::LineOff { err } => {
@@ -477,6 +493,10 @@ impl Ledger {
                 self.attempts.remove(&party);
             }
             Event::LineOn => {
+                if let Some(cancel) = self.cancels.values().find(|it| it.party == party && !it.answered) {
+                    let task = cancel.task;
+                    self.violated(format!("I7: the link is back, and nobody has said that cancelling {task:?} failed"));
+                }
                 self.attempts.remove(&party);
                 if self.line_off.insert(party, false) != Some(true) {
                     self.violated(format!("party {party}: LineOn without LineOff"));
@@ -626,12 +646,16 @@ impl Ledger {
         }
     }
 
-    fn cancel_answered(&mut self, party: usize, task: TaskId, err: i32, cookie: usize) {
+    fn cancel_answered(&mut self, party: usize, task: TaskId, err: i32, cookie: usize, now: Duration) {
         let Some(cancel) = self.cancels.get_mut(&cookie).filter(|it| it.party == party && it.task == task) else {
             return self.violated(format!("I7: a cancel result for a cancel never called: task {task:?}"));
         };
         if std::mem::replace(&mut cancel.answered, true) {
             return self.violated(format!("I7: two cancel results for task {task:?}"));
+        }
+        if now > cancel.at + self.heartbeat * 2 + CANCEL_PATIENCE {
+            let late = now - cancel.at;
+            return self.violated(format!("I7: the cancel result of task {task:?} took {late:?}"));
         }
         self.saw_times("cancels with", Some(err), 1);
         let calls = self.calls_by_task.get(&task).cloned().unwrap_or_default();
@@ -727,11 +751,22 @@ impl Ledger {
         self.delivered(party, user, source, task, What::Transfer(kind), &content, name);
     }
 
-    fn receive_progress(&mut self, party: usize, source: &Arc<str>, task: TaskId, received: u64, total: u64) {
+    fn receive_progress(
+        &mut self,
+        party: usize,
+        source: &Arc<str>,
+        task: TaskId,
+        (received, total): (u64, u64),
+        now: Duration,
+    ) {
         let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
         let wrong = incoming.ended || received < incoming.received || received > total;
         incoming.heard = true;
         incoming.received = received;
+        let told_before = incoming.told_at.replace(now);
+        if received < total && told_before.is_some_and(|at| now < at + PROGRESS_EVERY) {
+            self.violated(format!("receive progress of task {task:?} is told too often"));
+        }
         if wrong {
             self.violated(format!("I6: receive progress {received} of {total} of task {task:?} at party {party}"));
         }
@@ -826,7 +861,9 @@ impl Ledger {
     /// What must be true when nothing moves any more.
     pub(crate) fn settle(&mut self, now: Duration) {
         for at in 0..self.entries.len() {
-            self.must_have_ended(at, now);
+            if !self.gone.contains(&self.entries[at].call.party) {
+                self.must_have_ended(at, now);
+            }
         }
         let unanswered = self.cancels.values().find(|cancel| !cancel.answered).map(|cancel| cancel.task);
         if let Some(task) = unanswered {

@@ -112,7 +112,7 @@ impl Plan {
         let grace = rng.pick(&[0, 3, 10]).min(resume_window);
         let settings = Settings {
             max_connections: 1_000,
-            max_before_login: 100,
+            max_before_login: 20,
             login_deadline: Duration::from_secs(10),
             heartbeat,
             resume_window: Duration::from_secs(resume_window),

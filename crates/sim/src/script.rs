@@ -11,7 +11,7 @@ use crvideo_proto::token::{CLOCK_TOLERANCE_S, mint};
 use crate::files::Source;
 use crate::ledger::{Call, What};
 use crate::party::{Party, Stage};
-use crate::plan::{BULK_IDLE, PROJECTS, Plan, Project, USERS};
+use crate::plan::{BULK_IDLE, FILE_LIMIT, PROJECTS, Plan, Project, USERS};
 use crate::world::{CONNS, Happening, START_MICROS, Way, World};
 
 /// The relay gives a connection that it closes so much time to take its last words.
@@ -246,6 +246,7 @@ impl World {
             // More than a target takes before it is asked.
             0 if probe && self.plan.config.inbound_limit >= 2_048 * 1_024 && self.ledger.send_rate.is_none() => 300_000,
             _ if probe => 20_000,
+            0 if self.plan.limits_files => FILE_LIMIT + self.rng.between(0, 1),
             0 => self.rng.pick(&[0, 1, 262_143, 262_144, 262_145]),
             1 if self.rng.percent(40) => self.rng.between(0, LARGEST),
             2 => self.rng.between(0, 400_000),
@@ -371,7 +372,7 @@ impl World {
         };
         let cookie = self.number() as usize;
         self.trace.note(24, party as u64, 0, || format!("party {party} cancels {task}"));
-        self.ledger.cancel_called(party, task, cookie);
+        self.ledger.cancel_called(party, task, cookie, self.now);
         self.parties[party].session.cancel_send(task, cookie);
         self.touch(party);
     }
@@ -728,6 +729,9 @@ impl World {
 
     /// Nobody is there any more, and nothing is left.
     fn all_must_be_gone(&mut self) {
+        if self.rng.percent(20) {
+            self.strangers_come();
+        }
         let patience = self.plan.settings.resume_window + self.plan.settings.heartbeat * 3;
         self.run_until(self.now + patience.max(Duration::from_secs(40)));
         self.settle();
@@ -748,7 +752,14 @@ impl World {
         let in_now: Vec<usize> = (0..self.parties.len()).filter(|at| self.parties[*at].is_in()).collect();
         let Some((first, others)) = in_now.split_first() else { return };
         let (project, user) = (self.parties[*first].project, self.parties[*first].user);
+        // It leaves something behind that has begun and will never be whole.
+        if let Some(target) = others.iter().find(|at| self.parties[**at].project == project) {
+            let target = self.parties[*target].user;
+            self.send_transfer(*first, false, Some(target));
+            self.run_until(self.now + Duration::from_millis(3));
+        }
         self.vanish(*first);
+        self.ledger.vanished(*first);
         // What is read of a connection that broke can be news of its end.
         self.run_until(self.now + self.plan.settings.heartbeat * 2 + Duration::from_secs(12));
         for at in others.iter().filter(|at| self.parties[**at].project == project) {
@@ -770,6 +781,10 @@ impl World {
         let sessions = self.hub.as_ref().map_or(0, |hub| hub.core.sessions());
         if sessions != others.len() {
             self.ledger.violated(format!("I11: {sessions} sessions, and {} users are there", others.len()));
+        }
+        let waits = others.iter().find(|at| !self.parties[**at].session.is_quiet());
+        if let Some(at) = waits {
+            self.ledger.violated(format!("party {at} waits for what somebody has begun who is gone"));
         }
         for party in 0..self.parties.len() {
             self.logout(party);

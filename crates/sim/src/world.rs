@@ -29,6 +29,8 @@ pub(crate) const START_MICROS: u64 = 1_000_000_000_000_000;
 const TOKEN_AGE_S: u64 = 55;
 /// All content is cut out of this much.
 const MATERIAL: usize = 4 * 1_024 * 1_024;
+/// A sender may be this far ahead of its target's application, and one command more.
+const COMMAND_WINDOW: u64 = (1_024 + 64) * 1_024 + 256;
 /// So many steps without any time passing are a hang.
 const MAX_STEPS_AT_ONCE: u32 = 100_000;
 
@@ -115,6 +117,8 @@ pub(crate) enum Happening {
     Noticed(u64, Way),
     /// By now the relay must have closed a connection on which nothing comes any more.
     Closed(u64),
+    /// By now the relay must have closed connections on which nobody has logged in.
+    StrangersOver(Vec<ConnectionId>),
     KillHub,
     StartHub,
 }
@@ -163,6 +167,7 @@ impl World {
         ledger.calm = plan.calm;
         ledger.rotten = plan.bad_files > 0 && !plan.calm;
         ledger.buffer_limit = plan.config.buffer_limit;
+        ledger.heartbeat = plan.settings.heartbeat;
         ledger.patient = plan.patient;
         ledger.send_rate = Some(plan.config.max_send_bytes_per_s).filter(|rate| *rate > 0);
         ledger.file_limit = plan.limits_files.then_some(FILE_LIMIT);
@@ -327,6 +332,7 @@ impl World {
             Happening::Renew(party) => self.renew(party),
             Happening::Noticed(link, way) => self.must_be_noticed(link, way),
             Happening::Closed(link) => self.must_be_closed(link),
+            Happening::StrangersOver(ids) => self.strangers_must_be_gone(&ids),
             Happening::KillHub => self.kill_hub(),
             Happening::StartHub => self.start_hub(),
         }
@@ -767,6 +773,15 @@ impl World {
 
     /// What comes in and waits for the application has a limit.
     fn check_bound(&mut self, party: usize) {
+        // A sender's new incarnation has a window of its own.
+        if self.plan.calm && self.plan.weights.flood > 0 {
+            for user in &USERS[..self.plan.users] {
+                let of_one = self.parties[party].held_of(user);
+                if of_one > COMMAND_WINDOW {
+                    self.ledger.violated(format!("I8: {of_one} bytes of commands of {user} wait at party {party}"));
+                }
+            }
+        }
         let (held, limit) = (self.parties[party].held(), self.plan.config.inbound_limit);
         if held > limit {
             self.ledger.violated(format!("I8: party {party} holds {held} bytes for its application, and may {limit}"));
@@ -814,7 +829,7 @@ impl World {
         for _ in 0..at_once {
             let Some(letter) = self.parties[party].letters.pop_front() else { break };
             match letter {
-                Letter::Handle { charge, receipt } => {
+                Letter::Handle { charge, receipt, .. } => {
                     let lost = self.defect == Some(Defect::LoseReceipt) && charge > 0 && self.strikes();
                     let it = &mut self.parties[party];
                     it.handled += if lost { 0 } else { charge };
