@@ -12,22 +12,25 @@ pub(crate) struct Source {
     hash: Option<[u8; 32]>,
     /// Reading fails from this offset on.
     pub(crate) fails_at: Option<usize>,
+    /// Reading fails after so many reads: the file has changed meanwhile.
+    pub(crate) reads_left: Option<u32>,
     /// When the reads asked for so far are done: they are done in order.
     pub(crate) busy_until: Duration,
 }
 
 impl Source {
     pub(crate) fn new(data: Bytes, fails_at: Option<usize>) -> Self {
-        Self { data, hash: None, fails_at, busy_until: Duration::ZERO }
+        Self { data, hash: None, fails_at, reads_left: None, busy_until: Duration::ZERO }
     }
 
     /// A piece, and the hash with the piece that reaches the end; `None` where reading fails.
     pub(crate) fn read(&mut self, offset: u64, len: usize) -> Option<(Bytes, Option<[u8; 32]>)> {
         let start = offset as usize;
         let end = start + len;
-        if self.fails_at.is_some_and(|at| end > at) || end > self.data.len() {
+        if self.fails_at.is_some_and(|at| end > at) || end > self.data.len() || self.reads_left == Some(0) {
             return None;
         }
+        self.reads_left = self.reads_left.map(|left| left - 1);
         let hash = (end == self.data.len()).then(|| *self.hash.get_or_insert_with(|| hash(&self.data)));
         Some((self.data.slice(start..end), hash))
     }

@@ -151,6 +151,10 @@ pub(crate) struct Ledger {
     refusal_by_cookie: BTreeMap<usize, i32>,
     /// How often parties have tried to come back since they had their link, and since when.
     attempts: BTreeMap<usize, (u32, Duration)>,
+    /// The relay may be restarted.
+    pub(crate) restarts: bool,
+    /// The user who comes and goes where nothing else is broken.
+    pub(crate) restless: Option<&'static str>,
     /// Parties that are no more.
     gone: BTreeSet<usize>,
     /// The relay's heart-beat.
@@ -387,15 +391,15 @@ impl Ledger {
 
     /// Calls of other incarnations of a party's user that have ended and whose ids the target must know again.
     pub(crate) fn repeatable_elsewhere(&self, party: usize, of: (i64, &str)) -> Vec<usize> {
-        let known = |it: &Entry| match it.call.what {
-            What::Command => it.call.chosen && matches!(it.ended, Some((code::NOERR | code::SEND_OUTCOME_UNKNOWN, _))),
-            What::Transfer(_) => matches!(it.ended, Some((code::NOERR, _))),
-        };
         let over = |task: &TaskId| {
             let calls = self.calls_by_task.get(task).into_iter().flatten();
             calls.into_iter().all(|at| self.entries[*at].ended.is_some() && self.entries[*at].call.party != party)
         };
-        let fits = |it: &Entry| (it.call.project, it.call.user) == of && known(it) && over(&it.call.task);
+        let fits = |it: &Entry| {
+            (it.call.project, it.call.user) == of
+                && (it.call.chosen || it.call.what != What::Command)
+                && over(&it.call.task)
+        };
         (0..self.entries.len()).filter(|at| fits(&self.entries[*at])).collect()
     }
 
@@ -471,7 +475,7 @@ impl Ledger {
                 self.delivered_transfer(party, user, source, *task, Kind::File, content, Some(name));
             }
             Event::Offer { source, task, .. } => {
-                let incoming = self.incoming.entry((party, source.clone(), *task)).or_default();
+                let incoming = self.incoming(party, source, *task);
                 let again = std::mem::replace(&mut incoming.offered, true);
                 incoming.heard = true;
                 if again {
@@ -549,8 +553,9 @@ impl Ledger {
         if what != What::Command && err != code::NOERR && total > 0 && told.is_some_and(|(sent, _)| sent == total) {
             self.violated(format!("I6: task {task:?} failed with {err} after full progress"));
         }
-        if let Some(rate) =
-            self.send_rate.filter(|_| what != What::Command && err == code::NOERR && call.repeats.is_none())
+        if let Some(rate) = self
+            .send_rate
+            .filter(|_| what != What::Command && err == code::NOERR && call.repeats.is_none() && !call.again)
             && now + AHEAD < call.at + Duration::from_micros(total * 1_000_000 / rate)
         {
             self.violated(format!("task {task:?} of {total} bytes took {:?} at {rate} a second", now - call.at));
@@ -599,7 +604,8 @@ impl Ledger {
         if err == code::ERR_DATA && !self.rotten {
             self.violated(format!("I3: task {task:?} ended with {err}, and no byte was changed on purpose"));
         }
-        if self.calm && only_by_faults.contains(&err) && !call.in_vain {
+        let unsettled = self.restless.is_some_and(|it| it == call.user || it == call.target);
+        if self.calm && only_by_faults.contains(&err) && !call.in_vain && !unsettled {
             self.violated(format!("task {task:?} ({what:?}) ended with {err} although nothing was broken"));
         }
     }
@@ -730,6 +736,16 @@ impl Ledger {
         }
     }
 
+    /// A transfer as its receiver sees it. Another incarnation of its sender may begin again what has failed.
+    fn incoming(&mut self, party: usize, source: &Arc<str>, task: TaskId) -> &mut Incoming {
+        let again = self.used_again(task);
+        let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
+        if incoming.ended && again {
+            *incoming = Incoming::default();
+        }
+        incoming
+    }
+
     #[allow(clippy::too_many_arguments)]
     fn delivered_transfer(
         &mut self,
@@ -744,7 +760,7 @@ impl Ledger {
         let Some(content) = content else {
             return self.violated(format!("I2: task {task:?} was told to party {party} before it was complete"));
         };
-        let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
+        let incoming = self.incoming(party, source, task);
         if std::mem::replace(&mut incoming.ended, true) {
             self.violated(format!("task {task:?} ended twice at party {party}"));
         }
@@ -759,7 +775,7 @@ impl Ledger {
         (received, total): (u64, u64),
         now: Duration,
     ) {
-        let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
+        let incoming = self.incoming(party, source, task);
         let wrong = incoming.ended || received < incoming.received || received > total;
         incoming.heard = true;
         incoming.received = received;
@@ -773,7 +789,7 @@ impl Ledger {
     }
 
     fn transfer_ended(&mut self, party: usize, source: &Arc<str>, task: TaskId, err: i32) {
-        let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
+        let incoming = self.incoming(party, source, task);
         let (heard, ended) = (incoming.heard, std::mem::replace(&mut incoming.ended, true));
         self.saw_times("transfers ended at the receiver with", Some(err), 1);
         if !heard || ended || err == code::NOERR {
@@ -822,6 +838,22 @@ impl Ledger {
     /// Whether every message has come to its user.
     pub(crate) fn all_got(&self) -> bool {
         self.posts.values().all(|post| post.got)
+    }
+
+    /// When all is healed, a receiver does not wait for long for what its sender has ended, unless the relay has said to
+    /// that one, after a restart, that the receiver were gone.
+    pub(crate) fn must_let_go(&mut self, now: Duration) {
+        let Some(healed_at) = self.healed_at.filter(|at| now > *at + RECOVERY && !self.restarts) else { return };
+        let waits = self.incoming.iter().find(|((_, _, task), it)| {
+            let calls = self.calls_by_task.get(task).map_or(&[][..], Vec::as_slice);
+            let [at] = calls else { return false };
+            let ended = self.entries[*at].ended.map(|(_, at)| at.max(healed_at));
+            it.heard && !it.ended && ended.is_some_and(|at| now > at + RECOVERY)
+        });
+        if let Some(((party, _, task), _)) = waits {
+            let text = format!("party {party} waits for task {task:?}, which its sender has ended long ago");
+            self.violated(text);
+        }
     }
 
     // ---- files --------------------------------------------------------------------------------------------

@@ -11,6 +11,9 @@ use crate::rng::Rng;
 /// The users.
 pub(crate) const USERS: [&str; 3] = ["alice", "bob", "carol"];
 
+/// The one who may come and go where all else is well.
+pub(crate) const RESTLESS: &str = USERS[2];
+
 /// A project: its id and its secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Project {
@@ -88,6 +91,8 @@ pub(crate) struct Plan {
     pub(crate) slow: u64,
     /// Out of a hundred connections, so many take seconds to be made.
     pub(crate) slow_connects: u64,
+    /// [`RESTLESS`] comes and goes, which is nothing to the others.
+    pub(crate) restless: bool,
     /// Transfers take longer than a transfer may go without progress, and make progress all the time.
     pub(crate) patient: bool,
     /// Out of a hundred connections, on so many a box on the way meddles with frames.
@@ -173,6 +178,7 @@ impl Plan {
             disk: rng.pick(&[3, 3, 50, if calm { 50 } else { 500 }]),
             slow: rng.pick(&[0, 10, 20, 60]),
             slow_connects: if calm { 0 } else { 5 },
+            restless: false,
             patient: false,
             meddled: if rng.percent(15) && !calm { 40 } else { 0 },
             encrypted: rng.pick(&[0, 30, 100]),
@@ -182,8 +188,15 @@ impl Plan {
         };
         if !calm {
             plan.concentrate(rng);
-        } else if rng.percent(30) {
-            plan.be_patient();
+        } else {
+            if rng.percent(30) {
+                plan.be_patient();
+            }
+            plan.restless = rng.percent(50);
+            if plan.restless {
+                plan.users = USERS.len();
+                (plan.weights.login, plan.weights.logout, plan.weights.destroy) = (2, 2, 1);
+            }
         }
         plan
     }

@@ -11,13 +11,15 @@ use crvideo_proto::token::{CLOCK_TOLERANCE_S, mint};
 use crate::files::Source;
 use crate::ledger::{Call, What};
 use crate::party::{Party, Stage};
-use crate::plan::{BULK_IDLE, FILE_LIMIT, PROJECTS, Plan, Project, USERS};
+use crate::plan::{BULK_IDLE, FILE_LIMIT, PROJECTS, Plan, Project, RESTLESS, USERS};
 use crate::world::{CONNS, Happening, START_MICROS, Way, World};
 
 /// The relay gives a connection that it closes so much time to take its last words.
 const RELAY_LETS_GO: Duration = Duration::from_secs(32);
 /// After the healing, everybody is there by now.
 const EVERYBODY_BACK: Duration = Duration::from_secs(200);
+/// Calls of its other incarnations that each user repeats after the healing.
+const REPEATED_AFTER_HEALING: usize = 2;
 /// Whoever sends to a user who has gone for good hears so within this time.
 const GONE_IS_TOLD: Duration = Duration::from_secs(12);
 /// A session reads no further ahead of what it sends, and queues no more on its connections.
@@ -102,7 +104,11 @@ impl World {
         let in_now: Vec<usize> = alive.iter().filter(|at| self.parties[**at].stage == Stage::In).copied().collect();
         // Some calls come at the wrong time; all else is for those who can do it.
         let wrong_time = in_now.is_empty() || action >= 6 || self.rng.percent(5);
-        let party = self.rng.pick(if wrong_time { &alive } else { &in_now });
+        let mut party = self.rng.pick(if wrong_time { &alive } else { &in_now });
+        if self.plan.restless && matches!(action, 8..=10) {
+            let restless = alive.iter().find(|at| self.parties[**at].user == RESTLESS);
+            party = restless.copied().unwrap_or(party);
+        }
         match action {
             0 => self.send_commands(party),
             1 => self.flood(party),
@@ -211,7 +217,7 @@ impl World {
         for _ in 0..burst {
             let largest = if self.rng.percent(85) { self.plan.command_size } else { 65_536 };
             let size = self.rng.below(largest + 1);
-            let chosen = self.rng.percent(20);
+            let chosen = self.rng.percent(40);
             let target = if self.rng.percent(80) { target } else { self.somebody() };
             self.send_command(party, target, size, chosen, false);
         }
@@ -328,8 +334,11 @@ impl World {
             }
             What::Transfer(kind) => {
                 let bad = self.rng.percent(self.plan.bad_files) && !self.healed;
-                let fails_at = bad.then(|| self.rng.below(content.len() + 1));
-                self.parties[party].sources.insert(task, Source::new(content, fails_at));
+                let changes = bad && self.rng.percent(50);
+                let fails_at = (bad && !changes).then(|| self.rng.below(content.len() + 1));
+                let mut source = Source::new(content, fails_at);
+                source.reads_left = changes.then(|| self.rng.below(8) as u32);
+                self.parties[party].sources.insert(task, source);
                 let call = TransferCall { target: target.into(), task, kind, name, size, timeout, cookie };
                 self.parties[party].session.send_transfer(call, now);
             }
@@ -339,15 +348,7 @@ impl World {
 
     /// The application uses the id of an ended task again.
     fn repeat(&mut self, party: usize) {
-        let it = &self.parties[party];
-        let elsewhere = self.ledger.repeatable_elsewhere(party, (it.project.id, it.user));
-        if !elsewhere.is_empty() && self.rng.percent(60) {
-            let call = self.ledger.call(self.rng.pick(&elsewhere)).clone();
-            self.trace.note(31, party as u64, 0, || "the id of another incarnation is used again".to_owned());
-            self.ledger.saw("ids of other incarnations");
-            self.again = true;
-            self.call(party, call.target, call.what, call.task, call.content, None, None, false, true);
-            self.again = false;
+        if self.rng.percent(60) && self.repeat_elsewhere(party) {
             return;
         }
         let repeatable = self.ledger.repeatable(party);
@@ -362,6 +363,23 @@ impl World {
             return;
         }
         self.call(party, call.target, call.what, call.task, call.content, None, Some(first), false, true);
+    }
+
+    /// It uses an id of another incarnation of its user, because it does not know what has become of that; whether
+    /// there is one.
+    fn repeat_elsewhere(&mut self, party: usize) -> bool {
+        let it = &self.parties[party];
+        let elsewhere = self.ledger.repeatable_elsewhere(party, (it.project.id, it.user));
+        if elsewhere.is_empty() {
+            return false;
+        }
+        let call = self.ledger.call(self.rng.pick(&elsewhere)).clone();
+        self.trace.note(31, party as u64, 0, || "the id of another incarnation is used again".to_owned());
+        self.ledger.saw("ids of other incarnations");
+        self.again = true;
+        self.call(party, call.target, call.what, call.task, call.content, None, None, false, true);
+        self.again = false;
+        true
     }
 
     fn cancel(&mut self, party: usize) {
@@ -574,6 +592,7 @@ impl World {
                 return false;
             }
             self.run_until(self.now + Duration::from_millis(250));
+            self.ledger.must_let_go(self.now);
         }
         false
     }
@@ -614,6 +633,14 @@ impl World {
                 self.ledger.violated(format!("I11: {member:?} is logged in {logged_in} times"));
             }
         }
+        for party in in_now.clone() {
+            for _ in 0..REPEATED_AFTER_HEALING {
+                self.repeat_elsewhere(party);
+            }
+        }
+        // What is repeated may be large, and needs the room that the probes need.
+        let patience = self.plan.config.transfer_timeout * 2;
+        self.wait_for(patience, |world| world.ledger.all_ended() && world.is_quiet());
         self.trace.note(29, 0, 0, || "the probes".to_owned());
         for party in in_now {
             for target in &USERS[..self.plan.users] {

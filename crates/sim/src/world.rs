@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::meddler::{Meddler, Tape};
 use crate::party::{Letter, Manners, Party, Stage, Wired};
 use crate::pipe::{Got, Pipe};
-use crate::plan::{FILE_LIMIT, PROJECTS, Plan, Project, USERS};
+use crate::plan::{FILE_LIMIT, PROJECTS, Plan, Project, RESTLESS, USERS};
 use crate::rng::Rng;
 use crate::trace::Trace;
 
@@ -168,6 +168,8 @@ impl World {
         ledger.rotten = plan.bad_files > 0 && !plan.calm;
         ledger.buffer_limit = plan.config.buffer_limit;
         ledger.heartbeat = plan.settings.heartbeat;
+        ledger.restarts = plan.weights.relay > 0;
+        ledger.restless = plan.restless.then_some(RESTLESS);
         ledger.patient = plan.patient;
         ledger.send_rate = Some(plan.config.max_send_bytes_per_s).filter(|rate| *rate > 0);
         ledger.file_limit = plan.limits_files.then_some(FILE_LIMIT);
@@ -707,9 +709,21 @@ impl World {
             (Some(Defect::ClaimFailure), Event::CommandRslt { err, .. }) => *err == code::SEND_OUTCOME_UNKNOWN,
             (Some(Defect::ProgressBack), Event::Progress { sent, total, .. }) => *sent > 0 && sent < total,
             (Some(Defect::SwallowFirstProgress), Event::Progress { sent, total, .. }) => *sent == 0 && *total > 0,
+            (Some(Defect::ForgetUser), Event::UsersRslt { users, .. }) => !users.is_empty(),
+            (Some(Defect::ClaimLogin), Event::LoginRslt { err, .. }) => *err != code::NOERR,
             _ => false,
         };
         let held_back = self.held_back.take_if(|(of, _)| *of == party);
+        let gone = match (self.defect, &event) {
+            (Some(Defect::SwallowProgress), Event::Progress { sent, total, .. }) => *sent > 0 && sent < total,
+            (Some(Defect::SwallowStatus), Event::UserStatus { .. }) | (Some(Defect::SwallowLineOn), Event::LineOn) => {
+                self.strikes()
+            }
+            _ => false,
+        };
+        if gone {
+            return;
+        }
         if here && self.strikes() {
             match self.defect {
                 Some(Defect::DeliverTwice | Defect::RepeatResult) => self.record(party, &event, None),
@@ -734,6 +748,8 @@ impl World {
                         *data = bytes.into();
                     }
                     Event::CommandRslt { err, .. } if self.defect == Some(Defect::ClaimSuccess) => *err = code::NOERR,
+                    Event::LoginRslt { err, .. } => *err = code::NOERR,
+                    Event::UsersRslt { users, .. } => users.truncate(users.len() - 1),
                     Event::CommandRslt { err, .. } if self.defect == Some(Defect::ClaimFailure) => {
                         *err = code::CONNECTIONLOST;
                     }
