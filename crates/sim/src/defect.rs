@@ -40,11 +40,21 @@ pub enum Defect {
     LoseReceipt,
     /// After a while, the relay routes nothing.
     DeafRelay,
+    /// A list of users lacks one.
+    ForgetUser,
+    /// Nobody is told that a user has come or gone.
+    SwallowStatus,
+    /// A link is back, and the application does not hear so.
+    SwallowLineOn,
+    /// A login that was refused is told as a success.
+    ClaimLogin,
+    /// Progress of a transfer is told at its beginning and its end alone.
+    SwallowProgress,
 }
 
 impl Defect {
     /// All of them, each with what the ledger must say.
-    pub const ALL: [(Self, &'static str); 18] = [
+    pub const ALL: [(Self, &'static str); 23] = [
         (Self::DeliverTwice, "delivered more than once"),
         (Self::SwallowCommand, "ended with 0, delivered 0 times"),
         (Self::SwapCommands, "came out of order"),
@@ -63,5 +73,10 @@ impl Defect {
         (Self::KeepSink, "is still open"),
         (Self::LoseReceipt, "for nothing"),
         (Self::DeafRelay, "I12"),
+        (Self::ForgetUser, "and there are"),
+        (Self::SwallowStatus, "has not heard that"),
+        (Self::SwallowLineOn, "not everybody is there"),
+        (Self::ClaimLogin, "its credential is due"),
+        (Self::SwallowProgress, "told nothing of it"),
     ];
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crvideo_proto::code;
 use crvideo_proto::frame::{FrameReader, PRE_LOGIN_LIMIT, SESSION_LIMIT};
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::Rtm;
@@ -181,6 +182,43 @@ impl World {
             for id in woken {
                 self.write_socket(id);
             }
+        }
+    }
+
+    /// An operator, or a server, ends the session of a user: his client hears `err`, and does not come back by itself.
+    pub(crate) fn end_by_operator(&mut self, project: Project, user: &'static str, err: i32) {
+        let now = self.hub_now();
+        let Some(hub) = self.hub.as_mut().filter(|hub| !hub.stopping) else { return };
+        let ended = match err {
+            code::KICKOUT_BY_RELOGIN => hub.core.kick_out(project.id, user, now),
+            _ => hub.core.end_revoked(project.id, user, now),
+        };
+        self.trace.note(32, project.id as u64, err as u64, || format!("an operator ends {user}'s session: {ended}"));
+        self.ledger.saw(if ended { "sessions ended by an operator" } else { "operators who find nobody" });
+        for party in (0..self.parties.len()).filter(|at| self.parties[*at].user == user) {
+            self.ledger.operator_ends(party);
+        }
+        self.tend_hub();
+    }
+
+    /// Strangers connect who never say a word, as many as the relay takes.
+    pub(crate) fn strangers_come(&mut self) {
+        let now = self.hub_now();
+        let Some(hub) = self.hub.as_mut().filter(|hub| !hub.stopping) else { return };
+        let room = self.plan.settings.max_before_login.saturating_sub(hub.core.before_login());
+        let ids: Vec<ConnectionId> = (0..=room).map_while(|_| hub.core.opened(now).ok()).collect();
+        self.trace.note(34, ids.len() as u64, 0, || format!("{} strangers connect", ids.len()));
+        if ids.len() != room {
+            self.ledger.violated(format!("the relay takes {} strangers and has room for {room}", ids.len()));
+        }
+        let by = self.plan.settings.login_deadline + Duration::from_secs(1);
+        self.later(by, Happening::StrangersOver(ids));
+    }
+
+    pub(crate) fn strangers_must_be_gone(&mut self, ids: &[ConnectionId]) {
+        let Some(hub) = &self.hub else { return };
+        if ids.iter().any(|id| hub.core.is_open(*id)) {
+            self.ledger.violated("the relay keeps connections on which nobody logs in");
         }
     }
 

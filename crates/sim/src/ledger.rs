@@ -17,6 +17,20 @@ const LATE: Duration = Duration::from_secs(2);
 /// Progress is told every 50 ms at most; the shell may pass it on with a delay that varies by a little.
 const PROGRESS_EVERY: Duration = Duration::from_millis(45);
 
+/// So many attempts to come back take longer than this, because the pauses between them grow.
+const MANY_ATTEMPTS: u32 = 14;
+const MANY_ATTEMPTS_IN: Duration = Duration::from_secs(12);
+/// A transfer of so many bytes that takes long tells how it gets on.
+const LONG: u64 = 400_000;
+/// Beyond the time in which a dead link is noticed, a cancel takes no longer than this over a slow one.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(30);
+/// Whoever sends to a user who is not there hears so within this time.
+const AWAY_IS_TOLD: Duration = Duration::from_secs(11);
+/// Names of files are cut to this many bytes.
+const LONGEST_NAME: usize = 255;
+/// A session whose speed is limited may be ahead by so much time.
+const AHEAD: Duration = Duration::from_millis(400);
+
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
@@ -45,6 +59,8 @@ pub(crate) struct Call {
     pub(crate) again: bool,
     /// It must succeed.
     pub(crate) probe: bool,
+    /// Its target is not there: it must fail with 1102, and soon.
+    pub(crate) in_vain: bool,
     /// The application chose the id.
     pub(crate) chosen: bool,
 }
@@ -56,6 +72,8 @@ struct Entry {
     told: Option<(u64, Duration)>,
     /// Progress told last that had to keep its distance from the one before.
     paced: Option<Duration>,
+    /// Some progress was told between the beginning and the end.
+    told_between: bool,
     /// `CancelRslt` has promised that it ends as cancelled.
     cancelled: bool,
     /// `CancelRslt` has said that the task's own end will tell.
@@ -67,6 +85,7 @@ struct Entry {
 struct Cancel {
     party: usize,
     task: TaskId,
+    at: Duration,
     answered: bool,
 }
 
@@ -76,6 +95,7 @@ struct Incoming {
     heard: bool,
     offered: bool,
     received: u64,
+    told_at: Option<Duration>,
     ended: bool,
 }
 
@@ -87,7 +107,14 @@ struct Post {
     data: Bytes,
     /// Sessions whose applications have heard it.
     seen_by: BTreeSet<usize>,
+    handled: bool,
     got: bool,
+}
+
+/// A name as its receiver hears it: no more whole characters of it than there is room for.
+fn cut(name: &str) -> &str {
+    let ends = name.char_indices().map(|(at, char)| at + char.len_utf8());
+    &name[..ends.take_while(|end| *end <= LONGEST_NAME).last().unwrap_or(0)]
 }
 
 #[derive(Debug, Default)]
@@ -116,8 +143,30 @@ pub(crate) struct Ledger {
     /// party.
     watch_by_cookie: BTreeMap<usize, bool>,
     watches: BTreeMap<usize, bool>,
-    /// What parties have heard last of users.
+    /// What parties have heard last of users, since they began to watch or had their link back.
     statuses: BTreeMap<(usize, String), bool>,
+    /// What the answer to a question about users must be, by its cookie, where it is known.
+    users_by_cookie: BTreeMap<usize, Vec<String>>,
+    /// With which code a login with a bad credential must be refused, by its cookie.
+    refusal_by_cookie: BTreeMap<usize, i32>,
+    /// How often parties have tried to come back since they had their link, and since when.
+    attempts: BTreeMap<usize, (u32, Duration)>,
+    /// The relay may be restarted.
+    pub(crate) restarts: bool,
+    /// The user who comes and goes where nothing else is broken.
+    pub(crate) restless: Option<&'static str>,
+    /// Parties that are no more.
+    gone: BTreeSet<usize>,
+    /// The relay's heart-beat.
+    pub(crate) heartbeat: Duration,
+    /// All transfers take long, and must tell how they get on.
+    pub(crate) patient: bool,
+    /// Parties that an operator has had to do with.
+    operated: BTreeSet<usize>,
+    /// With which code parties have lost their lines last.
+    last_line_off: BTreeMap<usize, i32>,
+    /// Bytes of transfers that a session may send in a second, if that is limited.
+    pub(crate) send_rate: Option<u64>,
     /// Since when nothing is broken any more.
     pub(crate) healed_at: Option<Duration>,
     /// Nothing is broken on purpose: outcomes that only faults explain are wrong.
@@ -166,16 +215,75 @@ impl Ledger {
         if call.what != What::Command {
             self.open_sources.insert((call.party, call.task));
         }
-        let entry = Entry { call, told: None, paced: None, cancelled: false, left_open: false, ended: None };
+        let entry = Entry {
+            call,
+            told: None,
+            paced: None,
+            told_between: false,
+            cancelled: false,
+            left_open: false,
+            ended: None,
+        };
         self.entries.push(entry);
     }
 
-    pub(crate) fn cancel_called(&mut self, party: usize, task: TaskId, cookie: usize) {
-        self.cancels.insert(cookie, Cancel { party, task, answered: false });
+    /// A party is no more: nobody waits for what it had asked for.
+    pub(crate) fn vanished(&mut self, party: usize) {
+        self.gone.insert(party);
+        self.open_sources.retain(|(of, _)| *of != party);
+        self.open_sinks.retain(|(of, _)| *of != party);
+        self.incoming.retain(|(of, ..), _| *of != party);
+    }
+
+    /// The target of the task that was called last has gone.
+    pub(crate) fn must_find_nobody(&mut self) {
+        if let Some(last) = self.entries.last_mut() {
+            last.call.in_vain = true;
+        }
+    }
+
+    pub(crate) fn cancel_called(&mut self, party: usize, task: TaskId, cookie: usize, at: Duration) {
+        self.cancels.insert(cookie, Cancel { party, task, at, answered: false });
     }
 
     pub(crate) fn asked(&mut self, party: usize, what: &'static str, cookie: usize) {
         self.questions.insert((party, what, cookie));
+    }
+
+    /// A login whose credential is bad: with which code it must fail.
+    pub(crate) fn login_must_fail(&mut self, cookie: usize, err: i32) {
+        self.refusal_by_cookie.insert(cookie, err);
+    }
+
+    /// An operator ends the session of a party's user.
+    pub(crate) fn operator_ends(&mut self, party: usize) {
+        self.operated.insert(party);
+    }
+
+    /// Whether an operator may have revoked the token of a party.
+    pub(crate) fn may_be_revoked(&self, party: usize) -> bool {
+        self.operated.contains(&party)
+    }
+
+    /// A session tries to make its connection to the relay. It must not do so all the time.
+    pub(crate) fn tries_to_connect(&mut self, party: usize, now: Duration) {
+        let (count, since) = self.attempts.entry(party).or_insert((0, now));
+        *count += 1;
+        let (count, time) = (*count, now - *since);
+        if count > MANY_ATTEMPTS && time < MANY_ATTEMPTS_IN {
+            self.violated(format!("party {party} has tried to connect {count} times within {time:?}"));
+        }
+    }
+
+    /// With which code a party has lost its line last.
+    pub(crate) fn last_line_off(&self, party: usize) -> Option<i32> {
+        self.last_line_off.get(&party).copied()
+    }
+
+    /// A question about users whose answer is known, because nobody comes or goes.
+    pub(crate) fn asked_for_users(&mut self, party: usize, cookie: usize, expected: Vec<String>) {
+        self.asked(party, "users", cookie);
+        self.users_by_cookie.insert(cookie, expected);
     }
 
     pub(crate) fn watch_called(&mut self, party: usize, cookie: usize, on: bool) {
@@ -188,6 +296,77 @@ impl Ledger {
         let knows = self.statuses.get(&(watcher, user.to_owned())) == Some(&false);
         if self.watches.get(&watcher) == Some(&true) && !knows {
             self.violated(format!("party {watcher} watches and has not heard that {user} is gone"));
+        }
+    }
+
+    /// Everybody is there and has been for a while: nobody may believe that somebody is gone.
+    pub(crate) fn must_know_all_are_there(&mut self) {
+        let wrong = self.statuses.iter().find(|((watcher, _), on)| self.watches.get(watcher) == Some(&true) && !**on);
+        if let Some((watcher, user)) = wrong.map(|(key, _)| key.clone()) {
+            self.violated(format!("party {watcher} watches and has not heard that {user} is back"));
+        }
+    }
+
+    /// A login has come to its end.
+    fn login_ended(&mut self, party: usize, err: i32, cookie: usize) {
+        self.line_off.remove(&party);
+        self.attempts.remove(&party);
+        self.forget_statuses(party);
+        self.watches.insert(party, false);
+        self.answered(party, "login", cookie);
+        self.saw_times("logins with", Some(err), 1);
+        let due = self.refusal_by_cookie.remove(&cookie);
+        let by_credential = [
+            code::NOERR,
+            code::ANCTPSWD_ERR,
+            code::TOKEN_AUTHINFOERR,
+            code::TOKEN_APPIDNOTEXIST,
+            code::TOKEN_AUTH_FAILED,
+            code::TOKEN_NOTTOKENTYPE,
+        ];
+        let wrong = match due {
+            Some(due) => err != due && (by_credential.contains(&err) || err == code::TOKEN_TIMEOUT),
+            None => err != code::NOERR && by_credential.contains(&err),
+        };
+        if wrong {
+            self.violated(format!("the login of party {party} ended with {err}; its credential is due {due:?}"));
+        }
+    }
+
+    fn forget_statuses(&mut self, party: usize) {
+        self.statuses.retain(|(watcher, _), _| *watcher != party);
+    }
+
+    fn users_are(&mut self, party: usize, err: i32, users: &[String], cookie: usize) {
+        self.answered(party, "users", cookie);
+        if !users.is_sorted_by(|one, next| one < next) {
+            self.violated(format!("the users that party {party} hears of do not ascend: {users:?}"));
+        }
+        let Some(expected) = self.users_by_cookie.remove(&cookie) else { return };
+        if err == code::NOERR && users != expected {
+            self.violated(format!("party {party} hears that {users:?} are there, and there are {expected:?}"));
+        }
+    }
+
+    fn watch_ended(&mut self, party: usize, err: i32, cookie: usize) {
+        let Some(on) = self.watch_by_cookie.remove(&cookie) else { return };
+        self.forget_statuses(party);
+        match err {
+            code::NOERR => self.watches.insert(party, on),
+            // The relay may have heard it all the same.
+            _ => self.watches.remove(&party),
+        };
+    }
+
+    fn status_is(&mut self, party: usize, user: &str, online: bool) {
+        self.saw("status news");
+        let before = self.statuses.insert((party, user.to_owned()), online);
+        if before == Some(online) {
+            self.violated(format!("party {party} hears twice in a row that {user} is there: {online}"));
+        }
+        // Who has not had the answer to a call may or may not watch.
+        if self.watches.get(&party) == Some(&false) && self.watch_by_cookie.is_empty() {
+            self.violated(format!("party {party} hears of {user} and does not watch"));
         }
     }
 
@@ -212,15 +391,15 @@ impl Ledger {
 
     /// Calls of other incarnations of a party's user that have ended and whose ids the target must know again.
     pub(crate) fn repeatable_elsewhere(&self, party: usize, of: (i64, &str)) -> Vec<usize> {
-        let known = |it: &Entry| match it.call.what {
-            What::Command => it.call.chosen && matches!(it.ended, Some((code::NOERR | code::SEND_OUTCOME_UNKNOWN, _))),
-            What::Transfer(_) => matches!(it.ended, Some((code::NOERR, _))),
-        };
         let over = |task: &TaskId| {
             let calls = self.calls_by_task.get(task).into_iter().flatten();
             calls.into_iter().all(|at| self.entries[*at].ended.is_some() && self.entries[*at].call.party != party)
         };
-        let fits = |it: &Entry| (it.call.project, it.call.user) == of && known(it) && over(&it.call.task);
+        let fits = |it: &Entry| {
+            (it.call.project, it.call.user) == of
+                && (it.call.chosen || it.call.what != What::Command)
+                && over(&it.call.task)
+        };
         (0..self.entries.len()).filter(|at| fits(&self.entries[*at])).collect()
     }
 
@@ -243,7 +422,7 @@ impl Ledger {
     }
 
     pub(crate) fn all_ended(&self) -> bool {
-        self.entries.iter().all(|entry| entry.ended.is_some())
+        self.entries.iter().all(|entry| entry.ended.is_some() || self.gone.contains(&entry.call.party))
             && self.cancels.values().all(|cancel| cancel.answered)
             && self.questions.is_empty()
     }
@@ -260,18 +439,12 @@ impl Ledger {
         now: Duration,
     ) {
         match event {
-            Event::LoginRslt { cookie, .. } => {
-                self.line_off.remove(&party);
-                self.watches.remove(&party);
-                self.answered(party, "login", *cookie);
-            }
+            Event::LoginRslt { cookie, err } => self.login_ended(party, *err, *cookie),
             Event::LogoutRslt { cookie, .. } => self.answered(party, "logout", *cookie),
-            Event::UsersRslt { cookie, .. } => self.answered(party, "users", *cookie),
+            Event::UsersRslt { cookie, users, err } => self.users_are(party, *err, users, *cookie),
             Event::WatchRslt { cookie, err } => {
                 self.answered(party, "watch", *cookie);
-                if let Some(on) = self.watch_by_cookie.remove(cookie).filter(|_| *err == code::NOERR) {
-                    self.watches.insert(party, on);
-                }
+                self.watch_ended(party, *err, *cookie);
             }
             Event::CommandRslt { task, err, cookie, size, .. } => {
                 if let Some(at) = self.task_of(party, *task, *cookie) {
@@ -291,7 +464,7 @@ impl Ledger {
                     self.progress(at, *sent, *total, now);
                 }
             }
-            Event::CancelRslt { task, err, cookie } => self.cancel_answered(party, *task, *err, *cookie),
+            Event::CancelRslt { task, err, cookie } => self.cancel_answered(party, *task, *err, *cookie, now),
             Event::Command { source, task, data, .. } => {
                 self.delivered(party, user, source, *task, What::Command, data, None);
             }
@@ -302,7 +475,7 @@ impl Ledger {
                 self.delivered_transfer(party, user, source, *task, Kind::File, content, Some(name));
             }
             Event::Offer { source, task, .. } => {
-                let incoming = self.incoming.entry((party, source.clone(), *task)).or_default();
+                let incoming = self.incoming(party, source, *task);
                 let again = std::mem::replace(&mut incoming.offered, true);
                 incoming.heard = true;
                 if again {
@@ -310,25 +483,31 @@ impl Ledger {
                 }
             }
             Event::ReceiveProgress { source, task, received, total } => {
-                self.receive_progress(party, source, *task, *received, *total);
+                self.receive_progress(party, source, *task, (*received, *total), now);
             }
             Event::TransferEnded { source, task, err } => self.transfer_ended(party, source, *task, *err),
             Event::LineOff { err } => {
                 self.saw_times("lines lost with", Some(*err), 1);
-                if self.calm && *err != code::TOKEN_TIMEOUT {
+                if self.calm && *err != code::TOKEN_TIMEOUT && !self.operated.contains(&party) {
                     self.violated(format!("party {party} has lost its link ({err}) although nothing was broken"));
                 }
                 self.line_off.insert(party, true);
+                self.forget_statuses(party);
+                self.last_line_off.insert(party, *err);
+                self.attempts.remove(&party);
             }
             Event::LineOn => {
+                if let Some(cancel) = self.cancels.values().find(|it| it.party == party && !it.answered) {
+                    let task = cancel.task;
+                    self.violated(format!("I7: the link is back, and nobody has said that cancelling {task:?} failed"));
+                }
+                self.attempts.remove(&party);
                 if self.line_off.insert(party, false) != Some(true) {
                     self.violated(format!("party {party}: LineOn without LineOff"));
                 }
             }
             Event::Rtm { message, .. } => self.rtm_came(party, user, message.id, &message.data),
-            Event::UserStatus { user, online } => {
-                self.statuses.insert((party, user.clone()), *online);
-            }
+            Event::UserStatus { user, online } => self.status_is(party, user, *online),
             Event::TokenWillExpire => self.saw("tokens that end"),
         }
     }
@@ -350,6 +529,7 @@ impl Ledger {
         if let Some((before, _)) = entry.ended.replace((err, now)) {
             return self.violated(format!("I1: task {task:?} ended twice, with {before} and {err}"));
         }
+        let told_between = entry.told_between;
         let (told, cancelled, left_open) = (entry.told, entry.cancelled, entry.left_open);
         if what != call.what {
             self.violated(format!("task {task:?} is {:?} and ended as {what:?}", call.what));
@@ -372,6 +552,21 @@ impl Ledger {
         }
         if what != What::Command && err != code::NOERR && total > 0 && told.is_some_and(|(sent, _)| sent == total) {
             self.violated(format!("I6: task {task:?} failed with {err} after full progress"));
+        }
+        if let Some(rate) = self
+            .send_rate
+            .filter(|_| what != What::Command && err == code::NOERR && call.repeats.is_none() && !call.again)
+            && now + AHEAD < call.at + Duration::from_micros(total * 1_000_000 / rate)
+        {
+            self.violated(format!("task {task:?} of {total} bytes took {:?} at {rate} a second", now - call.at));
+        }
+        let first = call.repeats.is_none() && !call.again;
+        if self.patient && first && total > LONG && what != What::Command && err == code::NOERR && !told_between {
+            self.violated(format!("I6: task {task:?} of {total} bytes took long and told nothing of it"));
+        }
+        let none_there = [code::SENDDATA_TARGETINVALID, code::FILE_SIZE_UNSUPPORT].contains(&err);
+        if call.in_vain && (!none_there || now > call.at + AWAY_IS_TOLD) {
+            self.violated(format!("task {task:?} to a user who has gone ended with {err} after {:?}", now - call.at));
         }
         if cancelled && err != code::SEND_CANCELLED {
             self.violated(format!("I7: task {task:?} ended with {err} though its cancelling had succeeded"));
@@ -409,7 +604,8 @@ impl Ledger {
         if err == code::ERR_DATA && !self.rotten {
             self.violated(format!("I3: task {task:?} ended with {err}, and no byte was changed on purpose"));
         }
-        if self.calm && only_by_faults.contains(&err) {
+        let unsettled = self.restless.is_some_and(|it| it == call.user || it == call.target);
+        if self.calm && only_by_faults.contains(&err) && !call.in_vain && !unsettled {
             self.violated(format!("task {task:?} ({what:?}) ended with {err} although nothing was broken"));
         }
     }
@@ -448,6 +644,7 @@ impl Ledger {
         };
         let too_often = sent != total && entry.paced.is_some_and(|last| now < last + PROGRESS_EVERY);
         entry.paced = Some(now);
+        entry.told_between |= sent > 0 && sent < total;
         if let Some(wrong) = wrong {
             self.violated(format!("I6: progress of task {task:?} {wrong}: {sent} of {total} after {before:?}"));
         } else if too_often {
@@ -455,12 +652,16 @@ impl Ledger {
         }
     }
 
-    fn cancel_answered(&mut self, party: usize, task: TaskId, err: i32, cookie: usize) {
+    fn cancel_answered(&mut self, party: usize, task: TaskId, err: i32, cookie: usize, now: Duration) {
         let Some(cancel) = self.cancels.get_mut(&cookie).filter(|it| it.party == party && it.task == task) else {
             return self.violated(format!("I7: a cancel result for a cancel never called: task {task:?}"));
         };
         if std::mem::replace(&mut cancel.answered, true) {
             return self.violated(format!("I7: two cancel results for task {task:?}"));
+        }
+        if now > cancel.at + self.heartbeat * 2 + CANCEL_PATIENCE {
+            let late = now - cancel.at;
+            return self.violated(format!("I7: the cancel result of task {task:?} took {late:?}"));
         }
         self.saw_times("cancels with", Some(err), 1);
         let calls = self.calls_by_task.get(&task).cloned().unwrap_or_default();
@@ -497,7 +698,7 @@ impl Ledger {
             self.violated(format!("I3: task {task:?} came with other content ({} bytes)", data.len()));
         }
         let calls = self.calls_by_task.get(&task).into_iter().flatten();
-        let mut names = calls.map(|at| &self.entries[*at].call.name);
+        let mut names = calls.map(|at| cut(&self.entries[*at].call.name));
         if name.is_some_and(|name| names.all(|it| it != name)) {
             self.violated(format!("I3: task {task:?} came under another name: {name:?}"));
         }
@@ -535,6 +736,16 @@ impl Ledger {
         }
     }
 
+    /// A transfer as its receiver sees it. Another incarnation of its sender may begin again what has failed.
+    fn incoming(&mut self, party: usize, source: &Arc<str>, task: TaskId) -> &mut Incoming {
+        let again = self.used_again(task);
+        let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
+        if incoming.ended && again {
+            *incoming = Incoming::default();
+        }
+        incoming
+    }
+
     #[allow(clippy::too_many_arguments)]
     fn delivered_transfer(
         &mut self,
@@ -549,25 +760,36 @@ impl Ledger {
         let Some(content) = content else {
             return self.violated(format!("I2: task {task:?} was told to party {party} before it was complete"));
         };
-        let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
+        let incoming = self.incoming(party, source, task);
         if std::mem::replace(&mut incoming.ended, true) {
             self.violated(format!("task {task:?} ended twice at party {party}"));
         }
         self.delivered(party, user, source, task, What::Transfer(kind), &content, name);
     }
 
-    fn receive_progress(&mut self, party: usize, source: &Arc<str>, task: TaskId, received: u64, total: u64) {
-        let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
+    fn receive_progress(
+        &mut self,
+        party: usize,
+        source: &Arc<str>,
+        task: TaskId,
+        (received, total): (u64, u64),
+        now: Duration,
+    ) {
+        let incoming = self.incoming(party, source, task);
         let wrong = incoming.ended || received < incoming.received || received > total;
         incoming.heard = true;
         incoming.received = received;
+        let told_before = incoming.told_at.replace(now);
+        if received < total && told_before.is_some_and(|at| now < at + PROGRESS_EVERY) {
+            self.violated(format!("receive progress of task {task:?} is told too often"));
+        }
         if wrong {
             self.violated(format!("I6: receive progress {received} of {total} of task {task:?} at party {party}"));
         }
     }
 
     fn transfer_ended(&mut self, party: usize, source: &Arc<str>, task: TaskId, err: i32) {
-        let incoming = self.incoming.entry((party, source.clone(), task)).or_default();
+        let incoming = self.incoming(party, source, task);
         let (heard, ended) = (incoming.heard, std::mem::replace(&mut incoming.ended, true));
         self.saw_times("transfers ended at the receiver with", Some(err), 1);
         if !heard || ended || err == code::NOERR {
@@ -581,7 +803,7 @@ impl Ledger {
 
     pub(crate) fn posted(&mut self, id: TaskId, project: i64, user: &'static str, data: Bytes) {
         self.saw("RTM messages");
-        self.posts.insert(id, Post { project, user, data, seen_by: BTreeSet::new(), got: false });
+        self.posts.insert(id, Post { project, user, data, seen_by: BTreeSet::new(), handled: false, got: false });
     }
 
     fn rtm_came(&mut self, party: usize, user: (i64, &str), id: TaskId, data: &[u8]) {
@@ -596,20 +818,42 @@ impl Ledger {
         }
     }
 
+    pub(crate) fn rtm_handled(&mut self, id: TaskId) {
+        if let Some(post) = self.posts.get_mut(&id) {
+            post.handled = true;
+        }
+    }
+
     /// A session says that its application has handled a message.
     pub(crate) fn got(&mut self, id: TaskId, project: i64, user: &str) {
         let Some(post) = self.posts.get_mut(&id).filter(|it| (it.project, it.user) == (project, user)) else {
             return self.violated(format!("{user} of {project} confirms RTM message {id:?}, which nobody sent to him"));
         };
         post.got = true;
-        if post.seen_by.is_empty() {
-            self.violated(format!("RTM message {id:?} is confirmed, and nobody has heard it"));
+        if post.seen_by.is_empty() || !post.handled {
+            self.violated(format!("RTM message {id:?} is confirmed, and nobody has handled it"));
         }
     }
 
     /// Whether every message has come to its user.
     pub(crate) fn all_got(&self) -> bool {
         self.posts.values().all(|post| post.got)
+    }
+
+    /// When all is healed, a receiver does not wait for long for what its sender has ended, unless the relay has said to
+    /// that one, after a restart, that the receiver were gone.
+    pub(crate) fn must_let_go(&mut self, now: Duration) {
+        let Some(healed_at) = self.healed_at.filter(|at| now > *at + RECOVERY && !self.restarts) else { return };
+        let waits = self.incoming.iter().find(|((_, _, task), it)| {
+            let calls = self.calls_by_task.get(task).map_or(&[][..], Vec::as_slice);
+            let [at] = calls else { return false };
+            let ended = self.entries[*at].ended.map(|(_, at)| at.max(healed_at));
+            it.heard && !it.ended && ended.is_some_and(|at| now > at + RECOVERY)
+        });
+        if let Some(((party, _, task), _)) = waits {
+            let text = format!("party {party} waits for task {task:?}, which its sender has ended long ago");
+            self.violated(text);
+        }
     }
 
     // ---- files --------------------------------------------------------------------------------------------
@@ -649,7 +893,9 @@ impl Ledger {
     /// What must be true when nothing moves any more.
     pub(crate) fn settle(&mut self, now: Duration) {
         for at in 0..self.entries.len() {
-            self.must_have_ended(at, now);
+            if !self.gone.contains(&self.entries[at].call.party) {
+                self.must_have_ended(at, now);
+            }
         }
         let unanswered = self.cancels.values().find(|cancel| !cancel.answered).map(|cancel| cancel.task);
         if let Some(task) = unanswered {

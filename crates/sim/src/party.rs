@@ -31,7 +31,7 @@ pub(crate) struct Wired {
 /// What waits for the application.
 #[derive(Debug)]
 pub(crate) enum Letter {
-    Handle { charge: u64, receipt: Option<Receipt> },
+    Handle { charge: u64, receipt: Option<Receipt>, from: Option<Arc<str>> },
     Offer { source: Arc<str>, task: TaskId },
 }
 
@@ -65,6 +65,8 @@ pub(crate) struct Party {
     /// When the session must be called.
     pub(crate) deadline: Option<Duration>,
     pub(crate) destroyed: bool,
+    /// Its program is no more.
+    pub(crate) vanished: bool,
     pub(crate) wants_offers: bool,
     /// The same of the one that expires first: what replaces it may never reach the relay.
     pub(crate) first_expires: Option<Duration>,
@@ -100,6 +102,7 @@ impl Party {
             turn: false,
             deadline: None,
             destroyed: false,
+            vanished: false,
             wants_offers: false,
             first_expires: None,
             expires: None,
@@ -123,6 +126,15 @@ impl Party {
         buffers.map(|sink| sink.size).chain(waiting).sum()
     }
 
+    /// Bytes of commands of one user that wait for the application.
+    pub(crate) fn held_of(&self, user: &str) -> u64 {
+        let charge = |letter: &Letter| match letter {
+            Letter::Handle { charge, from: Some(from), .. } if **from == *user => *charge,
+            _ => 0,
+        };
+        self.letters.iter().map(charge).sum()
+    }
+
     /// Notes what an event means for the shell; the content of a finished sink comes back.
     pub(crate) fn note(&mut self, event: &Event) -> Option<Sink> {
         match event {
@@ -132,20 +144,21 @@ impl Party {
             Event::TransferRslt { task, .. } => {
                 self.sources.remove(task);
             }
-            Event::Command { data, receipt, .. } => {
+            Event::Command { source, data, receipt, .. } => {
                 let charge = data.len() as u64 + COMMAND_OVERHEAD;
-                self.letters.push_back(Letter::Handle { charge, receipt: receipt.clone() });
+                let from = Some(source.clone());
+                self.letters.push_back(Letter::Handle { charge, receipt: receipt.clone(), from });
             }
             Event::Buffer { id, receipt, .. } => {
-                self.letters.push_back(Letter::Handle { charge: 0, receipt: Some(receipt.clone()) });
+                self.letters.push_back(Letter::Handle { charge: 0, receipt: Some(receipt.clone()), from: None });
                 return self.sinks.remove(id);
             }
             Event::File { id, .. } => {
-                self.letters.push_back(Letter::Handle { charge: 0, receipt: None });
+                self.letters.push_back(Letter::Handle { charge: 0, receipt: None, from: None });
                 return self.sinks.remove(id);
             }
             Event::Rtm { receipt, .. } => {
-                self.letters.push_back(Letter::Handle { charge: 0, receipt: Some(receipt.clone()) });
+                self.letters.push_back(Letter::Handle { charge: 0, receipt: Some(receipt.clone()), from: None });
             }
             Event::Offer { source, task, kind: Kind::Buffer | Kind::File, .. } => {
                 self.letters.push_back(Letter::Offer { source: source.clone(), task: *task });

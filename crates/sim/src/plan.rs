@@ -11,6 +11,9 @@ use crate::rng::Rng;
 /// The users.
 pub(crate) const USERS: [&str; 3] = ["alice", "bob", "carol"];
 
+/// The one who may come and go where all else is well.
+pub(crate) const RESTLESS: &str = USERS[2];
+
 /// A project: its id and its secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Project {
@@ -22,7 +25,10 @@ pub(crate) struct Project {
 pub(crate) const PROJECTS: [Project; 2] = [Project { id: 1, secret: "secret" }, Project { id: 2, secret: "other" }];
 
 /// A session closes its bulk connection when nothing has needed it for so long.
-const BULK_IDLE: Duration = Duration::from_secs(30);
+pub(crate) const BULK_IDLE: Duration = Duration::from_secs(30);
+
+/// Bytes that a patient session sends in a second.
+const PATIENT_RATE: u64 = 100_000;
 
 /// Files may not be larger where a project limits them.
 pub(crate) const FILE_LIMIT: u64 = 50_000;
@@ -45,6 +51,7 @@ pub(crate) struct Weights {
     pub(crate) freeze: u64,
     pub(crate) relay: u64,
     pub(crate) post: u64,
+    pub(crate) operator: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -59,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) limits_files: bool,
     /// Out of a hundred logins, so many are by a token that does not last long.
     pub(crate) tokens: u64,
+    /// Out of a hundred logins, so many are by a credential that is no good.
+    pub(crate) forged: u64,
     /// Out of a hundred jobs of a sink, so many take very long.
     pub(crate) hangs: u64,
     /// Devices of each user; logging in on one ends the session on the other.
@@ -80,6 +89,12 @@ pub(crate) struct Plan {
     pub(crate) disk: u64,
     /// Out of a hundred connections, so many are slow.
     pub(crate) slow: u64,
+    /// Out of a hundred connections, so many take seconds to be made.
+    pub(crate) slow_connects: u64,
+    /// [`RESTLESS`] comes and goes, which is nothing to the others.
+    pub(crate) restless: bool,
+    /// Transfers take longer than a transfer may go without progress, and make progress all the time.
+    pub(crate) patient: bool,
     /// Out of a hundred connections, on so many a box on the way meddles with frames.
     pub(crate) meddled: u64,
     /// Out of a hundred connections, so many are encrypted, so that their frames have no seals.
@@ -102,7 +117,7 @@ impl Plan {
         let grace = rng.pick(&[0, 3, 10]).min(resume_window);
         let settings = Settings {
             max_connections: 1_000,
-            max_before_login: 100,
+            max_before_login: 20,
             login_deadline: Duration::from_secs(10),
             heartbeat,
             resume_window: Duration::from_secs(resume_window),
@@ -115,7 +130,7 @@ impl Plan {
         let short = rng.percent(50) && !calm;
         let config = Config {
             command_timeout: if short { seconds(rng, 1, 10) } else { Duration::from_secs(30) },
-            max_send_bytes_per_s: 0,
+            max_send_bytes_per_s: if rng.percent(10) { rng.pick(&[50_000, 200_000]) } else { 0 },
             transfer_timeout: if short { seconds(rng, 2, 20) } else { Duration::from_secs(60) },
             offer_timeout: if short { seconds(rng, 1, 5) } else { Duration::from_secs(20) },
             buffer_limit: 1_280 * 1_024,
@@ -138,6 +153,7 @@ impl Plan {
             freeze: if calm { 0 } else { rng.between(0, 4) },
             relay: if calm { 0 } else { rng.between(0, 2) },
             post: if rng.percent(30) { 3 } else { 0 },
+            operator: if rng.percent(10) && !calm { 2 } else { 0 },
         };
         let projects = if rng.percent(20) { 2 } else { 1 };
         let mut plan = Self {
@@ -148,6 +164,7 @@ impl Plan {
             users: if rng.percent(80) { 2 + rng.below(2) } else { 1 },
             limits_files: rng.percent(10),
             tokens: if rng.percent(25) { 50 } else { 0 },
+            forged: if rng.percent(10) && !calm { 30 } else { 0 },
             hangs: if rng.percent(10) && !calm { 2 } else { 0 },
             devices: if calm || projects > 1 { 1 } else { 1 + rng.below(2) },
             rounds: 1 + rng.below(2),
@@ -160,16 +177,40 @@ impl Plan {
             slowness: rng.pick(&[1, 10, 100, 400]),
             disk: rng.pick(&[3, 3, 50, if calm { 50 } else { 500 }]),
             slow: rng.pick(&[0, 10, 20, 60]),
+            slow_connects: if calm { 0 } else { 5 },
+            restless: false,
+            patient: false,
             meddled: if rng.percent(15) && !calm { 40 } else { 0 },
             encrypted: rng.pick(&[0, 30, 100]),
-            command_size: rng.pick(&[100, 100, 2_000, 65_536, 65_536]),
+            command_size: rng.pick(&[100, 100, 2_000, 2_000, 65_536]),
             narrow,
-            transfer_size: rng.pick(&[20_000, 60_000, 100_000, 600_000]),
+            transfer_size: rng.pick(&[5_000, 20_000, 60_000, 100_000, 600_000]),
         };
         if !calm {
             plan.concentrate(rng);
+        } else {
+            if rng.percent(30) {
+                plan.be_patient();
+            }
+            plan.restless = rng.percent(50);
+            if plan.restless {
+                plan.users = USERS.len();
+                (plan.weights.login, plan.weights.logout, plan.weights.destroy) = (2, 2, 1);
+            }
         }
         plan
+    }
+
+    /// Nothing is broken, and whoever counts time without looking at progress breaks off what goes well.
+    fn be_patient(&mut self) {
+        self.patient = true;
+        let it = &mut self.weights;
+        (it.command, it.flood, it.transfer, it.mood) = (2, 0, 6, 0);
+        self.config.max_send_bytes_per_s = PATIENT_RATE;
+        self.config.transfer_timeout = Duration::from_secs(5);
+        self.config.inbound_limit = 8_192 * 1_024;
+        (self.bad_files, self.slow, self.disk, self.slowness) = (0, 0, 3, 10);
+        (self.step, self.steps, self.transfer_size) = (Duration::from_millis(8_000), 8, 600_000);
     }
 
     /// Most runs are about one thing, because what takes three rare events in a row hardly happens in a mixture.
@@ -214,6 +255,14 @@ impl Plan {
                 (self.step, self.steps, self.slow) = (Duration::from_millis(600), 5 + rng.below(10), 60);
                 (self.users, self.projects) = (2, 1);
             }
+            // Links are lost for longer than the relay waits for who was there.
+            7 => {
+                (it.command, it.transfer, it.cut, it.freeze, it.repeat, it.ask) = (14, 4, 8, 3, 3, 2);
+                (self.users, self.projects, self.slow_connects) = (2, 1, 60);
+                self.settings.resume_window = Duration::from_secs(5);
+                self.settings.startup_grace = Duration::ZERO;
+                self.step = rng.pick(&[30, 300, 3_000].map(Duration::from_millis));
+            }
             // Boxes on the way have the frames of earlier sessions at hand.
             6 => {
                 (it.command, it.transfer, it.login, it.logout, it.cut) = (10, 3, 5, 4, 3);
@@ -247,7 +296,7 @@ impl Plan {
             latency: if slow { rng.millis(10, 200) } else { rng.millis(0, 3) },
             portion: match (slow, bulk) {
                 (true, true) => 20_000,
-                (true, false) => rng.pick(&[100, 2_000]),
+                (true, false) => rng.pick(&[400, 2_000]),
                 (false, _) => rng.pick(&[1_448, 64 * 1_024, 1_024 * 1_024]),
             },
             pause: if slow { rng.millis(0, 3) } else { Duration::from_micros(20) },

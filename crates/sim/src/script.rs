@@ -3,15 +3,28 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
-use crvideo_proto::session::{CommandCall, Credential, Identity, Kind, TransferCall};
+use crvideo_proto::session::{CommandCall, Conn, Credential, Identity, Kind, TransferCall};
+use crvideo_proto::token::{CLOCK_TOLERANCE_S, mint};
 
 use crate::files::Source;
 use crate::ledger::{Call, What};
 use crate::party::{Party, Stage};
-use crate::plan::{Plan, USERS};
-use crate::world::{Happening, Way, World};
+use crate::plan::{BULK_IDLE, FILE_LIMIT, PROJECTS, Plan, Project, RESTLESS, USERS};
+use crate::world::{CONNS, Happening, START_MICROS, Way, World};
 
+/// The relay gives a connection that it closes so much time to take its last words.
+const RELAY_LETS_GO: Duration = Duration::from_secs(32);
+/// After the healing, everybody is there by now.
+const EVERYBODY_BACK: Duration = Duration::from_secs(200);
+/// Calls of its other incarnations that each user repeats after the healing.
+const REPEATED_AFTER_HEALING: usize = 2;
+/// Whoever sends to a user who has gone for good hears so within this time.
+const GONE_IS_TOLD: Duration = Duration::from_secs(12);
+/// A session reads no further ahead of what it sends, and queues no more on its connections.
+const MOST_READ_AHEAD: usize = (4 * 1_024 + 256) * 1_024;
+const MOST_QUEUED: [usize; 2] = [(256 + 64 + 64) * 1_024, (512 + 256 + 64) * 1_024];
 /// How long the shell waits for a destroyed session's farewell and files.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
 /// A command after the healing must be there by now.
@@ -79,6 +92,7 @@ impl World {
             it.freeze,
             it.relay,
             it.post,
+            it.operator,
         ];
         let mut drawn = self.rng.between(0, weights.iter().sum::<u64>() - 1);
         let mut action = 0;
@@ -90,7 +104,11 @@ impl World {
         let in_now: Vec<usize> = alive.iter().filter(|at| self.parties[**at].stage == Stage::In).copied().collect();
         // Some calls come at the wrong time; all else is for those who can do it.
         let wrong_time = in_now.is_empty() || action >= 6 || self.rng.percent(5);
-        let party = self.rng.pick(if wrong_time { &alive } else { &in_now });
+        let mut party = self.rng.pick(if wrong_time { &alive } else { &in_now });
+        if self.plan.restless && matches!(action, 8..=10) {
+            let restless = alive.iter().find(|at| self.parties[**at].user == RESTLESS);
+            party = restless.copied().unwrap_or(party);
+        }
         match action {
             0 => self.send_commands(party),
             1 => self.flood(party),
@@ -106,7 +124,8 @@ impl World {
             11 => self.cut(),
             12 => self.freeze(),
             13 => self.restart(),
-            _ => self.post_somebody(),
+            14 => self.post_somebody(),
+            _ => self.operate(),
         }
     }
 
@@ -124,15 +143,44 @@ impl World {
         let project = self.parties[party].project;
         self.parties[party].expires = None;
         self.parties[party].first_expires = None;
-        let credential = match !self.plan.calm && self.rng.percent(self.plan.tokens) {
-            true => Credential::Token(self.short_token(party)),
-            false => Credential::Secret(project.secret.to_owned()),
+        let credential = if !self.healed && self.rng.percent(self.plan.forged) {
+            let (credential, err) = self.bad_credential(project, user);
+            self.ledger.login_must_fail(cookie, err);
+            credential
+        } else if !self.plan.calm && self.rng.percent(self.plan.tokens) {
+            Credential::Token(self.short_token(party))
+        } else {
+            Credential::Secret(project.secret.to_owned())
         };
         let identity =
             Identity { servers: 1 + self.rng.below(2), project: project.id, user: user.to_owned(), credential };
         self.parties[party].stage = Stage::Entering;
         self.parties[party].session.login(identity, cookie, now);
         self.touch(party);
+    }
+
+    /// A credential that is no good, and what the relay says to it.
+    fn bad_credential(&mut self, project: Project, user: &str) -> (Credential, i32) {
+        let now = START_MICROS / 1_000_000 + self.now.as_secs();
+        let good = now + 1_000;
+        let other = PROJECTS.into_iter().find(|other| *other != project).unwrap_or(project);
+        let somebody = USERS.into_iter().find(|it| *it != user).unwrap_or_default();
+        let (token, err) = match self.rng.below(7) {
+            0 => return (Credential::Secret(other.secret.to_owned()), code::ANCTPSWD_ERR),
+            1 => (mint(project.id, user, good, other.secret), code::TOKEN_AUTH_FAILED),
+            2 => (mint(project.id, somebody, good, project.secret), code::TOKEN_AUTHINFOERR),
+            3 => (mint(other.id, user, good, project.secret), code::TOKEN_AUTHINFOERR),
+            4 => (mint(project.id, user, now - CLOCK_TOLERANCE_S, project.secret), code::TOKEN_TIMEOUT),
+            5 => ("not a token".to_owned(), code::TOKEN_NOTTOKENTYPE),
+            _ => {
+                let token = mint(project.id, user, good, project.secret);
+                let (signed, signature) = token.rsplit_once('.').unwrap_or_default();
+                let other = if signature.starts_with('A') { "B" } else { "A" };
+                let token = format!("{signed}.{other}{}", signature.get(1..).unwrap_or_default());
+                (token, code::TOKEN_AUTH_FAILED)
+            }
+        };
+        (Credential::Token(token), err)
     }
 
     fn logout(&mut self, party: usize) {
@@ -169,7 +217,7 @@ impl World {
         for _ in 0..burst {
             let largest = if self.rng.percent(85) { self.plan.command_size } else { 65_536 };
             let size = self.rng.below(largest + 1);
-            let chosen = self.rng.percent(20);
+            let chosen = self.rng.percent(40);
             let target = if self.rng.percent(80) { target } else { self.somebody() };
             self.send_command(party, target, size, chosen, false);
         }
@@ -196,11 +244,15 @@ impl World {
     }
 
     fn send_transfer(&mut self, party: usize, probe: bool, target: Option<&'static str>) {
+        if self.plan.patient && !probe && !self.ledger.running(party).is_empty() {
+            return;
+        }
         let some = self.somebody();
         let size = match self.rng.below(10) {
             // More than a target takes before it is asked.
-            0 if probe && self.plan.config.inbound_limit >= 2_048 * 1_024 => 300_000,
+            0 if probe && self.plan.config.inbound_limit >= 2_048 * 1_024 && self.ledger.send_rate.is_none() => 300_000,
             _ if probe => 20_000,
+            0 if self.plan.limits_files => FILE_LIMIT + self.rng.between(0, 1),
             0 => self.rng.pick(&[0, 1, 262_143, 262_144, 262_145]),
             1 if self.rng.percent(40) => self.rng.between(0, LARGEST),
             2 => self.rng.between(0, 400_000),
@@ -254,7 +306,7 @@ impl World {
             What::Command => self.plan.config.command_timeout,
             What::Transfer(_) => self.plan.config.transfer_timeout,
         };
-        let name = format!("{cookie}.bin");
+        let name = if self.rng.percent(2) { format!("{cookie}.{}", "é".repeat(200)) } else { format!("{cookie}.bin") };
         let again = self.again;
         self.ledger.called(Call {
             party,
@@ -271,6 +323,7 @@ impl World {
             repeats,
             again,
             probe,
+            in_vain: false,
             chosen,
         });
         let now = self.now_of_session();
@@ -281,8 +334,11 @@ impl World {
             }
             What::Transfer(kind) => {
                 let bad = self.rng.percent(self.plan.bad_files) && !self.healed;
-                let fails_at = bad.then(|| self.rng.below(content.len() + 1));
-                self.parties[party].sources.insert(task, Source::new(content, fails_at));
+                let changes = bad && self.rng.percent(50);
+                let fails_at = (bad && !changes).then(|| self.rng.below(content.len() + 1));
+                let mut source = Source::new(content, fails_at);
+                source.reads_left = changes.then(|| self.rng.below(8) as u32);
+                self.parties[party].sources.insert(task, source);
                 let call = TransferCall { target: target.into(), task, kind, name, size, timeout, cookie };
                 self.parties[party].session.send_transfer(call, now);
             }
@@ -292,15 +348,7 @@ impl World {
 
     /// The application uses the id of an ended task again.
     fn repeat(&mut self, party: usize) {
-        let it = &self.parties[party];
-        let elsewhere = self.ledger.repeatable_elsewhere(party, (it.project.id, it.user));
-        if !elsewhere.is_empty() && self.rng.percent(60) {
-            let call = self.ledger.call(self.rng.pick(&elsewhere)).clone();
-            self.trace.note(31, party as u64, 0, || "the id of another incarnation is used again".to_owned());
-            self.ledger.saw("ids of other incarnations");
-            self.again = true;
-            self.call(party, call.target, call.what, call.task, call.content, None, None, false, true);
-            self.again = false;
+        if self.rng.percent(60) && self.repeat_elsewhere(party) {
             return;
         }
         let repeatable = self.ledger.repeatable(party);
@@ -317,6 +365,23 @@ impl World {
         self.call(party, call.target, call.what, call.task, call.content, None, Some(first), false, true);
     }
 
+    /// It uses an id of another incarnation of its user, because it does not know what has become of that; whether
+    /// there is one.
+    fn repeat_elsewhere(&mut self, party: usize) -> bool {
+        let it = &self.parties[party];
+        let elsewhere = self.ledger.repeatable_elsewhere(party, (it.project.id, it.user));
+        if elsewhere.is_empty() {
+            return false;
+        }
+        let call = self.ledger.call(self.rng.pick(&elsewhere)).clone();
+        self.trace.note(31, party as u64, 0, || "the id of another incarnation is used again".to_owned());
+        self.ledger.saw("ids of other incarnations");
+        self.again = true;
+        self.call(party, call.target, call.what, call.task, call.content, None, None, false, true);
+        self.again = false;
+        true
+    }
+
     fn cancel(&mut self, party: usize) {
         let running = self.ledger.running(party);
         let task = match running.is_empty() || self.rng.percent(10) {
@@ -325,7 +390,7 @@ impl World {
         };
         let cookie = self.number() as usize;
         self.trace.note(24, party as u64, 0, || format!("party {party} cancels {task}"));
-        self.ledger.cancel_called(party, task, cookie);
+        self.ledger.cancel_called(party, task, cookie, self.now);
         self.parties[party].session.cancel_send(task, cookie);
         self.touch(party);
     }
@@ -359,7 +424,7 @@ impl World {
         match self.rng.below(3) {
             0 => {
                 self.ledger.asked(party, "users", cookie);
-                session.query_users(None, cookie);
+                session.query_users(self.rng.percent(30).then(|| USERS[0].to_owned()), cookie);
             }
             1 => {
                 let on = self.rng.percent(70);
@@ -376,6 +441,14 @@ impl World {
             }
         }
         self.touch(party);
+    }
+
+    /// An operator, or a server of the project, ends the session of a user.
+    fn operate(&mut self) {
+        let members = self.members();
+        let (project, user) = self.rng.pick(&members);
+        let err = self.rng.pick(&[code::KICKOUT_BY_RELOGIN, code::TOKEN_TIMEOUT]);
+        self.end_by_operator(project, user, err);
     }
 
     // ---- faults -------------------------------------------------------------------------------------------
@@ -406,6 +479,7 @@ impl World {
                 pipe.swallow();
                 let by = self.plan.settings.heartbeat * 2 + Duration::from_secs(1);
                 self.later(by, Happening::Noticed(link, way));
+                self.later(by + RELAY_LETS_GO, Happening::Closed(link));
             } else {
                 let keep = self.rng.below(pipe.held() + 1);
                 pipe.end(keep, now + late);
@@ -485,10 +559,12 @@ impl World {
                 self.later(Duration::ZERO, Happening::Decide { party, source, task, accept: true });
             }
         }
-        self.wait_for(Duration::from_secs(200), |world| world.everybody_is_in());
+        self.wait_for(EVERYBODY_BACK, |world| world.everybody_is_in());
         // What was held up has its effect.
         self.run_until(self.now + Duration::from_secs(3));
-        self.wait_for(Duration::from_secs(200), |world| world.everybody_is_in());
+        if !self.wait_for(EVERYBODY_BACK, |world| world.everybody_is_in()) {
+            self.ledger.violated("I12: not everybody is there after the healing, or somebody does not know it");
+        }
         // What there was no room for is repeated, as the relay does now and then.
         for (project, user) in self.members() {
             self.deliver_mail((project.id, user), false);
@@ -516,6 +592,7 @@ impl World {
                 return false;
             }
             self.run_until(self.now + Duration::from_millis(250));
+            self.ledger.must_let_go(self.now);
         }
         false
     }
@@ -556,6 +633,14 @@ impl World {
                 self.ledger.violated(format!("I11: {member:?} is logged in {logged_in} times"));
             }
         }
+        for party in in_now.clone() {
+            for _ in 0..REPEATED_AFTER_HEALING {
+                self.repeat_elsewhere(party);
+            }
+        }
+        // What is repeated may be large, and needs the room that the probes need.
+        let patience = self.plan.config.transfer_timeout * 2;
+        self.wait_for(patience, |world| world.ledger.all_ended() && world.is_quiet());
         self.trace.note(29, 0, 0, || "the probes".to_owned());
         for party in in_now {
             for target in &USERS[..self.plan.users] {
@@ -563,8 +648,41 @@ impl World {
                 self.send_transfer(party, true, Some(target));
             }
         }
+        self.ask_who_is_there();
         self.wait_for(PROBE_PATIENCE, |world| world.ledger.all_ended() && world.is_quiet() && world.ledger.all_got());
+        self.ledger.must_know_all_are_there();
         self.settle();
+        self.check_relay();
+    }
+
+    /// Somebody asks who is there, and it is everybody.
+    fn ask_who_is_there(&mut self) {
+        let Some(party) = (0..self.parties.len()).find(|at| self.parties[*at].is_in()) else { return };
+        let everybody: Vec<String> = USERS[..self.plan.users].iter().map(|user| (*user).to_owned()).collect();
+        for who in [None, Some(USERS[0].to_owned()), Some("nobody".to_owned())] {
+            let cookie = self.number() as usize;
+            let expected = match &who {
+                None => everybody.clone(),
+                Some(user) => everybody.iter().filter(|it| *it == user).cloned().collect(),
+            };
+            self.ledger.asked_for_users(party, cookie, expected);
+            self.parties[party].session.query_users(who, cookie);
+        }
+        self.touch(party);
+    }
+
+    /// When all are there and nothing is under way, the relay keeps nothing of what was.
+    fn check_relay(&mut self) {
+        let Some(hub) = self.hub.as_ref().filter(|_| self.ledger.violation.is_none()) else { return };
+        let open: Vec<_> = hub.core.open_matters().into_iter().filter(|(_, count)| *count > 0).collect();
+        if !open.is_empty() {
+            self.ledger.violated(format!("I8: the relay keeps {open:?} while nothing is under way"));
+        }
+        let sessions: usize = hub.core.project_ids().iter().map(|id| hub.core.list_sessions(*id, None).0.len()).sum();
+        let members = self.members().len();
+        if sessions != members {
+            self.ledger.violated(format!("I11: the relay knows {sessions} sessions of {members} users"));
+        }
     }
 
     /// A server sends a message to somebody, who may not be there.
@@ -582,6 +700,14 @@ impl World {
         if commands > it.command_queue + LARGEST_COMMAND_FRAME || bulk > it.bulk_queue + LARGEST_BULK_FRAME {
             self.ledger.violated(format!("I8: {commands} and {bulk} bytes wait at the relay for one session"));
         }
+        for party in 0..self.parties.len() {
+            let session = &mut self.parties[party].session;
+            let queued = CONNS.map(|conn| session.out(conn).len());
+            let ahead = session.read_ahead();
+            if ahead > MOST_READ_AHEAD || queued[0] > MOST_QUEUED[0] || queued[1] > MOST_QUEUED[1] {
+                self.ledger.violated(format!("I8: party {party} has read {ahead} bytes ahead and queued {queued:?}"));
+            }
+        }
     }
 
     /// Everybody logs out, and nothing is left.
@@ -591,11 +717,31 @@ impl World {
         }
         self.healed = true;
         self.trace.note(30, 0, 0, || "everybody leaves".to_owned());
+        if self.rng.percent(20) {
+            self.run_until(self.now + BULK_IDLE + Duration::from_secs(5));
+            self.check_relay();
+            let bulk = self.links.values().filter(|line| line.conn == Conn::Bulk).count();
+            if bulk > 0 {
+                self.ledger.violated(format!("{bulk} bulk connections stay that nothing needs"));
+            }
+        }
+        if self.rng.percent(10) {
+            return self.leave_one_by_one();
+        }
         let first = (0..self.parties.len()).find(|at| self.parties[*at].is_in());
         if let Some(first) = first {
-            self.logout(first);
-            self.run_until(self.now + Duration::from_secs(1));
             let (project, user) = (self.parties[first].project, self.parties[first].user);
+            let ousted = [code::KICKOUT_BY_RELOGIN, code::TOKEN_TIMEOUT].get(self.rng.below(6)).copied();
+            match ousted {
+                Some(err) => self.end_by_operator(project, user, err),
+                None => self.logout(first),
+            }
+            self.run_until(self.now + Duration::from_secs(1));
+            let heard = self.ledger.last_line_off(first);
+            if ousted.is_some() && (heard != ousted || self.parties[first].stage != Stage::Out) {
+                self.ledger
+                    .violated(format!("party {first} should have been ended with {ousted:?}, and heard {heard:?}"));
+            }
             for at in (0..self.parties.len()).filter(|at| *at != first) {
                 if self.parties[at].is_in() && self.parties[at].project == project && !self.ledger.is_line_off(at) {
                     self.ledger.must_know_gone(at, user);
@@ -605,12 +751,20 @@ impl World {
         for party in 0..self.parties.len() {
             self.logout(party);
         }
+        self.all_must_be_gone();
+    }
+
+    /// Nobody is there any more, and nothing is left.
+    fn all_must_be_gone(&mut self) {
+        if self.rng.percent(20) {
+            self.strangers_come();
+        }
         let patience = self.plan.settings.resume_window + self.plan.settings.heartbeat * 3;
         self.run_until(self.now + patience.max(Duration::from_secs(40)));
         self.settle();
         if let Some(hub) = &self.hub {
             let left: Vec<_> = hub.core.tables().into_iter().filter(|(_, count)| *count > 0).collect();
-            let queued = hub.core.queued_bytes();
+            let queued = (hub.core.queued_bytes() as u64).max(hub.core.memory_used());
             if !left.is_empty() || queued > 0 || !hub.is_empty() {
                 self.ledger.violated(format!("I8: the relay keeps {queued} bytes and {left:?} with nobody there"));
             }
@@ -618,6 +772,51 @@ impl World {
         if !self.links.is_empty() {
             self.ledger.violated(format!("I9: connections are left over: {:?}", self.links.keys()));
         }
+    }
+
+    /// Somebody vanishes, and everybody else must get over it.
+    fn leave_one_by_one(&mut self) {
+        let in_now: Vec<usize> = (0..self.parties.len()).filter(|at| self.parties[*at].is_in()).collect();
+        let Some((first, others)) = in_now.split_first() else { return };
+        let (project, user) = (self.parties[*first].project, self.parties[*first].user);
+        // It leaves something behind that has begun and will never be whole.
+        if let Some(target) = others.iter().find(|at| self.parties[**at].project == project) {
+            let target = self.parties[*target].user;
+            self.send_transfer(*first, false, Some(target));
+            self.run_until(self.now + Duration::from_millis(3));
+        }
+        self.vanish(*first);
+        self.ledger.vanished(*first);
+        // What is read of a connection that broke can be news of its end.
+        self.run_until(self.now + self.plan.settings.heartbeat * 2 + Duration::from_secs(12));
+        for at in others.iter().filter(|at| self.parties[**at].project == project) {
+            self.ledger.must_know_gone(*at, user);
+        }
+        let from = others.iter().copied().find(|at| self.parties[*at].project == project);
+        if let Some(from) = from {
+            let until = self.now + GONE_IS_TOLD;
+            for _ in 0..2 {
+                self.send_command(from, user, 100, true, false);
+                self.ledger.must_find_nobody();
+                self.send_transfer(from, false, Some(user));
+                self.ledger.must_find_nobody();
+                self.run_until(until);
+            }
+            self.wait_for(GONE_IS_TOLD, |world| world.ledger.all_ended());
+        }
+        self.run_until(self.now + self.plan.settings.resume_window);
+        let sessions = self.hub.as_ref().map_or(0, |hub| hub.core.sessions());
+        if sessions != others.len() {
+            self.ledger.violated(format!("I11: {sessions} sessions, and {} users are there", others.len()));
+        }
+        let waits = others.iter().find(|at| !self.parties[**at].session.is_quiet());
+        if let Some(at) = waits {
+            self.ledger.violated(format!("party {at} waits for what somebody has begun who is gone"));
+        }
+        for party in 0..self.parties.len() {
+            self.logout(party);
+        }
+        self.all_must_be_gone();
     }
 
     fn settle(&mut self) {

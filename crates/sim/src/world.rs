@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crvideo_proto::code;
 use crvideo_proto::id::TaskId;
 use crvideo_proto::message::Rtm;
-use crvideo_proto::session::{Conn, Event, Now, Output};
+use crvideo_proto::session::{Conn, Event, Now, Output, Receipt};
 use crvideo_relay::core::ConnectionId;
 
 use crate::agenda::Agenda;
@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::meddler::{Meddler, Tape};
 use crate::party::{Letter, Manners, Party, Stage, Wired};
 use crate::pipe::{Got, Pipe};
-use crate::plan::{FILE_LIMIT, PROJECTS, Plan, Project, USERS};
+use crate::plan::{FILE_LIMIT, PROJECTS, Plan, Project, RESTLESS, USERS};
 use crate::rng::Rng;
 use crate::trace::Trace;
 
@@ -29,6 +29,8 @@ pub(crate) const START_MICROS: u64 = 1_000_000_000_000_000;
 const TOKEN_AGE_S: u64 = 55;
 /// All content is cut out of this much.
 const MATERIAL: usize = 4 * 1_024 * 1_024;
+/// A sender may be this far ahead of its target's application, and one command more.
+const COMMAND_WINDOW: u64 = (1_024 + 64) * 1_024 + 256;
 /// So many steps without any time passing are a hang.
 const MAX_STEPS_AT_ONCE: u32 = 100_000;
 
@@ -113,6 +115,10 @@ pub(crate) enum Happening {
     Renew(usize),
     /// By now a link that has fallen silent must have been given up by the end that hears nothing.
     Noticed(u64, Way),
+    /// By now the relay must have closed a connection on which nothing comes any more.
+    Closed(u64),
+    /// By now the relay must have closed connections on which nobody has logged in.
+    StrangersOver(Vec<ConnectionId>),
     KillHub,
     StartHub,
 }
@@ -161,6 +167,11 @@ impl World {
         ledger.calm = plan.calm;
         ledger.rotten = plan.bad_files > 0 && !plan.calm;
         ledger.buffer_limit = plan.config.buffer_limit;
+        ledger.heartbeat = plan.settings.heartbeat;
+        ledger.restarts = plan.weights.relay > 0;
+        ledger.restless = plan.restless.then_some(RESTLESS);
+        ledger.patient = plan.patient;
+        ledger.send_rate = Some(plan.config.max_send_bytes_per_s).filter(|rate| *rate > 0);
         ledger.file_limit = plan.limits_files.then_some(FILE_LIMIT);
         let mut world = Self {
             plan,
@@ -203,9 +214,9 @@ impl World {
     pub(crate) fn add_party(&mut self, project: Project, user: &'static str, device: usize) -> usize {
         let (name, seed) = (self.rng.bytes(), self.rng.next());
         let mut party = Party::new(project, user, device, self.plan.config.clone(), name, seed);
-        party.wants_offers = self.rng.percent(40);
+        party.wants_offers = self.rng.percent(40) && !self.plan.patient;
         party.manners = self.rng.pick(&[Manners::Accepts, Manners::Accepts, Manners::AnyOfThese]);
-        party.renews = self.rng.percent(60);
+        party.renews = self.rng.percent(60) || self.plan.calm;
         party.session.set_wants(party.wants_offers, self.rng.percent(50));
         self.parties.push(party);
         self.parties.len() - 1
@@ -322,6 +333,8 @@ impl World {
             Happening::Bury(party) => self.bury(party),
             Happening::Renew(party) => self.renew(party),
             Happening::Noticed(link, way) => self.must_be_noticed(link, way),
+            Happening::Closed(link) => self.must_be_closed(link),
+            Happening::StrangersOver(ids) => self.strangers_must_be_gone(&ids),
             Happening::KillHub => self.kill_hub(),
             Happening::StartHub => self.start_hub(),
         }
@@ -330,6 +343,9 @@ impl World {
     // ---- connections --------------------------------------------------------------------------------------
 
     fn connect(&mut self, party: usize, conn: Conn) {
+        if conn == Conn::Command {
+            self.ledger.tries_to_connect(party, self.now);
+        }
         self.hang_up(party, conn, false);
         let link = self.number();
         let bulk = conn == Conn::Bulk;
@@ -344,7 +360,7 @@ impl World {
         }
         self.links.insert(link, Link { party, conn, client: true, hub: None, up, down, meddled });
         self.parties[party].wired[index(conn)] = Some(Wired { link, open: false, given_up: false });
-        let patience = if self.healed || self.plan.calm || self.rng.percent(95) {
+        let patience = if self.healed || self.plan.calm || !self.rng.percent(self.plan.slow_connects) {
             self.rng.millis(0, 20)
         } else {
             self.rng.millis(100, 12_000)
@@ -534,6 +550,9 @@ impl World {
 
     /// A session has been given something: its shell's turn comes soon.
     pub(crate) fn touch(&mut self, party: usize) {
+        if self.parties[party].vanished {
+            return;
+        }
         self.parties[party].deadline = self.parties[party].session.deadline();
         if std::mem::replace(&mut self.parties[party].turn, true) {
             return;
@@ -555,6 +574,9 @@ impl World {
     }
 
     fn turn(&mut self, party: usize) {
+        if self.parties[party].vanished {
+            return;
+        }
         self.parties[party].turn = false;
         loop {
             let mut moved = false;
@@ -673,6 +695,9 @@ impl World {
 
     /// A session tells its application something; a planted defect may see to it that it hears something else.
     fn told(&mut self, party: usize, mut event: Event) {
+        if let Event::LineOff { err } = event {
+            self.must_come_back(party, err);
+        }
         let here = match (self.defect, &event) {
             (Some(Defect::DeliverTwice | Defect::SwallowCommand | Defect::SwapCommands), Event::Command { .. })
             | (Some(Defect::SwallowResult | Defect::RepeatResult | Defect::DelayResult), Event::CommandRslt { .. })
@@ -684,9 +709,21 @@ impl World {
             (Some(Defect::ClaimFailure), Event::CommandRslt { err, .. }) => *err == code::SEND_OUTCOME_UNKNOWN,
             (Some(Defect::ProgressBack), Event::Progress { sent, total, .. }) => *sent > 0 && sent < total,
             (Some(Defect::SwallowFirstProgress), Event::Progress { sent, total, .. }) => *sent == 0 && *total > 0,
+            (Some(Defect::ForgetUser), Event::UsersRslt { users, .. }) => !users.is_empty(),
+            (Some(Defect::ClaimLogin), Event::LoginRslt { err, .. }) => *err != code::NOERR,
             _ => false,
         };
         let held_back = self.held_back.take_if(|(of, _)| *of == party);
+        let gone = match (self.defect, &event) {
+            (Some(Defect::SwallowProgress), Event::Progress { sent, total, .. }) => *sent > 0 && sent < total,
+            (Some(Defect::SwallowStatus), Event::UserStatus { .. }) | (Some(Defect::SwallowLineOn), Event::LineOn) => {
+                self.strikes()
+            }
+            _ => false,
+        };
+        if gone {
+            return;
+        }
         if here && self.strikes() {
             match self.defect {
                 Some(Defect::DeliverTwice | Defect::RepeatResult) => self.record(party, &event, None),
@@ -711,6 +748,8 @@ impl World {
                         *data = bytes.into();
                     }
                     Event::CommandRslt { err, .. } if self.defect == Some(Defect::ClaimSuccess) => *err = code::NOERR,
+                    Event::LoginRslt { err, .. } => *err = code::NOERR,
+                    Event::UsersRslt { users, .. } => users.truncate(users.len() - 1),
                     Event::CommandRslt { err, .. } if self.defect == Some(Defect::ClaimFailure) => {
                         *err = code::CONNECTIONLOST;
                     }
@@ -739,8 +778,26 @@ impl World {
         }
     }
 
+    /// A session that has lost its link comes back, unless it was told to go.
+    fn must_come_back(&mut self, party: usize, err: i32) {
+        let it = &self.parties[party];
+        let over = !it.session.is_logged_in() && it.is_in();
+        if over && ![code::KICKOUT_BY_RELOGIN, code::TOKEN_TIMEOUT].contains(&err) {
+            self.ledger.violated(format!("the session of party {party} is over with {err}, and should come back"));
+        }
+    }
+
     /// What comes in and waits for the application has a limit.
     fn check_bound(&mut self, party: usize) {
+        // A sender's new incarnation has a window of its own.
+        if self.plan.calm && self.plan.weights.flood > 0 {
+            for user in &USERS[..self.plan.users] {
+                let of_one = self.parties[party].held_of(user);
+                if of_one > COMMAND_WINDOW {
+                    self.ledger.violated(format!("I8: {of_one} bytes of commands of {user} wait at party {party}"));
+                }
+            }
+        }
         let (held, limit) = (self.parties[party].held(), self.plan.config.inbound_limit);
         if held > limit {
             self.ledger.violated(format!("I8: party {party} holds {held} bytes for its application, and may {limit}"));
@@ -788,11 +845,14 @@ impl World {
         for _ in 0..at_once {
             let Some(letter) = self.parties[party].letters.pop_front() else { break };
             match letter {
-                Letter::Handle { charge, receipt } => {
+                Letter::Handle { charge, receipt, .. } => {
                     let lost = self.defect == Some(Defect::LoseReceipt) && charge > 0 && self.strikes();
                     let it = &mut self.parties[party];
                     it.handled += if lost { 0 } else { charge };
                     if let Some(receipt) = receipt {
+                        if let Receipt::Rtm { id } = &receipt {
+                            self.ledger.rtm_handled(*id);
+                        }
                         it.session.handled_in_all(it.handled);
                         it.session.receipt(receipt, now);
                         self.touch(party);
@@ -836,6 +896,9 @@ impl World {
     /// A session ends because of its token only when that has run out.
     fn token_was_refused(&mut self, party: usize) {
         let tolerance = Duration::from_secs(crvideo_proto::token::CLOCK_TOLERANCE_S);
+        if self.ledger.may_be_revoked(party) {
+            return;
+        }
         let lasts = self.parties[party].first_expires.map(|expires| expires.saturating_add(tolerance));
         // Seconds are counted in whole ones.
         if lasts.is_none_or(|lasts| self.now + Duration::from_secs(1) < lasts) {
@@ -881,6 +944,35 @@ impl World {
         if unnoticed {
             let end = if way == Way::Up { "relay" } else { "client" };
             self.ledger.violated(format!("the {end} has not noticed in time that connection {link} is dead"));
+        }
+    }
+
+    fn must_be_closed(&mut self, link: u64) {
+        let Some(line) = self.links.get(&link).filter(|line| line.up.swallows()) else { return };
+        let hub = self.hub.as_ref().filter(|hub| !hub.stopping);
+        if line.hub.is_some_and(|id| hub.is_some_and(|hub| hub.core.is_open(id))) {
+            self.ledger.violated(format!("the relay has not closed in time connection {link}, which is dead"));
+        }
+    }
+
+    /// The program of a party ends at once, and says nothing to anybody.
+    pub(crate) fn vanish(&mut self, party: usize) {
+        self.trace.note(33, party as u64, 0, || format!("party {party} vanishes"));
+        self.parties[party].vanished = true;
+        self.parties[party].destroyed = true;
+        self.parties[party].deadline = None;
+        let silently = self.rng.percent(50);
+        for conn in CONNS {
+            let Some(wired) = self.parties[party].wired[index(conn)].take() else { continue };
+            let Some(line) = self.links.get_mut(&wired.link) else { continue };
+            line.client = false;
+            if silently {
+                line.up.swallow();
+                line.down.swallow();
+            } else {
+                line.up.end(usize::MAX, self.now + line.up.manner.latency);
+            }
+            self.look_later(wired.link, Way::Up);
         }
     }
 

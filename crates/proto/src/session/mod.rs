@@ -258,6 +258,11 @@ impl Session {
         self.inbound() + (self.read_ahead + queued) as u64
     }
 
+    /// Bytes read from sources, or being read, and not yet queued for sending.
+    pub fn read_ahead(&self) -> usize {
+        self.read_ahead
+    }
+
     /// How many entries each of the tables has that are empty when nothing is under way, and, of a session that is not
     /// logged in, the others too but for remembered outcomes. For checks against leaks.
     pub fn tables(&self) -> Vec<(&'static str, usize)> {

@@ -55,6 +55,13 @@ pub(super) struct Courier {
 /// any more and is tried once again.
 const MAX_RENEWED: usize = 4_096;
 
+impl Courier {
+    /// Letters of which the courier has not heard.
+    pub(super) fn letters(&self) -> usize {
+        self.mail.len()
+    }
+}
+
 impl Core {
     /// Begins to collect mail for the courier, which sends in an epoch of its own.
     pub fn start_courier(&mut self, now: Now) {

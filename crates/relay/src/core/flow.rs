@@ -166,6 +166,7 @@ impl Core {
         }
         session.bulk = None;
         session.bulk_lost = true;
+        session.offers_come_again();
         self.wake(session_id);
     }
 

@@ -340,6 +340,7 @@ impl Core {
         self.answer(id, seq, &msg::Empty {});
         if let Some(session) = self.sessions.get_mut(&session) {
             session.bulk = None;
+            session.offers_come_again();
         }
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.role = Role::ClosedBulk(session);
@@ -369,6 +370,7 @@ impl Core {
         session.waiting = None;
         session.wake_by = None;
         session.bulk_lost = false;
+        session.offers_come_again();
         session.blocked_commands.clear();
         session.blocked_bulk.clear();
         let connections = [session.command.take(), session.bulk.take()];

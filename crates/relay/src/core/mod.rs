@@ -495,6 +495,23 @@ impl Core {
         ]
     }
 
+    /// What sessions keep, all of it empty when everybody is there and nothing is under way. For checks against leaks.
+    pub fn open_matters(&self) -> Vec<(&'static str, usize)> {
+        let sessions = self.sessions.values();
+        vec![
+            ("transfers", sessions.clone().filter(|it| it.bulk.is_none()).map(|it| it.transfers.len()).sum()),
+            (
+                "senders that must wait",
+                sessions.clone().map(|it| it.blocked_commands.len() + it.blocked_bulk.len()).sum(),
+            ),
+            ("news for the absent", sessions.clone().map(|it| it.missed.len() + it.missed_ends.len()).sum()),
+            ("queues without a connection", sessions.clone().filter(|it| it.waiting.is_some()).count()),
+            ("bulk connections asked for", sessions.filter(|it| it.wake_by.is_some()).count()),
+            ("connections to be looked at", self.woken.len()),
+            ("mail of the courier", self.courier.letters()),
+        ]
+    }
+
     /// The most bytes that wait for any one session on its command connection, and on or for its bulk connection.
     pub fn longest_queues(&self) -> [usize; 2] {
         let on = |id: Option<ConnectionId>| id.and_then(|id| self.connections.get(&id)).map_or(0, Connection::queued);

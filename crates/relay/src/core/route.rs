@@ -81,6 +81,7 @@ impl Core {
         if method == msg::Offer::METHOD && self.is_too_large(from, &address, frame)? {
             return Ok(());
         }
+        self.count_end(from, &address, method, frame);
         let Some(target) = self.target(from, &address) else { return Ok(()) };
         if !self.count_transfer(from, target, &address, method, frame)? {
             return Ok(());
@@ -153,21 +154,27 @@ impl Core {
         method: &str,
         frame: &Frame,
     ) -> Result<bool, Breach> {
-        match method {
-            msg::Offer::METHOD => {
-                let offer = msg::Offer::read(&frame.payload)?;
-                let most = self.settings.guard.session_transfers;
-                let Some(sender) = self.sessions.get_mut(&from) else { return Ok(false) };
-                let known = sender.transfers.contains_key(&offer.task);
-                if most > 0 && sender.transfers.len() >= most && !known && !offer.repeated {
-                    debug!(user = ?sender.user, "refused: too many transfers under way");
-                    self.end_transfer(from, address, offer.task, code::SEND_QUEUE_FULL);
-                    return Ok(false);
-                }
-                if known || most == 0 || sender.transfers.len() < most {
-                    sender.transfers.insert(offer.task, target);
-                }
+        if method == msg::Offer::METHOD {
+            let offer = msg::Offer::read(&frame.payload)?;
+            let most = self.settings.guard.session_transfers;
+            let Some(sender) = self.sessions.get_mut(&from) else { return Ok(false) };
+            let known = sender.transfers.contains_key(&offer.task);
+            if most > 0 && sender.transfers.len() >= most && !known && !offer.repeated {
+                debug!(user = ?sender.user, "refused: too many transfers under way");
+                self.end_transfer(from, address, offer.task, code::SEND_QUEUE_FULL);
+                return Ok(false);
             }
+            if known || most == 0 || sender.transfers.len() < most {
+                sender.transfers.insert(offer.task, target);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A transfer that its sender or its target ends is not under way any more, whether the other one can hear of it or
+    /// not: who has ended it does not say so again on its own.
+    fn count_end(&mut self, from: SessionId, address: &Address<'_>, method: &str, frame: &Frame) {
+        match method {
             msg::Cancel::METHOD => {
                 if let Ok(cancel) = msg::Cancel::read(&frame.payload)
                     && let Some(sender) = self.sessions.get_mut(&from)
@@ -177,7 +184,9 @@ impl Core {
             }
             msg::Done::METHOD => {
                 if let Ok(done) = msg::Done::read(&frame.payload)
-                    && let Some(sender) = self.sessions.get_mut(&target)
+                    && let Some((id, epoch, _)) = self.look_up(from, address.user)
+                    && epoch == address.epoch
+                    && let Some(sender) = self.sessions.get_mut(&id)
                     && sender.transfers.get(&done.task) == Some(&from)
                 {
                     sender.transfers.remove(&done.task);
@@ -185,7 +194,6 @@ impl Core {
             }
             _ => {}
         }
-        Ok(true)
     }
 }
 

@@ -144,6 +144,12 @@ impl Session {
         }
     }
 
+    /// Its bulk connection has gone, and on the next one it repeats the offers of all transfers that go on. Until then
+    /// none counts: an offer that its cancel has overtaken would count for as long as the session lasts.
+    pub(super) fn offers_come_again(&mut self) {
+        self.transfers.clear();
+    }
+
     /// Forgets a session that has ended.
     pub(super) fn forget(&mut self, other: SessionId) {
         self.peers.remove(&other);
