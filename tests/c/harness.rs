@@ -10,6 +10,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+#[path = "../common/cargo.rs"]
+mod cargo_command;
+
+use cargo_command::cargo_command;
+
 /// Nothing that is awaited here takes this long unless it hangs. Valgrind on a busy two-core machine is the measure.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
@@ -51,7 +56,7 @@ pub fn asan_lib_dir() -> Option<&'static Path> {
 }
 
 fn cargo(target_dir: &Path, args: &[&str]) {
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let status = cargo_command()
         .args(args)
         .arg("--quiet")
         .arg("--target-dir")

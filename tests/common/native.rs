@@ -7,6 +7,11 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+#[path = "cargo.rs"]
+mod cargo;
+
+use cargo::cargo_command;
+
 /// The languages of the floor, and some above it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -84,7 +89,7 @@ pub fn library_dir() -> &'static Path {
             return given.into();
         }
         let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("artefacts");
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = cargo_command();
         cargo.args(["rustc", "--package", "crvideo", "--lib", "--crate-type", "cdylib", "--quiet", "--target-dir"]);
         let status = cargo.arg(&target).current_dir(root()).status().unwrap();
         assert!(status.success(), "{cargo:?}: {status}");

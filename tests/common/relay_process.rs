@@ -6,6 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 
+#[path = "cargo.rs"]
+mod cargo;
+
+use cargo::cargo_command;
+
 /// What a relay says when it is ready, before its addresses.
 const READY: &str = "crvideo-relay ready";
 
@@ -50,7 +55,7 @@ pub fn program() -> &'static Path {
             return given.into();
         }
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tmp/artefacts");
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        let mut cargo = cargo_command();
         cargo.args(["build", "--quiet", "--package", "crvideo-relay", "--bin", "crvideo-relay", "--target-dir"]);
         let status = cargo.arg(&target).current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
         assert!(status.success(), "{cargo:?}: {status}");

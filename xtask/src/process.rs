@@ -8,6 +8,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+#[path = "../../tests/common/cargo.rs"]
+mod cargo_command;
+
+use cargo_command::cargo_command;
+
 /// Why a command of ours failed, in one sentence for its user.
 #[derive(Debug)]
 pub struct Failure {
@@ -62,7 +67,7 @@ pub fn target_dir() -> PathBuf {
 
 /// The cargo that runs us, in the repository.
 pub fn cargo<const N: usize>(arguments: [&str; N]) -> Command {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut command = cargo_command();
     command.args(arguments).current_dir(root()).env("CARGO_TARGET_DIR", target_dir());
     command
 }

@@ -192,6 +192,9 @@ impl Party {
         core.heard(self.connection, relay_now());
         while let Some(frame) = self.reader.next_frame().map_err(|_| Trouble::Frames)? {
             core.frame(self.connection, &frame, relay_now());
+            if let Some(seal) = core.take_seal(self.connection) {
+                self.reader.expect_seals(seal);
+            }
             if core.logged_in(self.connection) {
                 self.reader.set_limit(SESSION_LIMIT);
             }

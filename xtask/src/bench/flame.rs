@@ -16,13 +16,13 @@ const RATE: &str = "499";
 /// Bytes of stack that are kept with a sample and unwound later: optimised programs keep no frame pointers.
 const STACK: &str = "dwarf,16384";
 /// How long is sampled.
-const SECONDS: u64 = 4;
+const SECONDS: u64 = 10;
 /// Commands that are under way at once.
 const IN_FLIGHT: usize = 64;
 /// The file that travels again and again.
 const SIZE: u64 = 256 << 20;
 /// What is narrower, in parts of a hundred, is left out of a picture.
-const NARROWEST: &str = "0.4";
+const NARROWEST: &str = "0.6";
 /// A picture is no larger, in bytes: it is committed.
 const LARGEST: usize = 150_000;
 
@@ -88,7 +88,7 @@ impl Samples {
         let stacks = picture.with_extension("folded");
         std::fs::write(&stacks, folded).map_err(cannot("write", &stacks))?;
         let mut draw = Command::new(inferno.join("inferno-flamegraph"));
-        draw.args(["--title", title, "--minwidth", NARROWEST, "--hash", "--countname", "samples"]).arg(&stacks);
+        draw.args(["--title", title, "--minwidth", NARROWEST, "--hash", "--countname", "ns"]).arg(&stacks);
         let drawn = output_of(&mut draw);
         let _ = std::fs::remove_file(&stacks);
         let drawn = drawn?;
@@ -101,25 +101,37 @@ impl Samples {
     }
 }
 
-/// Names without their type parameters and the hash that rustc puts behind them, which fill a picture and say nothing.
+/// Stacks with short names.
 fn shorten(stack: &str) -> String {
-    let mut short = String::with_capacity(stack.len());
-    let (mut depth, mut before) = (0_u32, ' ');
-    for char in stack.chars() {
+    stack.split(';').map(short_name).collect::<Vec<_>>().join(";")
+}
+
+/// A name without type parameters, which fill a picture and say little; of `<Type as Trait>` the type is left.
+fn short_name(name: &str) -> String {
+    let Some((own, rest)) = name.strip_prefix('<').and_then(split_at_its_end) else { return without_parameters(name) };
+    without_parameters(own.split(" as ").next().unwrap_or(own)) + &without_parameters(rest)
+}
+
+/// What stands before and behind the sign that closes what an earlier one has opened.
+fn split_at_its_end(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 1;
+    for (at, char) in text.char_indices() {
         match char {
-            // The greater-than sign of an arrow ends nothing.
             '<' => depth += 1,
-            '>' if before != '-' => depth = depth.saturating_sub(1),
-            ';' => {
-                depth = 0;
-                short.push(char);
-            }
-            _ if depth == 0 => short.push(char),
+            '>' if !text[..at].ends_with('-') => depth -= 1,
             _ => {}
         }
-        before = char;
+        if depth == 0 {
+            return Some((&text[..at], &text[at + 1..]));
+        }
     }
-    short
+    None
+}
+
+fn without_parameters(name: &str) -> String {
+    let Some((before, rest)) = name.split_once('<') else { return name.to_owned() };
+    let behind = split_at_its_end(rest).map_or_else(String::new, |(_, behind)| without_parameters(behind));
+    before.to_owned() + &behind
 }
 
 #[cfg(test)]
@@ -128,7 +140,7 @@ mod tests {
 
     #[test]
     fn names_are_short_and_frames_stay_apart() {
-        let stack = "io;core::ops::FnOnce<fn() -> u8>::call_once;std::vec::Vec<T,A>::push;a<b;[kernel] 12";
+        let stack = "io;core::ops::FnOnce<fn() -> u8>::call_once;<std::vec::Vec<T,A> as Push<T>>::push;a<b;[kernel] 12";
         assert_eq!(shorten(stack), "io;core::ops::FnOnce::call_once;std::vec::Vec::push;a;[kernel] 12");
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use self::figures::{Done, Figure, Turn, figures};
+use self::figures::{Done, Figure, Sum, Turn, figures};
 use self::ledger::{Ledger, Slice};
 use crate::process::{Failure, Outcome, cannot, output_of, root, target_dir};
 
@@ -118,23 +118,36 @@ fn run_slices(wish: &Wish, all: &[Figure], code: &str, ledger: &mut Ledger, dire
             );
             continue;
         }
+        let share = Duration::from_secs(share.max(LEAST));
+        run_share(figure, share, code, ledger, directory)?;
+    }
+    Ok(())
+}
+
+/// Runs slices of one figure until its share of the time is over: how fast it goes is known only after the first.
+fn run_share(figure: &Figure, share: Duration, code: &str, ledger: &mut Ledger, directory: &Path) -> Outcome<()> {
+    let end = Instant::now() + share;
+    loop {
+        let start = Instant::now();
         let turn = Turn {
             done: ledger.amount(&figure.name, code, figure.sum),
             goal: figure.goal,
-            seconds: share.max(LEAST),
+            seconds: end.saturating_duration_since(start).as_secs(),
             rate: ledger.rate(&figure.name),
             log: directory.join(format!("{}.log", figure.name.replace(' ', "-"))),
         };
         println!("release-check: {} for {} s …", figure.name, turn.seconds);
-        let start = Instant::now();
         let Done { amount, failures } = (figure.slice)(&turn)?;
         if failures > 0 {
             println!("release-check: {} FAILED; see {}", figure.name, turn.log.display());
         }
-        let (figure, code) = (figure.name.clone(), code.to_owned());
-        ledger.add(Slice { code, figure, amount, failures, seconds: start.elapsed().as_secs() })?;
+        let (name, code, seconds) = (figure.name.clone(), code.to_owned(), start.elapsed().as_secs());
+        ledger.add(Slice { code, figure: name, amount, failures, seconds })?;
+        let is_done = failures > 0 || turn.done + amount >= figure.goal || figure.sum != Sum::Added;
+        if is_done || end.saturating_duration_since(Instant::now()).as_secs() < LEAST.max(figure.least) {
+            return Ok(());
+        }
     }
-    Ok(())
 }
 
 /// Builds what they run.
