@@ -237,7 +237,7 @@ impl Messages {
     }
 
     /// Stores messages: see [`Messages::put_then`].
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(test)]
     pub(crate) async fn put(
         &self,
         drafts: Vec<(Draft, Vec<(i64, u8)>)>,
