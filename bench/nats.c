@@ -29,6 +29,7 @@
 #define FLOOD_WINDOW 4
 #define SOON_MS 60000
 #define FAN "fan"
+#define PING_MS (3600 * 1000)
 
 static natsConnection *connections[MAX_PAIRS];
 static int buffered;
@@ -49,6 +50,8 @@ static natsConnection *connect_to(const char *url, int asap, int pooled)
     need("options", natsOptions_SetURL(options, url));
     need("options", natsOptions_SetSendAsap(options, asap));
     need("options", natsOptions_UseGlobalMessageDelivery(options, pooled));
+    /* Pings of thousands of idle connections are no part of what is measured. */
+    need("options", natsOptions_SetPingInterval(options, PING_MS));
     need("connect", natsConnection_Connect(&connection, options));
     natsOptions_Destroy(options);
     return connection;

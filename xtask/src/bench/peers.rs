@@ -341,9 +341,9 @@ mod tests {
     #[test]
     fn parts_are_measured_in_their_order_and_unknown_ones_are_named() {
         let names = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-        let parts = |words: &[&str]| wanted(&names(words)).map(|parts| parts.into_iter().map(|part| part.0).collect());
-        assert_eq!(parts(&[]).ok(), Some(vec!["commands", "file", "fan", "logins", "idle"]));
-        assert_eq!(parts(&["logins", "fan"]).ok(), Some(vec!["fan", "logins"]));
+        let parts = |words: &[&str]| wanted(&names(words)).unwrap().iter().map(|part| part.0).collect::<Vec<_>>();
+        assert_eq!(parts(&[]), ["commands", "file", "fan", "logins", "idle"]);
+        assert_eq!(parts(&["logins", "fan"]), ["fan", "logins"]);
         let failure = wanted(&names(&["fan", "fast"])).err().unwrap();
         assert!(failure.to_string().contains("`fast`") && failure.to_string().contains("commands, file"), "{failure}");
     }

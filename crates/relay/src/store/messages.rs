@@ -237,7 +237,7 @@ impl Messages {
     }
 
     /// Stores messages: see [`Messages::put_then`].
-    #[cfg(any(test, feature = "fuzzing"))]
+    #[cfg(test)]
     pub(crate) async fn put(
         &self,
         drafts: Vec<(Draft, Vec<(i64, u8)>)>,
@@ -538,11 +538,10 @@ fn put(
     let mut add = db.prepare_cached(&format!(
         "INSERT OR IGNORE INTO pending ({PENDING}, sum) VALUES ({values}, {ROW_SUM}({values}))"
     ))?;
-    let mut trim = db.prepare_cached(
-        "DELETE FROM pending WHERE project = ?1 AND user = ?2 AND kind = ?3 AND conversation = ?4 AND message <=
-             (SELECT message FROM pending WHERE project = ?1 AND user = ?2 AND kind = ?3 AND conversation = ?4
-              ORDER BY message DESC LIMIT 1 OFFSET ?5) RETURNING message, told",
-    )?;
+    let whose = "project = ?1 AND user = ?2 AND kind = ?3 AND conversation = ?4";
+    let mut surplus = db.prepare_cached(&format!(
+        "SELECT message FROM pending WHERE {whose} ORDER BY message DESC LIMIT 1 OFFSET ?5"
+    ))?;
     for (user, want) in users {
         let first = if *want == 0 { Standing::Stored } else { Standing::Accepted };
         let standing = if watch.is_some() { first as u8 } else { 0 };
@@ -550,8 +549,13 @@ fn put(
         if watch.is_some() {
             note(db, (id, *user), (first, 0), now, told)?;
         }
+        let mut found = surplus.query(params![project, user, *kind as u8, conversation, limit])?;
+        let Some(newest) = found.next()?.map(|row| row.get::<_, i64>(0)).transpose()? else { continue };
+        // What returns the rows that it changes takes a table of its own for them, so it is done only where there are any.
+        let mut trim =
+            db.prepare_cached(&format!("DELETE FROM pending WHERE {whose} AND message <= ?5 RETURNING message, told"))?;
         let pair = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        let trimmed = trim.query_map(params![project, user, *kind as u8, conversation, limit], pair)?;
+        let trimmed = trim.query_map(params![project, user, *kind as u8, conversation, newest], pair)?;
         for (message, standing) in trimmed.collect::<rusqlite::Result<Vec<(i64, u8)>>>()? {
             if is_open(standing) {
                 note(db, (message, *user), (Standing::Failed, code::QUEUE_FULL), now, told)?;

@@ -69,13 +69,11 @@ pub(super) fn note(
     now: i64,
     all: &mut Touched,
 ) -> rusqlite::Result<()> {
-    let sql = format!(
-        "{} FROM message m WHERE m.id = ?1 AND m.watch IS NOT NULL RETURNING project, watch",
-        into("?2, ?3, ?4, ?5")
-    );
-    let mut insert = db.prepare_cached(&sql)?;
-    for row in insert.query_map(params![message, user, standing as u8, code, now], touched)? {
-        all.insert(row?);
+    let sql = format!("{} FROM message m WHERE m.id = ?1 AND m.watch IS NOT NULL", into("?2, ?3, ?4, ?5"));
+    if db.prepare_cached(&sql)?.execute(params![message, user, standing as u8, code, now])? > 0 {
+        // To let the statement return this would cost a table for it, for each of thousands of recipients.
+        let mut whose = db.prepare_cached("SELECT project, watch FROM message WHERE id = ?1")?;
+        all.insert(whose.query_row([message], touched)?);
     }
     Ok(())
 }
