@@ -789,8 +789,8 @@ impl World {
 
     /// What comes in and waits for the application has a limit.
     fn check_bound(&mut self, party: usize) {
-        // A sender's new incarnation has a window of its own.
-        if self.plan.calm && self.plan.weights.flood > 0 {
+        // A new incarnation, of a sender or its target, has a window of its own.
+        if self.plan.calm && !self.plan.restless && self.plan.weights.flood > 0 {
             for user in &USERS[..self.plan.users] {
                 let of_one = self.parties[party].held_of(user);
                 if of_one > COMMAND_WINDOW {
