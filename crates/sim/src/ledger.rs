@@ -151,6 +151,8 @@ pub(crate) struct Ledger {
     refusal_by_cookie: BTreeMap<usize, i32>,
     /// How often parties have tried to come back since they had their link, and since when.
     attempts: BTreeMap<usize, (u32, Duration)>,
+    /// Boxes on the way repeat what the relay says of users, too; who keeps them out by encryption has no such boxes.
+    pub(crate) boxes: bool,
     /// The relay may be restarted.
     pub(crate) restarts: bool,
     /// The user who comes and goes where nothing else is broken.
@@ -294,7 +296,7 @@ impl Ledger {
     /// Somebody has gone, and those who watch must have heard it.
     pub(crate) fn must_know_gone(&mut self, watcher: usize, user: &str) {
         let knows = self.statuses.get(&(watcher, user.to_owned())) == Some(&false);
-        if self.watches.get(&watcher) == Some(&true) && !knows {
+        if self.watches.get(&watcher) == Some(&true) && !knows && !self.boxes {
             self.violated(format!("party {watcher} watches and has not heard that {user} is gone"));
         }
     }
@@ -308,7 +310,7 @@ impl Ledger {
     /// Everybody is there and has been for a while: nobody may believe that somebody is gone.
     pub(crate) fn must_know_all_are_there(&mut self) {
         let wrong = self.statuses.iter().find(|((watcher, _), on)| self.watches.get(watcher) == Some(&true) && !**on);
-        if let Some((watcher, user)) = wrong.map(|(key, _)| key.clone()) {
+        if let Some((watcher, user)) = wrong.filter(|_| !self.boxes).map(|(key, _)| key.clone()) {
             self.violated(format!("party {watcher} watches and has not heard that {user} is back"));
         }
     }
@@ -367,11 +369,12 @@ impl Ledger {
     fn status_is(&mut self, party: usize, user: &str, online: bool) {
         self.saw("status news");
         let before = self.statuses.insert((party, user.to_owned()), online);
-        if before == Some(online) {
+        if before == Some(online) && !self.boxes {
             self.violated(format!("party {party} hears twice in a row that {user} is there: {online}"));
         }
         // Who has not had the answer to a call may or may not watch.
-        if self.watches.get(&party) == Some(&false) && self.watch_by_cookie.is_empty() {
+        let unasked = self.watches.get(&party) == Some(&false) && self.watch_by_cookie.is_empty();
+        if unasked && !self.boxes {
             self.violated(format!("party {party} hears of {user} and does not watch"));
         }
     }

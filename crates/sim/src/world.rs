@@ -168,6 +168,7 @@ impl World {
         ledger.rotten = plan.bad_files > 0 && !plan.calm;
         ledger.buffer_limit = plan.config.buffer_limit;
         ledger.heartbeat = plan.settings.heartbeat;
+        ledger.boxes = plan.meddled > 0;
         ledger.restarts = plan.weights.relay > 0;
         ledger.restless = plan.restless.then_some(RESTLESS);
         ledger.patient = plan.patient;
