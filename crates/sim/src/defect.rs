@@ -70,7 +70,7 @@ impl Defect {
         (Self::SwallowFirstProgress, "not from 0"),
         (Self::SwallowCancelResult, "no cancel result"),
         (Self::SwallowTransferEnded, "never of its end"),
-        (Self::KeepSink, "is still open"),
+        (Self::KeepSink, "waits for"),
         (Self::LoseReceipt, "for nothing"),
         (Self::DeafRelay, "I12"),
         (Self::ForgetUser, "and there are"),

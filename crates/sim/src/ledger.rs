@@ -151,6 +151,8 @@ pub(crate) struct Ledger {
     refusal_by_cookie: BTreeMap<usize, i32>,
     /// How often parties have tried to come back since they had their link, and since when.
     attempts: BTreeMap<usize, (u32, Duration)>,
+    /// Boxes on the way repeat what the relay says of users, too; who keeps them out by encryption has no such boxes.
+    pub(crate) boxes: bool,
     /// The relay may be restarted.
     pub(crate) restarts: bool,
     /// The user who comes and goes where nothing else is broken.
@@ -163,8 +165,8 @@ pub(crate) struct Ledger {
     pub(crate) patient: bool,
     /// Parties that an operator has had to do with.
     operated: BTreeSet<usize>,
-    /// With which code parties have lost their lines last.
-    last_line_off: BTreeMap<usize, i32>,
+    /// With which code parties have lost their lines last, and when.
+    last_line_off: BTreeMap<usize, (i32, Duration)>,
     /// Bytes of transfers that a session may send in a second, if that is limited.
     pub(crate) send_rate: Option<u64>,
     /// Since when nothing is broken any more.
@@ -277,7 +279,7 @@ impl Ledger {
 
     /// With which code a party has lost its line last.
     pub(crate) fn last_line_off(&self, party: usize) -> Option<i32> {
-        self.last_line_off.get(&party).copied()
+        self.last_line_off.get(&party).map(|(err, _)| *err)
     }
 
     /// A question about users whose answer is known, because nobody comes or goes.
@@ -294,15 +296,21 @@ impl Ledger {
     /// Somebody has gone, and those who watch must have heard it.
     pub(crate) fn must_know_gone(&mut self, watcher: usize, user: &str) {
         let knows = self.statuses.get(&(watcher, user.to_owned())) == Some(&false);
-        if self.watches.get(&watcher) == Some(&true) && !knows {
+        if self.watches.get(&watcher) == Some(&true) && !knows && !self.boxes {
             self.violated(format!("party {watcher} watches and has not heard that {user} is gone"));
         }
+    }
+
+    /// A party has logged out, or is destroyed.
+    pub(crate) fn watches_no_more(&mut self, party: usize) {
+        self.watches.remove(&party);
+        self.forget_statuses(party);
     }
 
     /// Everybody is there and has been for a while: nobody may believe that somebody is gone.
     pub(crate) fn must_know_all_are_there(&mut self) {
         let wrong = self.statuses.iter().find(|((watcher, _), on)| self.watches.get(watcher) == Some(&true) && !**on);
-        if let Some((watcher, user)) = wrong.map(|(key, _)| key.clone()) {
+        if let Some((watcher, user)) = wrong.filter(|_| !self.boxes).map(|(key, _)| key.clone()) {
             self.violated(format!("party {watcher} watches and has not heard that {user} is back"));
         }
     }
@@ -361,11 +369,12 @@ impl Ledger {
     fn status_is(&mut self, party: usize, user: &str, online: bool) {
         self.saw("status news");
         let before = self.statuses.insert((party, user.to_owned()), online);
-        if before == Some(online) {
+        if before == Some(online) && !self.boxes {
             self.violated(format!("party {party} hears twice in a row that {user} is there: {online}"));
         }
         // Who has not had the answer to a call may or may not watch.
-        if self.watches.get(&party) == Some(&false) && self.watch_by_cookie.is_empty() {
+        let unasked = self.watches.get(&party) == Some(&false) && self.watch_by_cookie.is_empty();
+        if unasked && !self.boxes {
             self.violated(format!("party {party} hears of {user} and does not watch"));
         }
     }
@@ -440,7 +449,10 @@ impl Ledger {
     ) {
         match event {
             Event::LoginRslt { cookie, err } => self.login_ended(party, *err, *cookie),
-            Event::LogoutRslt { cookie, .. } => self.answered(party, "logout", *cookie),
+            Event::LogoutRslt { cookie, .. } => {
+                self.watches_no_more(party);
+                self.answered(party, "logout", *cookie);
+            }
             Event::UsersRslt { cookie, users, err } => self.users_are(party, *err, users, *cookie),
             Event::WatchRslt { cookie, err } => {
                 self.answered(party, "watch", *cookie);
@@ -493,7 +505,7 @@ impl Ledger {
                 }
                 self.line_off.insert(party, true);
                 self.forget_statuses(party);
-                self.last_line_off.insert(party, *err);
+                self.last_line_off.insert(party, (*err, now));
                 self.attempts.remove(&party);
             }
             Event::LineOn => {
@@ -841,14 +853,15 @@ impl Ledger {
     }
 
     /// When all is healed, a receiver does not wait for long for what its sender has ended, unless the relay has said to
-    /// that one, after a restart, that the receiver were gone.
+    /// that one, after a restart, that the receiver were gone, or the news of the end was lost with the receiver's link.
     pub(crate) fn must_let_go(&mut self, now: Duration) {
         let Some(healed_at) = self.healed_at.filter(|at| now > *at + RECOVERY && !self.restarts) else { return };
-        let waits = self.incoming.iter().find(|((_, _, task), it)| {
+        let waits = self.incoming.iter().find(|((party, _, task), it)| {
             let calls = self.calls_by_task.get(task).map_or(&[][..], Vec::as_slice);
             let [at] = calls else { return false };
             let ended = self.entries[*at].ended.map(|(_, at)| at.max(healed_at));
-            it.heard && !it.ended && ended.is_some_and(|at| now > at + RECOVERY)
+            let broke = self.last_line_off.get(party).is_some_and(|(_, off)| *off >= self.entries[*at].call.at);
+            it.heard && !it.ended && !broke && ended.is_some_and(|at| now > at + RECOVERY)
         });
         if let Some(((party, _, task), _)) = waits {
             let text = format!("party {party} waits for task {task:?}, which its sender has ended long ago");

@@ -3,6 +3,7 @@
 // A command-line program talks to its user by printing.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,12 @@ Usage: cargo xtask sim [--seeds N] [--from S] [--minutes M] [--defect NAME] [--t
 Exit code: 0 no rule was broken (or the planted fault was found), 1 one was, 2 the arguments are wrong.";
 /// How often it is said how far the work has come.
 const SAY_EVERY: Duration = Duration::from_secs(5);
+/// A seed that runs for longer than this hangs, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is looked at whether one does.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// All seeds that run at a time need no more pages of memory than this (2 GiB).
+const MOST_PAGES: u64 = 512 * 1_024;
 /// So many violations are enough to stop.
 const ENOUGH: usize = 5;
 
@@ -115,6 +122,10 @@ struct Work {
     next: AtomicU64,
     done: AtomicU64,
     found: Mutex<Vec<(u64, String)>>,
+    /// Seeds that run, and since when.
+    running: Mutex<BTreeMap<u64, Instant>>,
+    /// Threads that have not come to their end.
+    threads: AtomicU64,
     start: Instant,
     end: Option<Instant>,
     until: u64,
@@ -133,6 +144,36 @@ impl Work {
         (seed < self.until).then_some(seed)
     }
 
+    fn running(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Instant>> {
+        self.running.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn judge(&self, seed: u64, options: &Options) {
+        self.running().insert(seed, Instant::now());
+        if let Err(violation) = judge(seed, options.defect) {
+            println!("seed {seed}: {violation}");
+            self.found().push((seed, violation));
+        }
+        self.running().remove(&seed);
+        self.done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Ends the program when a seed does not come to its end: nothing else can stop a thread that loops.
+    fn watch(&self) {
+        while self.threads.load(Ordering::Relaxed) > 0 {
+            std::thread::park_timeout(LOOK_EVERY);
+            let running: Vec<(u64, Instant)> = self.running().iter().map(|(seed, since)| (*seed, *since)).collect();
+            let Some((seed, since)) = running.into_iter().min_by_key(|(_, since)| *since) else { continue };
+            let why = match () {
+                () if since.elapsed() > PATIENCE => "has not come to its end",
+                () if pages() > MOST_PAGES => "uses up all memory, or another one that runs now",
+                () => continue,
+            };
+            println!("seed {seed}: I10: it {why} after {:?}", since.elapsed());
+            std::process::exit(1);
+        }
+    }
+
     fn rate(&self) -> (u64, f64) {
         let done = self.done.load(Ordering::Relaxed);
         (done, done as f64 / self.start.elapsed().as_secs_f64())
@@ -145,6 +186,8 @@ fn run_many(options: &Options) -> ExitCode {
         next: AtomicU64::new(options.from),
         done: AtomicU64::new(0),
         found: Mutex::new(Vec::new()),
+        running: Mutex::new(BTreeMap::new()),
+        threads: AtomicU64::new(options.threads as u64),
         start,
         end: options.minutes.map(|minutes| start + Duration::from_secs_f64(minutes.clamp(0.0, 1e6) * 60.0)),
         until: if options.minutes.is_some() { u64::MAX } else { options.from.saturating_add(options.seeds) },
@@ -152,20 +195,26 @@ fn run_many(options: &Options) -> ExitCode {
     let enough = if options.defect.is_some() { 1 } else { ENOUGH };
     let last_said = Mutex::new(start);
     std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| work.watch()).thread().clone();
         for _ in 0..options.threads {
-            scope.spawn(|| {
+            let (watcher, work, last_said) = (watcher.clone(), &work, &last_said);
+            scope.spawn(move || {
                 while let Some(seed) = work.next(enough) {
-                    if let Err(violation) = judge(seed, options.defect) {
-                        println!("seed {seed}: {violation}");
-                        work.found().push((seed, violation));
-                    }
-                    work.done.fetch_add(1, Ordering::Relaxed);
-                    say_now_and_then(&work, &last_said);
+                    work.judge(seed, options);
+                    say_now_and_then(work, last_said);
                 }
+                work.threads.fetch_sub(1, Ordering::Relaxed);
+                watcher.unpark();
             });
         }
     });
     conclude(&work, options)
+}
+
+/// Pages of memory that the program has; 0 where the system does not tell.
+fn pages() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0)
 }
 
 fn say_now_and_then(work: &Work, last_said: &Mutex<Instant>) {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
-use crvideo_proto::frame::frame_len;
+use crvideo_proto::frame::{HEADER_LEN, frame_len};
 
 use crate::rng::Rng;
 
@@ -11,6 +11,19 @@ use crate::rng::Rng;
 const TAPE: usize = 64;
 /// So many of them are the first.
 const FIRST: usize = 24;
+
+/// So many earlier frames are repeated at once at most.
+const REPEATED_AT_ONCE: usize = 4;
+
+/// Whether a frame is a message from one user to another.
+fn is_routed(frame: &Bytes) -> bool {
+    let method = frame.get(HEADER_LEN..).unwrap_or_default();
+    ROUTED.iter().any(|name| method.starts_with(name))
+}
+
+/// The messages between users (`docs/wire.md`, section 4).
+const ROUTED: [&[u8]; 9] =
+    [b"crcmd", b"crack", b"croffer", b"crdata", b"crend", b"crgo", b"crconf", b"crcancel", b"crdone"];
 
 /// What has passed on all connections of one kind that a session had, in one direction.
 pub(crate) type Tape = VecDeque<Bytes>;
@@ -67,7 +80,12 @@ impl Meddler {
                 out.extend_from_slice(frame);
             }
             1 if !tape.is_empty() => {
-                out.extend_from_slice(&tape[rng.below(tape.len())]);
+                // What is between users harms more than heart-beats do.
+                let routed: Vec<&Bytes> = tape.iter().filter(|frame| is_routed(frame)).collect();
+                for _ in 0..1 + rng.below(REPEATED_AT_ONCE) {
+                    let one = if routed.is_empty() { &tape[rng.below(tape.len())] } else { rng.pick(&routed) };
+                    out.extend_from_slice(one);
+                }
                 out.extend_from_slice(frame);
             }
             // The hello itself has no seal.

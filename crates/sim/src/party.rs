@@ -70,6 +70,8 @@ pub(crate) struct Party {
     pub(crate) wants_offers: bool,
     /// The same of the one that expires first: what replaces it may never reach the relay.
     pub(crate) first_expires: Option<Duration>,
+    /// When the token expires that was given last.
+    pub(crate) latest_expires: Option<Duration>,
     /// When the last token that was given expires, in time since the start; `None` where the secret was given.
     pub(crate) expires: Option<Duration>,
     /// The application renews its token when it is told to.
@@ -105,6 +107,7 @@ impl Party {
             vanished: false,
             wants_offers: false,
             first_expires: None,
+            latest_expires: None,
             expires: None,
             renews: true,
         }

@@ -264,7 +264,7 @@ impl Plan {
                 self.step = rng.pick(&[30, 300, 3_000].map(Duration::from_millis));
             }
             // Boxes on the way have the frames of earlier sessions at hand.
-            6 => {
+            6 | 8 => {
                 (it.command, it.transfer, it.login, it.logout, it.cut) = (10, 3, 5, 4, 3);
                 (self.users, self.projects, self.meddled) = (2, 1, 60);
                 self.encrypted = rng.pick(&[0, 100, 100]);

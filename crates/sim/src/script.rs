@@ -143,6 +143,7 @@ impl World {
         let project = self.parties[party].project;
         self.parties[party].expires = None;
         self.parties[party].first_expires = None;
+        self.parties[party].latest_expires = None;
         let credential = if !self.healed && self.rng.percent(self.plan.forged) {
             let (credential, err) = self.bad_credential(project, user);
             self.ledger.login_must_fail(cookie, err);
@@ -204,6 +205,7 @@ impl World {
         self.trace.note(22, party as u64, 0, || format!("party {party} is destroyed"));
         let now = self.now_of_session();
         self.parties[party].session.shut_down(now);
+        self.ledger.watches_no_more(party);
         self.parties[party].destroyed = true;
         self.touch(party);
         self.later(REMOVAL_PATIENCE, Happening::Bury(party));
@@ -435,6 +437,7 @@ impl World {
                 if self.parties[party].stage == Stage::In {
                     let it = &mut self.parties[party];
                     it.expires = Some(Duration::MAX / 2);
+                    it.latest_expires = it.expires;
                     let token = crvideo_proto::token::mint(it.project.id, it.user, u64::MAX / 4, it.project.secret);
                     it.session.update_token(token);
                 }

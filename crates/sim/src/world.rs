@@ -168,6 +168,7 @@ impl World {
         ledger.rotten = plan.bad_files > 0 && !plan.calm;
         ledger.buffer_limit = plan.config.buffer_limit;
         ledger.heartbeat = plan.settings.heartbeat;
+        ledger.boxes = plan.meddled > 0;
         ledger.restarts = plan.weights.relay > 0;
         ledger.restless = plan.restless.then_some(RESTLESS);
         ledger.patient = plan.patient;
@@ -789,8 +790,8 @@ impl World {
 
     /// What comes in and waits for the application has a limit.
     fn check_bound(&mut self, party: usize) {
-        // A sender's new incarnation has a window of its own.
-        if self.plan.calm && self.plan.weights.flood > 0 {
+        // A new incarnation, of a sender or its target, has a window of its own.
+        if self.plan.calm && !self.plan.restless && self.plan.weights.flood > 0 {
             for user in &USERS[..self.plan.users] {
                 let of_one = self.parties[party].held_of(user);
                 if of_one > COMMAND_WINDOW {
@@ -876,6 +877,7 @@ impl World {
         let expires = (start + self.now.as_secs() + life - TOKEN_AGE_S).max(start);
         let it = &mut self.parties[party];
         let lasts = Duration::from_secs(expires - start);
+        it.latest_expires = Some(lasts);
         it.first_expires = Some(it.first_expires.map_or(lasts, |old| old.min(lasts)));
         it.expires = Some(it.expires.map_or(lasts, |old| old.max(lasts)));
         crvideo_proto::token::mint(it.project.id, it.user, expires, it.project.secret)
@@ -899,7 +901,10 @@ impl World {
         if self.ledger.may_be_revoked(party) {
             return;
         }
-        let lasts = self.parties[party].first_expires.map(|expires| expires.saturating_add(tolerance));
+        // Who comes back shows the latest token. Over a link that stands, it may be on its way.
+        let it = &self.parties[party];
+        let shown = if self.ledger.is_line_off(party) { it.latest_expires } else { it.first_expires };
+        let lasts = shown.map(|expires| expires.saturating_add(tolerance));
         // Seconds are counted in whole ones.
         if lasts.is_none_or(|lasts| self.now + Duration::from_secs(1) < lasts) {
             self.ledger.violated(format!("the session of party {party} ended with 18, and its token is good"));

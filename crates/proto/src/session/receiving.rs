@@ -54,8 +54,6 @@ pub(super) struct Receiving {
     phase: Phase,
     /// Bytes handed to the sink.
     received: u64,
-    /// Bytes that the sink has written.
-    written: u64,
     /// Bytes that the sender knows to be written.
     confirmed: u64,
     limit: u64,
@@ -114,7 +112,6 @@ impl Session {
                 size,
                 phase: Phase::Asking,
                 received: 0,
-                written: 0,
                 confirmed: 0,
                 limit: INITIAL_WINDOW,
                 heard: asking,
@@ -323,7 +320,6 @@ impl Session {
         if !matches!(receiving.phase, Phase::Flowing | Phase::Finishing) {
             return;
         }
-        receiving.written = written;
         // The sender must hear before it has used up what it was granted, however the windows have changed since.
         let nearly_used_up = receiving.limit.saturating_sub(written) <= window / 2;
         let enough = if written == receiving.received { CONFIRM_WAITING } else { CONFIRM_EVERY };

@@ -197,8 +197,7 @@ impl Core {
     }
 
     pub(super) fn watch(&mut self, id: ConnectionId, session_id: SessionId, seq: u32, watch: &msg::Watch) {
-        let Some(session) = self.sessions.get_mut(&session_id) else { return };
-        session.watching = watch.on;
+        let Some(session) = self.sessions.get(&session_id) else { return };
         if let Some(project) = self.projects.get_mut(&session.project) {
             match watch.on {
                 true => project.watchers.insert(session_id),

@@ -507,9 +507,19 @@ impl Core {
             ("news for the absent", sessions.clone().map(|it| it.missed.len() + it.missed_ends.len()).sum()),
             ("queues without a connection", sessions.clone().filter(|it| it.waiting.is_some()).count()),
             ("bulk connections asked for", sessions.filter(|it| it.wake_by.is_some()).count()),
+            ("sessions that are no more", self.sessions.values().map(|it| self.gone_of(it)).sum()),
             ("connections to be looked at", self.woken.len()),
             ("mail of the courier", self.courier.letters()),
         ]
+    }
+
+    /// How many sessions another one remembers that have ended.
+    fn gone_of(&self, session: &Session) -> usize {
+        let senders = session.waiting.iter().flat_map(|waiting| &waiting.from);
+        let blocked = session.blocked_commands.iter().chain(&session.blocked_bulk);
+        let others = session.peers.keys().chain(session.transfers.values()).chain(&session.unheard);
+        let all = others.chain(&session.missed).chain(senders).chain(blocked);
+        all.filter(|id| **id != courier::COURIER && !self.sessions.contains_key(*id)).count()
     }
 
     /// The most bytes that wait for any one session on its command connection, and on or for its bulk connection.

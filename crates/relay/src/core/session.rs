@@ -76,7 +76,6 @@ pub(super) struct Session {
     pub(super) ticket: Option<[u8; 16]>,
     /// Since when it has no command connection.
     pub(super) away_since: Option<Duration>,
-    pub(super) watching: bool,
     /// The sessions it is joined with.
     pub(super) peers: BTreeMap<SessionId, Joined>,
     /// Peers of which a message was dropped because its command queue was full.
@@ -114,7 +113,6 @@ impl Session {
             bulk: None,
             ticket: None,
             away_since: None,
-            watching: false,
             peers: BTreeMap::new(),
             unheard: BTreeSet::new(),
             missed: BTreeSet::new(),

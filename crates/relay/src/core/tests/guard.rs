@@ -233,6 +233,37 @@ fn a_transfer_too_many_is_refused_and_one_that_ends_makes_room() {
 }
 
 #[test]
+fn regression_an_offer_that_its_cancel_has_overtaken_counts_no_longer_than_its_connection() {
+    let mut world = guarded(|guard| guard.session_transfers = 2);
+    let (mut alice, mut bob) = world.pair();
+    let (from, _) = (world.bulk(&mut alice), world.bulk(&mut bob));
+    let count = |world: &World| world.core.list_sessions(PROJECT, None).0[0].transfers;
+    let offer = msg::Offer { task: task(1), kind: 2, name: "x".into(), size: 1, repeated: false };
+    // The cancel travels on the command connection, and so may be the first to come.
+    world.routed(alice.link, &bob, &msg::Cancel { task: task(1), code: 1105 });
+    world.routed(from, &bob, &offer);
+    assert_eq!(count(&world), 1);
+    world.ask::<_, msg::Empty>(from, &msg::CloseBulk {}).unwrap();
+    assert_eq!(count(&world), 0);
+    let from = world.bulk(&mut alice);
+    world.routed(from, &bob, &offer);
+    assert_eq!(count(&world), 1);
+    world.cut(from);
+    assert_eq!(count(&world), 0);
+}
+
+#[test]
+fn regression_a_transfer_that_ends_while_its_sender_is_away_counts_no_longer() {
+    let mut world = guarded(|guard| guard.session_transfers = 2);
+    let (mut alice, mut bob) = world.pair();
+    let (from, _) = (world.bulk(&mut alice), world.bulk(&mut bob));
+    world.routed(from, &bob, &msg::Offer { task: task(1), kind: 2, name: "x".into(), size: 1, repeated: false });
+    world.cut(alice.link);
+    world.routed(bob.link, &alice, &msg::Done { task: task(1), code: 0 });
+    assert_eq!(world.core.list_sessions(PROJECT, None).0[0].transfers, 0);
+}
+
+#[test]
 fn when_too_much_waits_in_all_each_queue_is_cut_short_and_goes_on_when_it_is_emptied() {
     let mut world = guarded(|guard| guard.max_queued = 20_000);
     world.core.settings.command_queue = 32_000;
