@@ -237,6 +237,17 @@ impl Shared {
         for id in state.core.take_woken() {
             look(state, id, &mut woken);
         }
+        // The courier has what a session has said before it hears that the session has gone.
+        let mail = state.core.take_mail();
+        if !mail.is_empty()
+            && let Some(courier) = &*self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            for letter in mail {
+                if courier.try_send(letter).is_err() {
+                    tracing::debug!("the courier has too much mail");
+                }
+            }
+        }
         for presence in state.core.take_presence() {
             let task = presence.connection.and_then(|id| state.task_by_connection.get(&id));
             if let Some(hears) = self.on_presence.get() {
@@ -248,17 +259,7 @@ impl Shared {
         if sooner {
             state.sleeps_until = next;
         }
-        let mail = state.core.take_mail();
         drop(guard);
-        if !mail.is_empty()
-            && let Some(courier) = &*self.mail.lock().unwrap_or_else(PoisonError::into_inner)
-        {
-            for letter in mail {
-                if courier.try_send(letter).is_err() {
-                    tracing::debug!("the courier has too much mail");
-                }
-            }
-        }
         // The others are woken outside the lock, or they would run into it.
         for notify in woken {
             notify.notify_one();

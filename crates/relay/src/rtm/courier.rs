@@ -331,6 +331,7 @@ impl Carrier {
 
     /// The session has gone, and may have said before that something has arrived.
     async fn hear_out(&self, load: &mut Load) {
+        let _ = timeout(LAST_WORDS, self.courier.is_heard()).await;
         let letters = std::mem::take(&mut *lock(&self.letters.letters));
         for letter in letters {
             self.take(letter, load).await;

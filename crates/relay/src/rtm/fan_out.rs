@@ -77,6 +77,8 @@ pub(super) enum Note {
     Sent { sent: Sent, done: oneshot::Sender<()> },
     /// A user is not there any more.
     Gone(Key),
+    /// Somebody waits until all that sessions have said so far is handed out.
+    Heard(oneshot::Sender<()>),
 }
 
 /// What gathers for one job of the store.
@@ -192,7 +194,15 @@ impl Courier {
                 }
                 Some(note) = notes.recv() => match note {
                     Note::Sent { sent, done } => fan_out = Some(FanOut { sent, message: 0, user: 0, _done: done }),
-                    Note::Gone(key) => self.forget(key),
+                    Note::Gone(key) => {
+                        self.hand_out_all(&mut mail, &mut letters);
+                        self.forget(key);
+                    }
+                    Note::Heard(done) => {
+                        self.hand_out_all(&mut mail, &mut letters);
+                        // Whoever does not wait any more has waited for long.
+                        let _ = done.send(());
+                    }
                 },
                 () = sleep_until(look_at), if on_their_way => {
                     self.send_again();
@@ -200,6 +210,22 @@ impl Courier {
                 }
             }
         }
+    }
+
+    /// What a session has said before it went is heard before it is forgotten.
+    fn hand_out_all(self: &Arc<Self>, mail: &mut mpsc::Receiver<Mail>, letters: &mut Vec<Mail>) {
+        while let Ok(letter) = mail.try_recv() {
+            letters.push(letter);
+        }
+        self.hand_out(letters);
+    }
+
+    /// Returns when all that sessions have said so far is with those whom it is for.
+    pub(super) async fn is_heard(&self) {
+        let (done, heard) = oneshot::channel();
+        let _ = self.notes.send(Note::Heard(done));
+        // When the courier ends with the relay there is nothing to wait for.
+        let _ = heard.await;
     }
 
     /// Messages are stored and go to their users, in the order of these calls; the receiver hears when they have gone.
