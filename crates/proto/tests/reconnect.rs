@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use crvideo_proto::frame::{FrameReader, SESSION_LIMIT};
 use crvideo_proto::id::TaskId;
-use crvideo_proto::message::{Body, CommandAck, FindAnswer, HelloAnswer, LoginAnswer, Offer, Peer};
+use crvideo_proto::message::{Body, Command, CommandAck, FindAnswer, HelloAnswer, LoginAnswer, Offer, Peer};
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
 use crvideo_proto::session::{CommandCall, Config, Conn, Credential, Event, Identity, Now, Output, Session};
@@ -199,4 +199,39 @@ fn five_thousand_clients_come_back_within_a_minute_and_never_all_at_once() {
         let worst = in_tenth.values().copied().max().unwrap_or(0);
         assert!(worst <= most, "{worst} clients in a tenth of a second after {down:?}");
     }
+}
+
+#[test]
+fn regression_what_others_send_is_not_heard_before_the_login_on_a_new_connection() {
+    let mut session = logged_in(1);
+    session.closed(Conn::Command, 204, at(NOW));
+    session.timeout(at(session.deadline().unwrap()));
+    session.connected(Conn::Command, at(NOW));
+    while session.poll_output().is_some() {}
+    let command = |session: &mut Session, number: u8| {
+        let (task, data) = (TaskId::from_bytes([number; 16]), Bytes::from_static(b"text"));
+        let message = Command { position: 0, base: 0, settled: 0, task, chosen: false, data };
+        let mut pairs = bytes::BytesMut::new();
+        message.put_pairs(&mut Writer::new(&mut pairs));
+        let mut out = OutQueue::default();
+        out.forward("crcmd", 8, "bob", BOB, pairs.freeze());
+        hears(session, Conn::Command, out);
+        let came = |output| matches!(output, Output::Event(Event::Command { .. }));
+        std::iter::from_fn(|| session.poll_output()).filter_map(|output| came(output).then_some(())).count()
+    };
+    // A box on the way repeats what an earlier session of this user was sent.
+    assert_eq!(command(&mut session, 1), 0);
+    let first = first_quest(&mut session);
+    let mut out = OutQueue::default();
+    out.answer(first, &HelloAnswer { version: 1, features: 0, agent: "relay".to_owned(), salt: None });
+    hears(&mut session, Conn::Command, out);
+    assert_eq!(command(&mut session, 2), 0);
+    let mut out = OutQueue::default();
+    let (ticket, heartbeat_ms) = ([2; 16], 20_000);
+    out.answer(
+        first.wrapping_add(1),
+        &LoginAnswer { epoch: 9, resumed: true, ticket, expires_ms: 1 << 40, heartbeat_ms, max_file: 0 },
+    );
+    hears(&mut session, Conn::Command, out);
+    assert_eq!(command(&mut session, 3), 1);
 }

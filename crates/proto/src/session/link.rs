@@ -305,6 +305,15 @@ impl Session {
         }
     }
 
+    /// Whether a connection belongs to the session by now. What others send comes no earlier: before the hello's answer
+    /// nobody could tell for which epoch it is.
+    fn is_up(&self, conn: Conn) -> bool {
+        match conn {
+            Conn::Command => matches!(self.line, Line::Up { .. }),
+            Conn::Bulk => matches!(self.bulk, Bulk::Up { .. } | Bulk::Closing { .. }),
+        }
+    }
+
     // ---- deadlines ----------------------------------------------------------------------------------------
 
     pub(super) fn line_deadline(&self) -> Option<Duration> {
@@ -566,7 +575,7 @@ impl Session {
     }
 
     fn one_way(&mut self, conn: Conn, frame: &Frame, now: Now) -> Result<(), PackError> {
-        if self.mode != Mode::Kept {
+        if self.mode != Mode::Kept || !self.is_up(conn) {
             return Ok(());
         }
         let payload = &frame.payload;
