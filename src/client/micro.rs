@@ -51,8 +51,10 @@ impl Events {
         for number in 0..count {
             let event = Event::SendCmdRlst { task: TaskId::from_bytes([7; 16]), err: 0, cookie: number };
             let delivery = Delivery { event, slot: None, after: After::default() };
-            self.queue.push(Item::Event(self.session.clone(), delivery));
+            self.queue.put(Item::Event(self.session.clone(), delivery));
         }
+        // As the network thread does at the end of its turn.
+        self.queue.ring();
         let _ = self.queue.poll(Some(Duration::ZERO));
         self.heard.0.load(Ordering::Relaxed) - before
     }
