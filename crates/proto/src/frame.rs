@@ -5,7 +5,7 @@ use std::collections::{TryReserveError, VecDeque};
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::seal::{SEAL_LEN, Seal};
-use crate::shelf::Shelf;
+use crate::shelf::{Common, Shelf};
 
 /// Bytes before the sequence number.
 pub const HEADER_LEN: usize = 12;
@@ -134,8 +134,8 @@ struct Bulk {
     /// The frame before was a large one of so many bytes, and probably the next one is, too. Whoever has sent so much in
     /// one frame may have as much room for the next at once.
     before: usize,
-    /// It is kept as long as the reader; else as long as large frames follow each other, and without spare buffers,
-    /// because nobody knows when the last one has come.
+    /// It is kept as long as the reader; else as long as large frames follow each other. Nobody knows when the last one of
+    /// these has come, so all such readers of the process keep little together.
     lasting: bool,
     /// Large frames that came whole before what is still here.
     done: VecDeque<Bytes>,
@@ -143,13 +143,17 @@ struct Bulk {
 
 impl Bulk {
     fn new(lasting: bool) -> Box<Self> {
-        let spare = if lasting { SPARE } else { 0 };
-        Box::new(Self { shelf: Shelf::new(spare), before: 0, lasting, done: VecDeque::new() })
+        let shelf = if lasting { Shelf::new(SPARE) } else { Shelf::sharing(SPARE_OF_ONE, &SPARE_OF_ALL) };
+        Box::new(Self { shelf, before: 0, lasting, done: VecDeque::new() })
     }
 }
 
 /// Bytes of buffers that wait in a reader of many large frames.
 const SPARE: usize = 2 * 1024 * 1024;
+/// The same where large frames come now and then, such as large commands.
+const SPARE_OF_ONE: usize = 512 * 1024;
+/// And of all such readers together.
+static SPARE_OF_ALL: Common = Common::new(2 * 1024 * 1024);
 /// A frame from this size on is large enough for a buffer of its own.
 const LARGE_FROM: usize = 64 * 1024;
 /// Bytes that are read of a frame that is probably large: its head. What is read with it is copied.

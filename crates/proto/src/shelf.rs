@@ -2,6 +2,7 @@
 //! page, each filled with zeros, which costs more than what a file's bytes cost else.
 
 use std::collections::{TryReserveError, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::{Bytes, BytesMut};
@@ -20,6 +21,32 @@ struct Spare {
     /// Bytes of them.
     held: usize,
     most: usize,
+    /// What it shares with other shelves.
+    common: Option<&'static Common>,
+}
+
+/// What many shelves may keep together, where nobody knows which of them will be used again.
+#[derive(Debug)]
+pub struct Common {
+    held: AtomicUsize,
+    most: usize,
+}
+
+impl Common {
+    /// Shelves that keep `most` bytes together.
+    pub const fn new(most: usize) -> Self {
+        Self { held: AtomicUsize::new(0), most }
+    }
+
+    /// Whether there was room for so many bytes more; they count from now on.
+    fn take(&self, bytes: usize) -> bool {
+        let more = |held: usize| held.checked_add(bytes).filter(|held| *held <= self.most);
+        self.held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    fn give(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Bytes that somebody reads, and where their buffer belongs.
@@ -49,7 +76,7 @@ fn lock(spare: &Mutex<Spare>) -> MutexGuard<'_, Spare> {
 impl Spare {
     fn put(&mut self, mut buffer: BytesMut) {
         let capacity = buffer.capacity();
-        if capacity < KEPT_FROM || capacity > self.most {
+        if capacity < KEPT_FROM || capacity > self.most || self.common.is_some_and(|common| !common.take(capacity)) {
             return;
         }
         buffer.clear();
@@ -57,28 +84,53 @@ impl Spare {
         self.buffers.push_back(buffer);
         while self.held > self.most {
             let Some(oldest) = self.buffers.pop_front() else { break };
-            self.held -= oldest.capacity();
+            self.gone(oldest.capacity());
         }
+    }
+
+    fn take(&mut self, capacity: usize) -> Option<BytesMut> {
+        let at = self.buffers.iter().rposition(|buffer| buffer.capacity() == capacity)?;
+        let buffer = self.buffers.remove(at)?;
+        self.gone(capacity);
+        Some(buffer)
+    }
+
+    fn clear(&mut self) {
+        self.buffers = VecDeque::new();
+        self.gone(self.held);
+    }
+
+    /// So many bytes less are kept.
+    fn gone(&mut self, bytes: usize) {
+        self.held -= bytes;
+        if let Some(common) = self.common {
+            common.give(bytes);
+        }
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
 impl Shelf {
     /// A shelf for `most` bytes.
     pub fn new(most: usize) -> Self {
-        Self(Arc::new(Mutex::new(Spare { buffers: VecDeque::new(), held: 0, most })))
+        Self(Arc::new(Mutex::new(Spare { buffers: VecDeque::new(), held: 0, most, common: None })))
+    }
+
+    /// A shelf for `most` bytes, as long as all that share `common` keep no more than that together.
+    pub fn sharing(most: usize, common: &'static Common) -> Self {
+        Self(Arc::new(Mutex::new(Spare { buffers: VecDeque::new(), held: 0, most, common: Some(common) })))
     }
 
     /// An empty buffer whose capacity is exactly `capacity`: large frames of one transfer have one size, and whoever
     /// counts a frame's memory by its length must not be wrong.
     pub fn take(&self, capacity: usize) -> Result<BytesMut, TryReserveError> {
-        {
-            let mut spare = lock(&self.0);
-            if let Some(at) = spare.buffers.iter().rposition(|buffer| buffer.capacity() == capacity)
-                && let Some(buffer) = spare.buffers.remove(at)
-            {
-                spare.held -= capacity;
-                return Ok(buffer);
-            }
+        if let Some(buffer) = lock(&self.0).take(capacity) {
+            return Ok(buffer);
         }
         let mut new = Vec::new();
         new.try_reserve_exact(capacity)?;
@@ -101,9 +153,7 @@ impl Shelf {
 
     /// Frees them.
     pub fn clear(&self) {
-        let mut spare = lock(&self.0);
-        spare.buffers = VecDeque::new();
-        spare.held = 0;
+        lock(&self.0).clear();
     }
 }
 
@@ -134,6 +184,22 @@ mod tests {
         let again = filled(&shelf, 2);
         assert_eq!((again.as_ptr(), shelf.memory()), (place, 0));
         assert_ne!(filled(&shelf, 3).as_ptr(), place);
+    }
+
+    #[test]
+    fn shelves_that_share_keep_no_more_than_they_may_together() {
+        static COMMON: Common = Common::new(2 * SIZE);
+        let (one, other) = (Shelf::sharing(2 * SIZE, &COMMON), Shelf::sharing(2 * SIZE, &COMMON));
+        let lent = [filled(&one, 1), filled(&other, 2), filled(&other, 3)];
+        drop(lent);
+        assert_eq!((one.memory(), other.memory()), (SIZE, SIZE));
+        // What one gives up the other may keep.
+        drop(one);
+        let lent = [filled(&other, 4), filled(&other, 5)];
+        drop(lent);
+        assert_eq!(other.memory(), 2 * SIZE);
+        other.clear();
+        assert_eq!((other.memory(), COMMON.held.load(Ordering::Relaxed)), (0, 0));
     }
 
     #[test]

@@ -287,6 +287,14 @@ fn what_is_charged_is_what_the_allocator_has_given_and_nothing_when_all_is_quiet
         }
     }
     assert!(compared > STEPS / EVERY / 2 && highest > 10 * ENOUGH, "too little was tried: {compared}, {highest}");
+    // With the next small message no reader expects large ones any more, and keeps no buffers for them.
+    for at in 0..users.len() {
+        for bulk in [false, true] {
+            let bytes = traffic(&mut dice, &users[(at + 1) % USERS], false);
+            let socket = if bulk { &mut users[at].bulk } else { &mut users[at].command };
+            world.feed(socket, &bytes);
+        }
+    }
     // What one takes is news for those who waited for that.
     while charged(&world, &users) > 0
         && !users.iter_mut().flat_map(sockets).all(|it| world.write(it, usize::MAX).is_empty())
