@@ -38,6 +38,8 @@ pub(crate) struct Meddler {
     /// Frames may overtake each other. On a command connection without seals nobody would notice, and a farewell that
     /// overtakes an answer makes that answer untrue; encryption keeps such boxes out there.
     pub(crate) exchanges: bool,
+    /// All that passed on earlier connections comes again before the first message between users.
+    replays: bool,
     /// Frames that have passed.
     passed: u64,
     /// The beginning of a frame.
@@ -47,8 +49,8 @@ pub(crate) struct Meddler {
 }
 
 impl Meddler {
-    pub(crate) fn new(often: u64, exchanges: bool) -> Self {
-        Self { often, sealed: false, exchanges, passed: 0, part: BytesMut::new(), overtaken: None }
+    pub(crate) fn new(often: u64, exchanges: bool, replays: bool) -> Self {
+        Self { often, sealed: false, exchanges, replays, passed: 0, part: BytesMut::new(), overtaken: None }
     }
 
     /// What comes out when `bytes` go in, and how often it was meddled with.
@@ -71,6 +73,13 @@ impl Meddler {
     /// One frame; whether it was meddled with.
     fn frame(&mut self, frame: &Bytes, tape: &Tape, rng: &mut Rng, out: &mut Vec<u8>) -> bool {
         self.passed += 1;
+        if self.replays && is_routed(frame) {
+            self.replays = false;
+            // A seal would end the connection at the first of them.
+            if !self.sealed {
+                tape.iter().filter(|frame| is_routed(frame)).for_each(|frame| out.extend_from_slice(frame));
+            }
+        }
         let meddles = rng.percent(self.often);
         let how = rng.below(4);
         match how {

@@ -379,7 +379,12 @@ impl World {
         self.trace.note(31, party as u64, 0, || "the id of another incarnation is used again".to_owned());
         self.ledger.saw("ids of other incarnations");
         self.again = true;
-        self.call(party, call.target, call.what, call.task, call.content, None, None, false, true);
+        // Whoever begins a transfer anew may have another content by then, and nothing may come of two of them mixed.
+        let content = match call.what {
+            What::Transfer(_) if self.rng.percent(50) => self.content(call.content.len()),
+            _ => call.content,
+        };
+        self.call(party, call.target, call.what, call.task, content, None, None, false, true);
         self.again = false;
         true
     }

@@ -17,6 +17,7 @@ use crvideo_proto::session::{Conn, Event, Now};
 use crvideo_relay::core::ConnectionId;
 
 use crate::agenda::Agenda;
+use crate::credit::Credit;
 use crate::defect::Defect;
 use crate::files::{Done, Job};
 use crate::hub::Hub;
@@ -138,6 +139,7 @@ pub(crate) struct World {
     tapes: BTreeMap<(usize, usize, Way), Tape>,
     pub(crate) mailbox: BTreeMap<(i64, &'static str), Vec<Rtm>>,
     pub(crate) ledger: Ledger,
+    pub(crate) credit: Credit,
     pub(crate) trace: Trace,
     pub(crate) defect: Option<Defect>,
     /// How often the planted defect has struck.
@@ -187,6 +189,7 @@ impl World {
             tapes: BTreeMap::new(),
             mailbox: BTreeMap::new(),
             ledger,
+            credit: Credit::default(),
             trace: Trace::new(with_lines),
             defect,
             struck: 0,

@@ -23,8 +23,9 @@ impl World {
         let meddled = !self.healed && self.rng.percent(self.plan.meddled);
         if meddled {
             let often = self.rng.pick(&[1, 5, 20]);
-            up.meddler = Some(Box::new(Meddler::new(often, bulk)));
-            down.meddler = Some(Box::new(Meddler::new(often, bulk)));
+            let replays = [self.rng.percent(30), self.rng.percent(30)];
+            up.meddler = Some(Box::new(Meddler::new(often, bulk, replays[0])));
+            down.meddler = Some(Box::new(Meddler::new(often, bulk, replays[1])));
         }
         self.links.insert(link, Link { party, conn, client: true, hub: None, up, down, meddled });
         self.parties[party].wired[index(conn)] = Some(Wired { link, open: false, given_up: false });
