@@ -16,6 +16,8 @@ use crate::world::{CONNS, Happening, START_MICROS, Way, World};
 
 /// The relay gives a connection that it closes so much time to take its last words.
 const RELAY_LETS_GO: Duration = Duration::from_secs(32);
+/// Out of a hundred runs, so many end with the ghosts of earlier logins.
+const HAUNTED: u64 = 10;
 /// After the healing, everybody is there by now.
 const EVERYBODY_BACK: Duration = Duration::from_secs(200);
 /// Calls of its other incarnations that each user repeats after the healing.
@@ -663,6 +665,35 @@ impl World {
         self.check_relay();
     }
 
+    /// Somebody logs in again and again, and each time all that he said and heard before comes once more. What he sends
+    /// arrives all the same, and nothing of the earlier does.
+    fn haunt(&mut self) {
+        let mut in_now = (0..self.parties.len()).filter(|at| self.parties[*at].is_in());
+        let Some(ghost) = in_now.next() else { return };
+        let (project, user) = (self.parties[ghost].project, self.parties[ghost].user);
+        let other = in_now.find(|at| self.parties[*at].project == project).unwrap_or(ghost);
+        let target = self.parties[other].user;
+        self.trace.note(35, ghost as u64, 0, || format!("party {ghost} is haunted"));
+        // Of what had seals, the relay could make nothing on a connection without.
+        self.tapes.clear();
+        self.haunted = true;
+        for _ in 0..3 {
+            self.logout(ghost);
+            self.wait_for(PROBE_PATIENCE, |world| world.parties[ghost].stage == Stage::Out);
+            self.login(ghost);
+            self.wait_for(PROBE_PATIENCE, |world| world.parties[ghost].is_in());
+            for (from, to) in [(ghost, target), (other, user)] {
+                for _ in 0..2 {
+                    self.send_command(from, to, 200, false, true);
+                }
+                self.send_transfer(from, true, Some(to));
+            }
+            self.wait_for(PROBE_PATIENCE, |world| world.ledger.all_ended() && world.is_quiet());
+        }
+        self.haunted = false;
+        self.settle();
+    }
+
     /// Somebody asks who is there, and it is everybody.
     fn ask_who_is_there(&mut self) {
         let Some(party) = (0..self.parties.len()).find(|at| self.parties[*at].is_in()) else { return };
@@ -724,6 +755,9 @@ impl World {
             return;
         }
         self.healed = true;
+        if self.rng.percent(HAUNTED) {
+            self.haunt();
+        }
         self.trace.note(30, 0, 0, || "everybody leaves".to_owned());
         if self.rng.percent(20) {
             self.run_until(self.now + BULK_IDLE + Duration::from_secs(5));

@@ -136,7 +136,7 @@ pub(crate) struct World {
     pub(crate) last_epoch: u64,
     /// What servers have sent to users who have not confirmed it.
     /// What boxes on the way have heard, by party, kind of connection and direction.
-    tapes: BTreeMap<(usize, usize, Way), Tape>,
+    pub(crate) tapes: BTreeMap<(usize, usize, Way), Tape>,
     pub(crate) mailbox: BTreeMap<(i64, &'static str), Vec<Rtm>>,
     pub(crate) ledger: Ledger,
     pub(crate) credit: Credit,
@@ -147,6 +147,8 @@ pub(crate) struct World {
     held_back: Option<(usize, Event)>,
     pub(crate) material: Bytes,
     pub(crate) healed: bool,
+    /// On every new connection, all that passed on the earlier ones comes again, and nothing else is wrong.
+    pub(crate) haunted: bool,
     /// The next call uses the id of another incarnation of its user.
     pub(crate) again: bool,
     still: u32,
@@ -196,6 +198,7 @@ impl World {
             held_back: None,
             material: material(),
             healed: false,
+            haunted: false,
             again: false,
             still: 0,
             next: 1,

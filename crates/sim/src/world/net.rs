@@ -20,12 +20,14 @@ impl World {
         let (up, down) = (self.plan.manner(&mut self.rng, bulk), self.plan.manner(&mut self.rng, bulk));
         let (up, down) = if self.healed { (Plan::good_manner(), Plan::good_manner()) } else { (up, down) };
         let (mut up, mut down) = (Pipe::new(up), Pipe::new(down));
-        let meddled = !self.healed && self.rng.percent(self.plan.meddled);
+        let meddled = self.haunted || !self.healed && self.rng.percent(self.plan.meddled);
         if meddled {
-            let often = self.rng.pick(&[1, 5, 20]);
-            let replays = [self.rng.percent(30), self.rng.percent(30)];
-            up.meddler = Some(Box::new(Meddler::new(often, bulk, replays[0])));
-            down.meddler = Some(Box::new(Meddler::new(often, bulk, replays[1])));
+            let often = if self.haunted { 0 } else { self.rng.pick(&[1, 5, 20]) };
+            for pipe in [&mut up, &mut down] {
+                let replays_after = self.rng.pick(&[None, None, Some(0), Some(0), Some(1), Some(3)]);
+                let replays_after = if self.haunted { Some(0) } else { replays_after };
+                pipe.meddler = Some(Box::new(Meddler::new(often, bulk && !self.haunted, replays_after)));
+            }
         }
         self.links.insert(link, Link { party, conn, client: true, hub: None, up, down, meddled });
         self.parties[party].wired[index(conn)] = Some(Wired { link, open: false, given_up: false });
