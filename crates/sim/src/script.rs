@@ -678,10 +678,19 @@ impl World {
         self.tapes.clear();
         self.haunted = true;
         for _ in 0..3 {
+            if other != ghost && !self.plan.calm {
+                self.break_links_of(other);
+                self.wait_for(PROBE_PATIENCE, |world| world.ledger.is_line_off(other));
+                self.wait_for(PROBE_PATIENCE, |world| !world.ledger.is_line_off(other));
+            }
             self.logout(ghost);
             self.wait_for(PROBE_PATIENCE, |world| world.parties[ghost].stage == Stage::Out);
             self.login(ghost);
             self.wait_for(PROBE_PATIENCE, |world| world.parties[ghost].is_in());
+            // More than a target takes that has not said yet what it takes.
+            for _ in 0..6 {
+                self.send_command(other, user, 60_000, false, true);
+            }
             for (from, to) in [(ghost, target), (other, user)] {
                 for _ in 0..2 {
                     self.send_command(from, to, 200, false, true);
@@ -692,6 +701,17 @@ impl World {
         }
         self.haunted = false;
         self.settle();
+    }
+
+    fn break_links_of(&mut self, party: usize) {
+        let links: Vec<u64> = self.links.iter().filter(|(_, it)| it.party == party).map(|(id, _)| *id).collect();
+        for link in links {
+            for way in [Way::Up, Way::Down] {
+                let Some(line) = self.links.get_mut(&link) else { continue };
+                line.pipe(way).end(0, self.now);
+                self.look_later(link, way);
+            }
+        }
     }
 
     /// Somebody asks who is there, and it is everybody.
