@@ -18,6 +18,11 @@ use crate::world::{CONNS, Happening, START_MICROS, Way, World};
 const RELAY_LETS_GO: Duration = Duration::from_secs(32);
 /// Out of a hundred runs, so many end with the ghosts of earlier logins.
 const HAUNTED: u64 = 10;
+/// Of the others, in so many somebody ends a transfer of which its target cannot hear.
+const FORSAKEN: u64 = 10;
+/// The size of that transfer, and how soon after its sender's return the target must know.
+const FORSAKEN_SIZE: usize = 500_000;
+const FORSAKEN_HEARS: Duration = Duration::from_secs(6);
 /// After the healing, everybody is there by now.
 const EVERYBODY_BACK: Duration = Duration::from_secs(200);
 /// Calls of its other incarnations that each user repeats after the healing.
@@ -703,6 +708,41 @@ impl World {
         self.settle();
     }
 
+    /// A transfer ends at its sender while that one's links swallow everything, so that its target cannot hear so. When
+    /// the link is back it does, long before its own patience ends.
+    fn forsake(&mut self) {
+        let noticed = self.plan.settings.heartbeat * 2 + Duration::from_secs(5);
+        if self.plan.config.transfer_timeout < noticed + FORSAKEN_HEARS {
+            return;
+        }
+        let mut in_now = (0..self.parties.len()).filter(|at| self.parties[*at].is_in());
+        let Some(sender) = in_now.next() else { return };
+        let project = self.parties[sender].project;
+        let Some(target) = in_now.find(|at| self.parties[*at].project == project) else { return };
+        self.parties[target].wants_offers = false;
+        self.parties[target].session.set_wants(false, true);
+        let (user, content) = (self.parties[target].user, self.content(FORSAKEN_SIZE));
+        let task = TaskId::random(self.rng.bytes());
+        let (what, timeout) = (What::Transfer(Kind::Buffer), Some(Duration::from_secs(1)));
+        self.trace.note(36, sender as u64, 0, || format!("party {sender} forsakes party {target}"));
+        self.call(sender, user, what, task, content, timeout, None, false, true);
+        let begun = self.now + Duration::from_secs(1);
+        while self.now < begun && self.ledger.coming_in(target).is_empty() {
+            self.run_until(self.now + Duration::from_millis(1));
+        }
+        for line in self.links.values_mut().filter(|line| line.party == sender) {
+            line.up.swallow();
+            line.down.swallow();
+        }
+        self.run_until(self.now + noticed);
+        self.wait_for(FORSAKEN_HEARS, |world| !world.ledger.is_line_off(sender));
+        self.wait_for(FORSAKEN_HEARS, |world| world.ledger.coming_in(target).is_empty());
+        if !self.ledger.coming_in(target).is_empty() {
+            self.ledger.violated(format!("party {target} has not heard that party {sender} has given up {task}"));
+        }
+        self.wait_for(PROBE_PATIENCE, |world| world.ledger.all_ended() && world.is_quiet());
+    }
+
     fn break_links_of(&mut self, party: usize) {
         let links: Vec<u64> = self.links.iter().filter(|(_, it)| it.party == party).map(|(id, _)| *id).collect();
         for link in links {
@@ -777,6 +817,8 @@ impl World {
         self.healed = true;
         if self.rng.percent(HAUNTED) {
             self.haunt();
+        } else if !self.plan.calm && self.rng.percent(FORSAKEN) {
+            self.forsake();
         }
         self.trace.note(30, 0, 0, || "everybody leaves".to_owned());
         if self.rng.percent(20) {
