@@ -11,6 +11,7 @@ use crvideo_proto::out::OutQueue;
 use crvideo_proto::session::Conn;
 use crvideo_relay::core::{ConnectionId, Core, Epochs, Mail, News, Now, Output, Tenant};
 
+use crate::credit::Credit;
 use crate::defect::Defect;
 use crate::pipe::Got;
 use crate::plan::{FILE_LIMIT, PROJECTS, Project, USERS};
@@ -112,7 +113,7 @@ impl World {
         let id = hub.core.opened(now).ok()?;
         let (reader, out) = (FrameReader::new(PRE_LOGIN_LIMIT), OutQueue::default());
         hub.sockets.insert(id, Socket { link, reader, out, logged_in: false, lingers: false });
-        if self.rng.percent(self.plan.encrypted) {
+        if self.haunted || self.rng.percent(self.plan.encrypted) {
             hub.core.is_encrypted(id);
         } else if let Some(line) = self.links.get_mut(&link).filter(|line| line.conn == Conn::Command) {
             for meddler in [&mut line.up.meddler, &mut line.down.meddler].into_iter().flatten() {
@@ -137,11 +138,14 @@ impl World {
                 self.trace.note(4, id, bytes.len() as u64, || format!("hub reads {}", bytes.len()));
                 socket.reader.feed(&bytes);
                 let deaf = self.defect == Some(Defect::DeafRelay) && self.now > Duration::from_secs(5);
-                if let Err(breach) = take_frames(&mut hub.core, socket, id, now, deaf) {
+                if let Err(breach) = take_frames(&mut hub.core, socket, id, now, deaf, &mut self.credit) {
                     if !meddled {
                         self.ledger.violated(breach);
                     }
                     self.drop_socket(id);
+                } else if let Some(breach) = self.credit.breach.take().filter(|_| !self.ledger.restarts) {
+                    // After a restart, a sender may begin a sequence with the same epoch once again.
+                    self.ledger.violated(breach);
                 }
             }
             Got::End => {
@@ -306,12 +310,20 @@ impl World {
 }
 
 /// Hands the frames that are here to the core. Sessions keep to the protocol, so no frame ends its own connection.
-fn take_frames(core: &mut Core, socket: &mut Socket, id: ConnectionId, now: Now, deaf: bool) -> Result<(), String> {
+fn take_frames(
+    core: &mut Core,
+    socket: &mut Socket,
+    id: ConnectionId,
+    now: Now,
+    deaf: bool,
+    credit: &mut Credit,
+) -> Result<(), String> {
     core.heard(id, now);
     loop {
         match socket.reader.next_frame() {
             Ok(Some(frame)) if deaf && frame.method() == "crcmd" => {}
             Ok(Some(frame)) => {
+                credit.check(&frame);
                 let was_open = core.is_open(id);
                 core.frame(id, &frame, now);
                 if was_open && !core.is_open(id) {

@@ -5,10 +5,11 @@
 //! * `plan`, `script`: what a seed draws, before and while things happen.
 //! * `world`, `party`, `files`, `hub`, `pipe`, `meddler`: time; the shells around the session and the relay's core;
 //!   what joins them.
-//! * `ledger`: the rules. `defect`: faults that prove that the ledger finds faults.
+//! * `ledger`: the rules. `credit`: one more, read off the wire. `defect`: faults that prove that the ledger finds faults.
 #![forbid(unsafe_code)]
 
 mod agenda;
+mod credit;
 mod defect;
 mod files;
 mod hub;

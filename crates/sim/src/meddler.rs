@@ -38,6 +38,9 @@ pub(crate) struct Meddler {
     /// Frames may overtake each other. On a command connection without seals nobody would notice, and a farewell that
     /// overtakes an answer makes that answer untrue; encryption keeps such boxes out there.
     pub(crate) exchanges: bool,
+    /// All that is on the tape comes again at once, before one of the first messages between users.
+    /// How many of them pass before.
+    replays_after: Option<u32>,
     /// Frames that have passed.
     passed: u64,
     /// The beginning of a frame.
@@ -47,8 +50,8 @@ pub(crate) struct Meddler {
 }
 
 impl Meddler {
-    pub(crate) fn new(often: u64, exchanges: bool) -> Self {
-        Self { often, sealed: false, exchanges, passed: 0, part: BytesMut::new(), overtaken: None }
+    pub(crate) fn new(often: u64, exchanges: bool, replays_after: Option<u32>) -> Self {
+        Self { often, sealed: false, exchanges, replays_after, passed: 0, part: BytesMut::new(), overtaken: None }
     }
 
     /// What comes out when `bytes` go in, and how often it was meddled with.
@@ -62,7 +65,9 @@ impl Meddler {
             strokes += u64::from(self.frame(&frame, tape, rng, &mut out));
             tape.push_back(frame);
             if tape.len() > TAPE {
-                tape.remove(FIRST);
+                // Heart-beats make room first.
+                let dull = tape.range(FIRST..).position(|frame| !is_routed(frame)).unwrap_or(0);
+                tape.remove(FIRST + dull);
             }
         }
         (out, strokes)
@@ -71,6 +76,13 @@ impl Meddler {
     /// One frame; whether it was meddled with.
     fn frame(&mut self, frame: &Bytes, tape: &Tape, rng: &mut Rng, out: &mut Vec<u8>) -> bool {
         self.passed += 1;
+        if let Some(left) = self.replays_after.filter(|_| is_routed(frame)) {
+            self.replays_after = left.checked_sub(1);
+            // A seal would end the connection at the first of them.
+            if left == 0 && !self.sealed {
+                tape.iter().filter(|frame| is_routed(frame)).for_each(|frame| out.extend_from_slice(frame));
+            }
+        }
         let meddles = rng.percent(self.often);
         let how = rng.below(4);
         match how {

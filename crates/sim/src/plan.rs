@@ -265,9 +265,10 @@ impl Plan {
             }
             // Boxes on the way have the frames of earlier sessions at hand.
             6 | 8 => {
-                (it.command, it.transfer, it.login, it.logout, it.cut) = (10, 3, 5, 4, 3);
+                (it.command, it.transfer, it.login, it.logout, it.cut) = (10, 5, 5, 4, 3);
+                (it.flood, it.cancel, it.repeat) = (rng.below(2) as u64, 3, 6);
                 (self.users, self.projects, self.meddled) = (2, 1, 60);
-                self.encrypted = rng.pick(&[0, 100, 100]);
+                (self.devices, self.encrypted) = (1 + rng.below(2), rng.pick(&[0, 100, 100]));
             }
             _ => {}
         }

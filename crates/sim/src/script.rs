@@ -16,6 +16,13 @@ use crate::world::{CONNS, Happening, START_MICROS, Way, World};
 
 /// The relay gives a connection that it closes so much time to take its last words.
 const RELAY_LETS_GO: Duration = Duration::from_secs(32);
+/// Out of a hundred runs, so many end with the ghosts of earlier logins.
+const HAUNTED: u64 = 10;
+/// Of the others, in so many somebody ends a transfer of which its target cannot hear.
+const FORSAKEN: u64 = 10;
+/// The size of that transfer, and how soon after its sender's return the target must know.
+const FORSAKEN_SIZE: usize = 500_000;
+const FORSAKEN_HEARS: Duration = Duration::from_secs(6);
 /// After the healing, everybody is there by now.
 const EVERYBODY_BACK: Duration = Duration::from_secs(200);
 /// Calls of its other incarnations that each user repeats after the healing.
@@ -379,7 +386,12 @@ impl World {
         self.trace.note(31, party as u64, 0, || "the id of another incarnation is used again".to_owned());
         self.ledger.saw("ids of other incarnations");
         self.again = true;
-        self.call(party, call.target, call.what, call.task, call.content, None, None, false, true);
+        // Whoever begins a transfer anew may have another content by then, and nothing may come of two of them mixed.
+        let content = match call.what {
+            What::Transfer(_) if self.rng.percent(50) => self.content(call.content.len()),
+            _ => call.content,
+        };
+        self.call(party, call.target, call.what, call.task, content, None, None, false, true);
         self.again = false;
         true
     }
@@ -658,6 +670,90 @@ impl World {
         self.check_relay();
     }
 
+    /// Somebody logs in again and again, and each time all that he said and heard before comes once more. What he sends
+    /// arrives all the same, and nothing of the earlier does.
+    fn haunt(&mut self) {
+        let mut in_now = (0..self.parties.len()).filter(|at| self.parties[*at].is_in());
+        let Some(ghost) = in_now.next() else { return };
+        let (project, user) = (self.parties[ghost].project, self.parties[ghost].user);
+        let other = in_now.find(|at| self.parties[*at].project == project).unwrap_or(ghost);
+        let target = self.parties[other].user;
+        self.trace.note(35, ghost as u64, 0, || format!("party {ghost} is haunted"));
+        // Of what had seals, the relay could make nothing on a connection without.
+        self.tapes.clear();
+        self.haunted = true;
+        for _ in 0..3 {
+            if other != ghost && !self.plan.calm {
+                self.break_links_of(other);
+                self.wait_for(PROBE_PATIENCE, |world| world.ledger.is_line_off(other));
+                self.wait_for(PROBE_PATIENCE, |world| !world.ledger.is_line_off(other));
+            }
+            self.logout(ghost);
+            self.wait_for(PROBE_PATIENCE, |world| world.parties[ghost].stage == Stage::Out);
+            self.login(ghost);
+            self.wait_for(PROBE_PATIENCE, |world| world.parties[ghost].is_in());
+            // More than a target takes that has not said yet what it takes.
+            for _ in 0..6 {
+                self.send_command(other, user, 60_000, false, true);
+            }
+            for (from, to) in [(ghost, target), (other, user)] {
+                for _ in 0..2 {
+                    self.send_command(from, to, 200, false, true);
+                }
+                self.send_transfer(from, true, Some(to));
+            }
+            self.wait_for(PROBE_PATIENCE, |world| world.ledger.all_ended() && world.is_quiet());
+        }
+        self.haunted = false;
+        self.settle();
+    }
+
+    /// A transfer ends at its sender while that one's links swallow everything, so that its target cannot hear so. When
+    /// the link is back it does, long before its own patience ends.
+    fn forsake(&mut self) {
+        let noticed = self.plan.settings.heartbeat * 2 + Duration::from_secs(5);
+        if self.plan.config.transfer_timeout < noticed + FORSAKEN_HEARS {
+            return;
+        }
+        let mut in_now = (0..self.parties.len()).filter(|at| self.parties[*at].is_in());
+        let Some(sender) = in_now.next() else { return };
+        let project = self.parties[sender].project;
+        let Some(target) = in_now.find(|at| self.parties[*at].project == project) else { return };
+        self.parties[target].wants_offers = false;
+        self.parties[target].session.set_wants(false, true);
+        let (user, content) = (self.parties[target].user, self.content(FORSAKEN_SIZE));
+        let task = TaskId::random(self.rng.bytes());
+        let (what, timeout) = (What::Transfer(Kind::Buffer), Some(Duration::from_secs(1)));
+        self.trace.note(36, sender as u64, 0, || format!("party {sender} forsakes party {target}"));
+        self.call(sender, user, what, task, content, timeout, None, false, true);
+        let begun = self.now + Duration::from_secs(1);
+        while self.now < begun && self.ledger.coming_in(target).is_empty() {
+            self.run_until(self.now + Duration::from_millis(1));
+        }
+        for line in self.links.values_mut().filter(|line| line.party == sender) {
+            line.up.swallow();
+            line.down.swallow();
+        }
+        self.run_until(self.now + noticed);
+        self.wait_for(FORSAKEN_HEARS, |world| !world.ledger.is_line_off(sender));
+        self.wait_for(FORSAKEN_HEARS, |world| world.ledger.coming_in(target).is_empty());
+        if !self.ledger.coming_in(target).is_empty() {
+            self.ledger.violated(format!("party {target} has not heard that party {sender} has given up {task}"));
+        }
+        self.wait_for(PROBE_PATIENCE, |world| world.ledger.all_ended() && world.is_quiet());
+    }
+
+    fn break_links_of(&mut self, party: usize) {
+        let links: Vec<u64> = self.links.iter().filter(|(_, it)| it.party == party).map(|(id, _)| *id).collect();
+        for link in links {
+            for way in [Way::Up, Way::Down] {
+                let Some(line) = self.links.get_mut(&link) else { continue };
+                line.pipe(way).end(0, self.now);
+                self.look_later(link, way);
+            }
+        }
+    }
+
     /// Somebody asks who is there, and it is everybody.
     fn ask_who_is_there(&mut self) {
         let Some(party) = (0..self.parties.len()).find(|at| self.parties[*at].is_in()) else { return };
@@ -719,6 +815,11 @@ impl World {
             return;
         }
         self.healed = true;
+        if self.rng.percent(HAUNTED) {
+            self.haunt();
+        } else if !self.plan.calm && self.rng.percent(FORSAKEN) {
+            self.forsake();
+        }
         self.trace.note(30, 0, 0, || "everybody leaves".to_owned());
         if self.rng.percent(20) {
             self.run_until(self.now + BULK_IDLE + Duration::from_secs(5));

@@ -1,0 +1,81 @@
+//! What senders have been granted by their targets, read off the wire at the relay (`docs/wire.md`, section 4): whoever
+//! sends more makes its target refuse it, or hold more than it wants to.
+
+use std::collections::HashMap;
+
+use crvideo_proto::frame::Frame;
+use crvideo_proto::id::TaskId;
+use crvideo_proto::message::{Address, Command, CommandAck, Confirm, Data, Go, Message};
+use crvideo_proto::session::{COMMAND_OVERHEAD, INITIAL_COMMAND_LIMIT, INITIAL_WINDOW};
+
+/// The grants of all sequences and transfers.
+#[derive(Debug, Default)]
+pub(crate) struct Credit {
+    /// Up to where commands may go, by the epochs of their sender and their target.
+    commands: HashMap<(u64, u64), u64>,
+    /// Up to where the bytes of a transfer may go, by the epoch of its sender.
+    transfers: HashMap<(u64, TaskId), u64>,
+    /// What went beyond a grant.
+    pub(crate) breach: Option<String>,
+}
+
+impl Credit {
+    /// A frame comes from a client; what it says of itself must be covered by what it was granted.
+    pub(crate) fn check(&mut self, frame: &Frame) {
+        let judged = self.judge(frame);
+        self.breach = self.breach.take().or(judged.err());
+    }
+
+    fn judge(&mut self, frame: &Frame) -> Result<(), String> {
+        match frame.method() {
+            Command::METHOD => {
+                let Some((own, to, command)) = read::<Command>(frame) else { return Ok(()) };
+                // An empty command that asks for a limit takes nothing.
+                if command.task.as_bytes() == &[0; 16] {
+                    return Ok(());
+                }
+                let first = command.position.saturating_add(INITIAL_COMMAND_LIMIT);
+                let limit = *self.commands.entry((own, to)).or_insert(first);
+                let end = command.position.saturating_add(command.data.len() as u64 + COMMAND_OVERHEAD);
+                within(end, limit, "a command")
+            }
+            CommandAck::METHOD => {
+                let Some((own, to, ack)) = read::<CommandAck>(frame) else { return Ok(()) };
+                self.commands.entry((to, own)).and_modify(|limit| *limit = ack.limit.max(*limit));
+                Ok(())
+            }
+            Data::METHOD => {
+                let Some((own, _, data)) = read::<Data>(frame) else { return Ok(()) };
+                let limit = self.transfers.get(&(own, data.task)).map_or(INITIAL_WINDOW, |limit| *limit);
+                within(data.offset.saturating_add(data.data.len() as u64), limit, "a piece of a transfer")
+            }
+            Go::METHOD => {
+                let Some((_, to, go)) = read::<Go>(frame) else { return Ok(()) };
+                self.grant(to, go.task, go.limit);
+                Ok(())
+            }
+            Confirm::METHOD => {
+                let Some((_, to, confirm)) = read::<Confirm>(frame) else { return Ok(()) };
+                self.grant(to, confirm.task, confirm.limit);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn grant(&mut self, to: u64, task: TaskId, limit: u64) {
+        let known = self.transfers.entry((to, task)).or_insert(INITIAL_WINDOW);
+        *known = limit.max(*known);
+    }
+}
+
+fn within(end: u64, limit: u64, what: &str) -> Result<(), String> {
+    if end > limit { Err(format!("I8: {what} goes up to {end}, and its target takes {limit}")) } else { Ok(()) }
+}
+
+/// A routed message on its way up, with the epochs of both sides.
+fn read<M: Message>(frame: &Frame) -> Option<(u64, u64, M)> {
+    let (address, mut reader) = Address::to_with_rest(&frame.payload).ok()?;
+    let message = M::read_pairs(&mut reader, address.behind()).ok()?;
+    Some((address.own?, address.epoch, message))
+}
