@@ -12,11 +12,19 @@ use crvideo_proto::session::{COMMAND_OVERHEAD, INITIAL_COMMAND_LIMIT, INITIAL_WI
 #[derive(Debug, Default)]
 pub(crate) struct Credit {
     /// Up to where commands may go, by the epochs of their sender and their target.
-    commands: HashMap<(u64, u64), u64>,
+    commands: HashMap<(u64, u64), Sequence>,
     /// Up to where the bytes of a transfer may go, by the epoch of its sender.
     transfers: HashMap<(u64, TaskId), u64>,
     /// What went beyond a grant.
     pub(crate) breach: Option<String>,
+}
+
+/// Commands of one epoch to another.
+#[derive(Debug, Default)]
+struct Sequence {
+    limit: u64,
+    /// Its first command has been seen: what lies behind that needs no grant for a while.
+    begun: bool,
 }
 
 impl Credit {
@@ -34,14 +42,18 @@ impl Credit {
                 if command.task.as_bytes() == &[0; 16] {
                     return Ok(());
                 }
-                let first = command.position.saturating_add(INITIAL_COMMAND_LIMIT);
-                let limit = *self.commands.entry((own, to)).or_insert(first);
+                let sequence = self.commands.entry((own, to)).or_default();
+                if !std::mem::replace(&mut sequence.begun, true) {
+                    sequence.limit = sequence.limit.max(command.position.saturating_add(INITIAL_COMMAND_LIMIT));
+                }
+                let limit = sequence.limit;
                 let end = command.position.saturating_add(command.data.len() as u64 + COMMAND_OVERHEAD);
                 within(end, limit, "a command")
             }
             CommandAck::METHOD => {
                 let Some((own, to, ack)) = read::<CommandAck>(frame) else { return Ok(()) };
-                self.commands.entry((to, own)).and_modify(|limit| *limit = ack.limit.max(*limit));
+                let sequence = self.commands.entry((to, own)).or_default();
+                sequence.limit = sequence.limit.max(ack.limit);
                 Ok(())
             }
             Data::METHOD => {

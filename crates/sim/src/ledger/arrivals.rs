@@ -69,7 +69,7 @@ impl Ledger {
         }
         if what == What::Command
             && !again
-            && let Some(last) = self.last_command.insert((call.party, party), at)
+            && let Some(last) = self.last_command.insert((call.party, self.entries[at].spell, party), at)
             && last > at
         {
             self.violated(format!("I4: task {task:?} from party {} to {party} came out of order", call.party));

@@ -58,6 +58,8 @@ pub(crate) struct Call {
 #[derive(Debug)]
 struct Entry {
     call: Call,
+    /// The spell of its party in which it was called.
+    spell: u32,
     /// Progress told last, and when.
     told: Option<(u64, Duration)>,
     /// Progress told last that had to keep its distance from the one before.
@@ -117,8 +119,11 @@ pub(crate) struct Ledger {
     /// Calls that must be answered exactly once, by party and cookie.
     questions: BTreeSet<(usize, &'static str, usize)>,
     deliveries: BTreeMap<TaskId, Vec<usize>>,
-    /// The last command that came from one party to another, as its place in `entries`.
-    last_command: BTreeMap<(usize, usize), usize>,
+    /// The last command that came from one party's spell to another party, as its place in `entries`.
+    last_command: BTreeMap<(usize, u32, usize), usize>,
+    /// How often parties have had their links. Where a box repeats what was lost before its target saw it, only what was
+    /// sent in one such spell keeps its order: nobody can tell such a frame from one of an epoch that has come back.
+    spells: BTreeMap<usize, u32>,
     incoming: BTreeMap<(usize, Arc<str>, TaskId), Incoming>,
     open_sinks: BTreeSet<(usize, u64)>,
     open_sources: BTreeSet<(usize, TaskId)>,
@@ -201,8 +206,10 @@ impl Ledger {
         if call.what != What::Command {
             self.open_sources.insert((call.party, call.task));
         }
+        let spell = if self.boxes { self.spells.get(&call.party).copied().unwrap_or(0) } else { 0 };
         let entry = Entry {
             call,
+            spell,
             told: None,
             paced: None,
             told_between: false,
@@ -363,6 +370,7 @@ impl Ledger {
                     self.violated(format!("I7: the link is back, and nobody has said that cancelling {task:?} failed"));
                 }
                 self.attempts.remove(&party);
+                *self.spells.entry(party).or_default() += 1;
                 if self.line_off.insert(party, false) != Some(true) {
                     self.violated(format!("party {party}: LineOn without LineOff"));
                 }

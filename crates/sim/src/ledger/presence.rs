@@ -82,6 +82,7 @@ impl Ledger {
     /// A login has come to its end.
     pub(super) fn login_ended(&mut self, party: usize, err: i32, cookie: usize) {
         self.line_off.remove(&party);
+        *self.spells.entry(party).or_default() += 1;
         self.attempts.remove(&party);
         self.forget_statuses(party);
         self.watches.insert(party, false);
