@@ -38,8 +38,7 @@ pub(crate) struct Meddler {
     /// Frames may overtake each other. On a command connection without seals nobody would notice, and a farewell that
     /// overtakes an answer makes that answer untrue; encryption keeps such boxes out there.
     pub(crate) exchanges: bool,
-    /// All that is on the tape comes again at once, before one of the first messages between users.
-    /// How many of them pass before.
+    /// All that is on the tape comes again at once, when so many of the first messages between users have passed.
     replays_after: Option<u32>,
     /// Frames that have passed.
     passed: u64,
