@@ -12,22 +12,32 @@ pub enum Profile {
     Dev,
     /// Optimised.
     Release,
+    /// Optimised as it is shipped, which takes minutes.
+    Dist,
 }
 
 impl Profile {
-    fn apply(self, command: &mut Command) -> &mut Command {
+    /// What cargo calls it for the library.
+    fn of_library(self) -> &'static str {
         match self {
-            Profile::Dev => command,
-            Profile::Release => command.arg("--release"),
+            Profile::Dev => "dev",
+            Profile::Release => "release",
+            Profile::Dist => "dist",
         }
     }
 
-    fn dir(self) -> PathBuf {
-        target_dir().join(match self {
-            Profile::Dev => "debug",
-            Profile::Release => "release",
-        })
+    /// And for the relay.
+    fn of_relay(self) -> &'static str {
+        match self {
+            Profile::Dist => "dist-relay",
+            other => other.of_library(),
+        }
     }
+}
+
+/// Where cargo puts what it builds in a profile.
+fn built_in(profile: &str) -> PathBuf {
+    target_dir().join(if profile == "dev" { "debug" } else { profile })
 }
 
 /// Builds libcrvideo.so and returns a directory that has it under all its names.
@@ -35,8 +45,9 @@ impl Profile {
 /// Only the cdylib: with the rlib in the same compilation there is no link-time optimisation. And in a directory of its
 /// own, where the test runner's builds do not replace it.
 pub fn library(profile: Profile) -> Outcome<PathBuf> {
-    run(profile.apply(&mut cargo(LIBRARY)))?;
-    with_all_names(&profile.dir())
+    let profile = profile.of_library();
+    run(cargo(LIBRARY).args(["--profile", profile]))?;
+    with_all_names(&built_in(profile))
 }
 
 const LIBRARY: [&str; 6] = ["rustc", "--package", "crvideo", "--lib", "--crate-type", "cdylib"];
@@ -67,8 +78,9 @@ fn soname(dynamic_section: &str) -> Option<&str> {
 
 /// Builds crvideo-relay and returns the program.
 pub fn relay(profile: Profile) -> Outcome<PathBuf> {
-    run(profile.apply(&mut cargo(["build", "--package", "crvideo-relay", "--bin", "crvideo-relay"])))?;
-    Ok(profile.dir().join("crvideo-relay"))
+    let profile = profile.of_relay();
+    run(&mut cargo(["build", "--package", "crvideo-relay", "--bin", "crvideo-relay", "--profile", profile]))?;
+    Ok(built_in(profile).join("crvideo-relay"))
 }
 
 /// The one target that AddressSanitizer is used on.

@@ -45,8 +45,9 @@ impl Ground {
         }
         let dir = target_dir().join("bench");
         let scratch = Scratch::create(dir.join("scratch"))?;
-        let library = library(Profile::Release)?;
-        let relay = relay(Profile::Release)?;
+        let profile = if options.unshipped { Profile::Release } else { Profile::Dist };
+        let library = library(profile)?;
+        let relay = relay(profile)?;
         for name in ["peer", "sessions", "rtm", "pairs", "fan"] {
             compile(name, &library, &dir)?;
         }

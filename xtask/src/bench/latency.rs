@@ -9,7 +9,7 @@ use crate::process::{Failure, Outcome};
 
 pub const FIGURE: Figure = Figure {
     name: "latency",
-    description: "commands of 100 bytes there and back, alone and beside a file; commands per second",
+    description: "commands of 100 bytes there and back, alone, encrypted, and beside a file; commands per second",
     measure,
 };
 
@@ -18,6 +18,8 @@ const SIZE: u64 = 1 << 30;
 
 fn measure(ground: &Ground, rows: &mut Rows) -> Outcome<()> {
     let file = ground.noise("latency.bin", SIZE)?;
+    let certificate = ground.certificate()?;
+    let trusts = [format!("ca={}", certificate.path.display())];
     for run in 1..=ground.options.runs {
         for mode in Mode::ALL {
             let name = mode.word();
@@ -26,27 +28,29 @@ fn measure(ground: &Ground, rows: &mut Rows) -> Outcome<()> {
             let peer = |user| ground.peer(&relay, user, mode, Files::Discarded);
             let (mut alice, bob) = (peer("alice")?, peer("bob")?);
             let (mut carol, dave) = (peer("carol")?, peer("dave")?);
-            alice.commands(ground, &bob, 1, SETTLED)?;
+            alone(ground, rows, name, None, (&relay, &mut alice, &bob))?;
 
-            let idle = exchange(ground, &relay, &mut alice, &bob, 1)?;
-            add_times(rows, &format!("{name}, idle"), None, &idle.0);
-            rows.add(format!("{name}, 1 in flight: processor"), "µs each", idle.1);
-            for in_flight in [64, 256] {
-                let (commands, cpu) = exchange(ground, &relay, &mut alice, &bob, in_flight)?;
-                rows.add(format!("{name}, {in_flight} in flight: rate"), "1/s", commands.done / commands.seconds);
-                rows.add(format!("{name}, {in_flight} in flight: processor"), "µs each", cpu);
-            }
+            // In the same round, so that the two can be compared.
+            let encrypted_relay = ground.relay_with_tls(&certificate)?;
+            let peer = |user| {
+                let inbox = ground.path(&format!("inbox-{user}"));
+                ground.peer_with(&encrypted_relay, user, inbox, mode, Files::Discarded, &trusts)
+            };
+            let (mut erin, frank) = (peer("erin")?, peer("frank")?);
+            let with_tls = format!("{name}, encrypted");
+            alone(ground, rows, &with_tls, Some(name), (&encrypted_relay, &mut erin, &frank))?;
+            drop((erin, frank, encrypted_relay));
 
             alice.flood(&bob, &file)?;
             std::thread::sleep(SETTLED);
             let (commands, _) = exchange(ground, &relay, &mut alice, &bob, 1)?;
-            add_times(rows, &format!("{name}, a file in the same sessions"), Some(name), &commands);
+            add_times(rows, &format!("{name}, a file in the same sessions"), Some(&format!("{name}, idle")), &commands);
             add_rate(rows, &format!("{name}, that file"), alice.dry()?);
 
             carol.flood(&dave, &file)?;
             std::thread::sleep(SETTLED);
             let (commands, _) = exchange(ground, &relay, &mut alice, &bob, 1)?;
-            add_times(rows, &format!("{name}, a file between others"), Some(name), &commands);
+            add_times(rows, &format!("{name}, a file between others"), Some(&format!("{name}, idle")), &commands);
             add_rate(rows, &format!("{name}, that file of others"), carol.dry()?);
         }
     }
@@ -66,11 +70,38 @@ fn exchange(ground: &Ground, relay: &Relay, from: &mut Peer, to: &Peer, in_fligh
     Ok((commands, each))
 }
 
-fn add_times(rows: &mut Rows, when: &str, mode: Option<&str>, commands: &Commands) {
+/// Commands and nothing beside them, one and many in flight; `base` is what the same is called without encryption.
+fn alone(
+    ground: &Ground,
+    rows: &mut Rows,
+    name: &str,
+    base: Option<&str>,
+    (relay, from, to): (&Relay, &mut Peer, &Peer),
+) -> Outcome<()> {
+    from.commands(ground, to, 1, SETTLED)?;
+    let (commands, cpu) = exchange(ground, relay, from, to, 1)?;
+    add_times(rows, &format!("{name}, idle"), base.map(|base| format!("{base}, idle")).as_deref(), &commands);
+    let mut add = |what: &str, unit, value| {
+        let row = rows.add(format!("{name}, {what}"), unit, value);
+        if let Some(base) = base {
+            row.against(format!("{base}, {what}"));
+        }
+    };
+    add("1 in flight: processor", "µs each", cpu);
+    for in_flight in [64, 256] {
+        let (commands, cpu) = exchange(ground, relay, from, to, in_flight)?;
+        add(&format!("{in_flight} in flight: rate"), "1/s", commands.done / commands.seconds);
+        add(&format!("{in_flight} in flight: processor"), "µs each", cpu);
+    }
+    Ok(())
+}
+
+/// `base` is what the same is called in the row that it is compared with, up to the colon.
+fn add_times(rows: &mut Rows, when: &str, base: Option<&str>, commands: &Commands) {
     for (what, percent) in [("median", 50.0), ("p99", 99.0)] {
         let row = rows.add(format!("{when}: {what}"), "µs", commands.times.percentile_us(percent));
-        if let Some(mode) = mode {
-            row.against(format!("{mode}, idle: {what}"));
+        if let Some(base) = base {
+            row.against(format!("{base}: {what}"));
         }
     }
 }

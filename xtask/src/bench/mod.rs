@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures of the whole, measured with C programs (`bench/`) and a relay on this machine.
 
 mod beside;
+mod cores;
 mod fan;
 mod figure;
 mod files;
@@ -33,18 +34,19 @@ use json::Json;
 use options::Options;
 
 /// What `cargo xtask help bench` says.
-pub const DETAILS: &str = "Without FIGURE all of them are measured: memory, stall, latency, files, sessions, idle, rtm, peers. docs/performance.md says what each
+pub const DETAILS: &str = "Without FIGURE all of them are measured: memory, stall, latency, files, sessions, idle, rtm, cores, peers. docs/performance.md says what each
 one means. Ratios are taken within one run, because other work on the machine moves all absolute numbers. All
 numbers go to target/bench/figures.json, too. Exit code 1 when a limit is broken.
 
-  --runs N            how often memory, latency, files, sessions, rtm and peers are measured (default 3)
+  --runs N            how often memory, latency, files, sessions, rtm, cores and peers are measured (default 3)
   --size SIZE         the file of memory, for instance 256MiB (default 5GiB; needs twice that on the disk)
-  --seconds N         how long each measurement of latency and peers takes (default 3)
+  --seconds N         how long each measurement of latency, cores and peers takes (default 3)
   --stall-seconds N   how long stall stops the receiver (default 60)
   --idle-seconds N    how long idle watches (default 65)
   --sessions N        how many sessions sessions opens (default 1000)
   --users N           how many users rtm sends a file to, and peers a message (default 10000)
   --part NAME         only this part of peers, and others that are named so: commands, file, fan, logins, idle
+  --unshipped         build in the profile release, in a fraction of the time, instead of as it is shipped
   --plot              also write a chart of each figure that has one, target/bench/FIGURE.svg
 
 `bench micro` counts the instructions of the smallest pieces of work by valgrind, and fails when they are more than
@@ -63,6 +65,7 @@ const FIGURES: &[Figure] = &[
     sessions::FIGURE,
     idle::FIGURE,
     rtm::FIGURE,
+    cores::FIGURE,
     peers::FIGURE,
 ];
 

@@ -25,6 +25,8 @@ pub struct Options {
     pub parts: Vec<String>,
     /// Whether figures that have a chart write it.
     pub plot: bool,
+    /// Whether what is measured is built quickly and not as it is shipped.
+    pub unshipped: bool,
 }
 
 impl Default for Options {
@@ -40,6 +42,7 @@ impl Default for Options {
             users: 10_000,
             parts: Vec::new(),
             plot: false,
+            unshipped: false,
         }
     }
 }
@@ -54,33 +57,39 @@ impl Options {
                 options.figures.push(word.clone());
                 continue;
             }
-            if word == "--plot" {
-                options.plot = true;
-                continue;
-            }
-            let (name, value) = match word.split_once('=') {
-                Some((name, value)) => (name, Some(value)),
-                None => (word.as_str(), words.next().map(String::as_str)),
-            };
-            if name == "--part" {
-                let part = value.ok_or_else(|| Failure::usage("--part needs the name of a part of peers"))?;
-                options.parts.push(part.to_owned());
-                continue;
-            }
-            let number = value.and_then(size).filter(|number| *number > 0);
-            let number = number.ok_or_else(|| Failure::usage(format!("{name} needs a number above 0")));
-            match name {
-                "--runs" => options.runs = number? as usize,
-                "--size" => options.size = number?,
-                "--seconds" => options.seconds = number?,
-                "--stall-seconds" => options.stall_seconds = number?,
-                "--idle-seconds" => options.idle_seconds = number?,
-                "--users" => options.users = number?,
-                "--sessions" => options.sessions = number?,
-                _ => return Err(Failure::usage(format!("there is no option {name}; `cargo xtask help bench`"))),
+            match word.as_str() {
+                "--plot" => options.plot = true,
+                "--unshipped" => options.unshipped = true,
+                _ => options.set(word, &mut words)?,
             }
         }
         Ok(options)
+    }
+
+    /// Takes an option that has a value, behind a `=` or as the next word.
+    fn set<'a>(&mut self, word: &'a str, words: &mut impl Iterator<Item = &'a String>) -> Outcome<()> {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word, words.next().map(String::as_str)),
+        };
+        if name == "--part" {
+            let part = value.ok_or_else(|| Failure::usage("--part needs the name of a part of peers"))?;
+            self.parts.push(part.to_owned());
+            return Ok(());
+        }
+        let number = value.and_then(size).filter(|number| *number > 0);
+        let number = number.ok_or_else(|| Failure::usage(format!("{name} needs a number above 0")));
+        match name {
+            "--runs" => self.runs = number? as usize,
+            "--size" => self.size = number?,
+            "--seconds" => self.seconds = number?,
+            "--stall-seconds" => self.stall_seconds = number?,
+            "--idle-seconds" => self.idle_seconds = number?,
+            "--users" => self.users = number?,
+            "--sessions" => self.sessions = number?,
+            _ => return Err(Failure::usage(format!("there is no option {name}; `cargo xtask help bench`"))),
+        }
+        Ok(())
     }
 }
 
@@ -111,8 +120,8 @@ mod tests {
 
     #[test]
     fn figures_and_options_come_in_any_order() {
-        let options = parse("stall --size=1MiB --plot --part fan memory --runs 1 --part=logins").unwrap();
-        assert_eq!((options.size, options.runs, options.plot), (1_048_576, 1, true));
+        let options = parse("stall --size=1MiB --plot --unshipped --part fan memory --runs 1 --part=logins").unwrap();
+        assert_eq!((options.size, options.runs, options.plot, options.unshipped), (1_048_576, 1, true, true));
         assert_eq!(options.parts, ["fan", "logins"]);
         assert_eq!(options.figures, ["stall", "memory"]);
         assert_eq!(parse("").unwrap(), Options::default());
