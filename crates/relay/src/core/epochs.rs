@@ -62,15 +62,15 @@ impl Epochs {
 /// The last ended epoch of each user, for as many users as [`MAX_ENDED`].
 #[derive(Debug, Default)]
 pub(super) struct Ended {
-    epoch_by_user: HashMap<(i64, Arc<str>), u64>,
+    epoch_by_user: HashMap<(i64, Arc<str>), (u64, Why)>,
     order: VecDeque<(i64, Arc<str>, u64)>,
     forgotten: u64,
 }
 
 impl Ended {
     /// Notes the end of an epoch.
-    pub(super) fn note(&mut self, project: i64, user: &Arc<str>, epoch: u64) {
-        self.epoch_by_user.insert((project, user.clone()), epoch);
+    pub(super) fn note(&mut self, project: i64, user: &Arc<str>, epoch: u64, why: Why) {
+        self.epoch_by_user.insert((project, user.clone()), (epoch, why));
         self.order.push_back((project, user.clone(), epoch));
         if self.order.len() > MAX_ENDED {
             self.forget();
@@ -81,7 +81,7 @@ impl Ended {
         let Some((project, user, epoch)) = self.order.pop_front() else { return };
         let key = (project, user);
         // A user who has ended another epoch since is still remembered by that one.
-        if self.epoch_by_user.get(&key) == Some(&epoch) {
+        if self.epoch_by_user.get(&key).is_some_and(|(last, _)| *last == epoch) {
             self.epoch_by_user.remove(&key);
             self.forgotten = self.forgotten.max(epoch);
         }
@@ -90,17 +90,26 @@ impl Ended {
     /// The user's last ended epoch, or, for a user who may have been forgotten, an upper bound of it.
     pub(super) fn last(&self, project: i64, user: &Arc<str>) -> Last {
         match self.epoch_by_user.get(&(project, user.clone())) {
-            Some(epoch) => Last::Ended(*epoch),
+            Some((epoch, why)) => Last::Ended(*epoch, *why),
             None => Last::NotAbove(self.forgotten),
         }
     }
+}
+
+/// How an epoch has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Its client may go on with a new one.
+    Ended,
+    /// Its user has been kicked out, which its client may not have heard.
+    KickedOut,
 }
 
 /// What is known about a user's ended epochs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Last {
     /// This one ended last.
-    Ended(u64),
+    Ended(u64, Why),
     /// If any was forgotten, it was not above this.
     NotAbove(u64),
 }

@@ -15,7 +15,7 @@ use super::session::{Class, Session};
 use super::timers::Subject;
 use crate::guard::Block;
 
-use super::{AGENT, ConnectionId, Core, Last, News, Now, SessionId};
+use super::{AGENT, ConnectionId, Core, Last, News, Now, SessionId, Why};
 
 /// The only version of the protocol that is spoken.
 const VERSION: u32 = 1;
@@ -196,8 +196,9 @@ impl Core {
             }
         }
         match self.ended.last(login.project, user) {
-            Last::Ended(epoch) if epoch > login.epoch => Way::Superseded,
-            Last::Ended(epoch) if epoch == login.epoch => Way::New,
+            Last::Ended(epoch, _) if epoch > login.epoch => Way::Superseded,
+            Last::Ended(epoch, Why::KickedOut) if epoch == login.epoch => Way::Superseded,
+            Last::Ended(epoch, Why::Ended) if epoch == login.epoch => Way::New,
             Last::NotAbove(epoch) if login.epoch <= epoch => Way::New,
             _ if self.epochs.adopt(login.epoch) => Way::Adopt,
             _ => Way::New,
@@ -387,7 +388,9 @@ impl Core {
         let Some(session) = self.sessions.remove(&id) else { return };
         debug!(project = session.project, user = ?session.user, epoch = session.epoch, ?state, "session ended");
         self.timers.disarm(Subject::Session(id), session.armed);
-        self.ended.note(session.project, &session.user, session.epoch);
+        let kicked_out = bye.is_some_and(|(code, _)| code == code::KICKOUT_BY_RELOGIN);
+        let why = if kicked_out { Why::KickedOut } else { Why::Ended };
+        self.ended.note(session.project, &session.user, session.epoch, why);
         if let Some(ticket) = session.ticket {
             self.session_by_ticket.remove(&ticket);
         }

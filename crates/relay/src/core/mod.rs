@@ -38,7 +38,7 @@ use crate::guard::{Block, Charged, GuardSettings, Memory};
 use connection::{Connection, Role};
 pub use courier::{Mail, News};
 pub use epochs::Epochs;
-use epochs::{Ended, Last};
+use epochs::{Ended, Last, Why};
 pub use operator::{Counters, SESSIONS_PAGE, SessionInfo};
 pub use servers::Presence;
 use session::{Class, Session};

@@ -330,8 +330,8 @@ fn ended_epochs_are_remembered_up_to_a_limit() {
     let mut ended = Ended::default();
     let name = |at: usize| -> Arc<str> { at.to_string().into() };
     for at in 0..=epochs::MAX_ENDED {
-        ended.note(PROJECT, &name(at), 1_000 + at as u64);
+        ended.note(PROJECT, &name(at), 1_000 + at as u64, Why::Ended);
     }
-    assert_eq!(ended.last(PROJECT, &name(1)), Last::Ended(1_001));
+    assert_eq!(ended.last(PROJECT, &name(1)), Last::Ended(1_001, Why::Ended));
     assert_eq!(ended.last(PROJECT, &name(0)), Last::NotAbove(1_000));
 }

@@ -52,6 +52,26 @@ fn who_is_kicked_out_hears_why_and_is_gone() {
 }
 
 #[test]
+fn regression_who_is_kicked_out_while_his_link_is_lost_does_not_come_back_by_himself() {
+    // The link is lost before, or while the word of the kick-out is on its way.
+    for lost_first in [true, false] {
+        let mut world = World::new();
+        let user = world.login("7");
+        if lost_first {
+            world.cut(user.link);
+        }
+        assert!(world.core.kick_out(PROJECT, "7", world.now));
+        let refused = world.try_resume(&user).1.unwrap_err();
+        assert_eq!(refused, i64::from(code::KICKOUT_BY_RELOGIN), "{lost_first}");
+        assert!(!world.core.is_online(PROJECT, "7"));
+        // A login of his own is another matter, and so is what follows it.
+        let mut again = world.login("7");
+        world.cut(again.link);
+        world.resume(&mut again);
+    }
+}
+
+#[test]
 fn comings_and_goings_are_reported_in_order_once_somebody_wants_to_know() {
     let mut world = World::new();
     world.login("6");
