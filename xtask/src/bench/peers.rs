@@ -77,8 +77,9 @@ const MESSAGES_TO_MANY: u32 = 10;
 /// The file that travels beside commands, again and again.
 const FILE: u64 = GIB as u64;
 
-/// A part of a round, by the name that the user knows it by.
-type Part = fn(&Ground, &mut Rows, &Systems) -> Outcome<()>;
+/// A part of a round, by the name that the user knows it by. The number of the round says who begins: whoever comes
+/// later in it finds a machine that others have left warm, or slow.
+type Part = fn(&Ground, &mut Rows, &Systems, usize) -> Outcome<()>;
 const PARTS: [(&str, Part); 5] =
     [("commands", loads), ("file", beside_a_file), ("fan", fans), ("logins", logins), ("idle", idle)];
 
@@ -103,7 +104,7 @@ fn measure(ground: &Ground, rows: &mut Rows) -> Outcome<()> {
     for run in 1..=runs {
         for (what, part) in &parts {
             println!("bench: peers, round {run} of {runs}: {what}");
-            if let Err(failure) = part(ground, rows, &systems) {
+            if let Err(failure) = part(ground, rows, &systems, run) {
                 println!("bench: peers, {what} FAILED: {failure}");
                 first_failure.get_or_insert(Failure::new(format!("{what}: {failure}")));
             }
@@ -112,7 +113,7 @@ fn measure(ground: &Ground, rows: &mut Rows) -> Outcome<()> {
     first_failure.map_or(Ok(()), Err)
 }
 
-fn fans(ground: &Ground, rows: &mut Rows, systems: &Systems) -> Outcome<()> {
+fn fans(ground: &Ground, rows: &mut Rows, systems: &Systems, _round: usize) -> Outcome<()> {
     fan::measure(ground, rows, systems, &FAN)?;
     let many = Fan { users: ground.options.users, messages: MESSAGES_TO_MANY, ..FAN };
     fan::measure(ground, rows, systems, &many)
@@ -121,22 +122,25 @@ fn fans(ground: &Ground, rows: &mut Rows, systems: &Systems) -> Outcome<()> {
 /// What a system did in this round; `None` where it is not there.
 type Done = Vec<(System, Option<Run>)>;
 
-fn loads(ground: &Ground, rows: &mut Rows, systems: &Systems) -> Outcome<()> {
-    let mut one_pair = start(ground, systems, 1)?;
+fn loads(ground: &Ground, rows: &mut Rows, systems: &Systems, round: usize) -> Outcome<()> {
+    let mut one_pair = start(ground, systems, 1, round)?;
     latency(rows, &each(ground, systems, &mut one_pair, &ONE)?);
     for (load, to_zeromq, to_nats, cpu) in RATES {
         let done = if load.pairs == 1 {
             each(ground, systems, &mut one_pair, &load)?
         } else {
-            each(ground, systems, &mut start(ground, systems, load.pairs)?, &load)?
+            each(ground, systems, &mut start(ground, systems, load.pairs, round)?, &load)?
         };
         rates(rows, load.what, &done, [to_zeromq, to_nats, cpu]);
     }
     Ok(())
 }
 
-fn start(ground: &Ground, systems: &Systems, pairs: u64) -> Outcome<Vec<(System, Trio)>> {
-    let present = System::ALL.into_iter().filter(|system| systems.missing(*system).is_none());
+/// Starts all that are there, each of which is the first in some round.
+fn start(ground: &Ground, systems: &Systems, pairs: u64, round: usize) -> Outcome<Vec<(System, Trio)>> {
+    let mut order = System::ALL;
+    order.rotate_left(round % System::ALL.len());
+    let present = order.into_iter().filter(|system| systems.missing(*system).is_none());
     present.map(|system| Ok((system, systems.start(ground, system, pairs)?))).collect()
 }
 
@@ -220,10 +224,12 @@ fn rates(rows: &mut Rows, what: &str, done: &Done, [to_zeromq, to_nats, cpu_to_z
 type Latency = [(&'static str, f64); 2];
 
 /// One in flight, idle and while a bulk transfer of the same user saturates the system.
-fn beside_a_file(ground: &Ground, rows: &mut Rows, systems: &Systems) -> Outcome<()> {
+fn beside_a_file(ground: &Ground, rows: &mut Rows, systems: &Systems, round: usize) -> Outcome<()> {
     let nats = nats_beside_a_flood(ground, rows, systems)?;
     let file = ground.noise("peers.bin", FILE)?;
-    for mode in Mode::ALL {
+    let mut modes = Mode::ALL;
+    modes.rotate_left(round % Mode::ALL.len());
+    for mode in modes {
         let name = System::Ours(mode).name();
         let relay = ground.relay()?;
         let bob = ground.peer(&relay, "bob", mode, Files::Discarded)?;
@@ -294,7 +300,7 @@ fn nats_beside_a_flood(ground: &Ground, rows: &mut Rows, systems: &Systems) -> O
 }
 
 /// As many logins at once as the system lets one program have connections.
-fn logins(ground: &Ground, rows: &mut Rows, _systems: &Systems) -> Outcome<()> {
+fn logins(ground: &Ground, rows: &mut Rows, _systems: &Systems, _round: usize) -> Outcome<()> {
     let count = LOGIN_COUNT.min(most_files()?.saturating_sub(OTHER_FILES));
     let logins = crowd_at(ground, ground.relay_on(LOGIN_ADDRESSES)?, count, Mode::Thread, None)?;
     rows.add(format!("{count} logins at once: refused"), "", logins.failed).exactly(0.0);
@@ -303,7 +309,7 @@ fn logins(ground: &Ground, rows: &mut Rows, _systems: &Systems) -> Outcome<()> {
 }
 
 /// What an idle session costs.
-fn idle(ground: &Ground, rows: &mut Rows, _systems: &Systems) -> Outcome<()> {
+fn idle(ground: &Ground, rows: &mut Rows, _systems: &Systems, _round: usize) -> Outcome<()> {
     let count = ground.options.sessions;
     let add = |rows: &mut Rows, how: &str, crowd: &Crowd, relay_limit: f64| {
         for (what, bytes, limit) in [("relay", crowd.relay, relay_limit), ("library", crowd.library, LIBRARY_KB)] {
