@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::artefacts::{ASAN_WORKS, Profile, asan_library, library, relay};
 use crate::process::{Failure, Outcome, cargo, run};
-use crate::{abi, fuzz, size, supply, tools};
+use crate::{abi, chaos, fuzz, size, supply, tools};
 
 /// Prepares the machine, builds what the tests load and start, and runs them.
 pub fn test(arguments: &[String]) -> Outcome<()> {
@@ -85,6 +85,10 @@ pub fn simulate(arguments: &[String]) -> Outcome<()> {
 
 /// How long each fuzz target runs in `ci`.
 const FUZZ_SECONDS: &str = "10";
+/// How many systems are simulated there.
+const SIMULATED: [&str; 2] = ["--seeds", "50000"];
+/// How many links are cut there beside those of the tests.
+const CUTS: [&str; 2] = ["--cuts", "3000"];
 
 /// Everything that a change must pass.
 pub fn ci() -> Outcome<()> {
@@ -93,6 +97,8 @@ pub fn ci() -> Outcome<()> {
     step("clippy", || run(&mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])))?;
     step("deny", || supply::deny(&[]))?;
     step("test", || test(&[]))?;
+    step("sim", || simulate(&SIMULATED.map(str::to_owned)))?;
+    step("cuts", || chaos::chaos(&CUTS.map(str::to_owned)))?;
     step("abi", || abi::abi(&[]))?;
     step("size", || size::size(&[]))?;
     if ASAN_WORKS {
