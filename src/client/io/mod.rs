@@ -140,8 +140,9 @@ pub static LIVE: AtomicUsize = AtomicUsize::new(0);
 const WAKE: Token = Token(0);
 /// Orders taken in one turn, before sockets get theirs again.
 const ORDERS_A_TURN: usize = 4_096;
-/// How long the thread waits at most, while there are sessions, until it finds out that its descriptors are closed.
-const LOOK_EVERY: Duration = Duration::from_secs(20);
+/// How long the thread waits at most, while there are sessions, until it finds out that its descriptors are closed. More
+/// than a heart-beat, so that an idle session is looked at only when one comes.
+const LOOK_EVERY: Duration = Duration::from_secs(25);
 /// Pause before another attempt at opening descriptors.
 const REOPEN_PAUSE: Duration = Duration::from_millis(100);
 /// Sessions that are seen to before the queues are rung: those who wait should not wait for hundreds of others.
