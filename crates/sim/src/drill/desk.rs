@@ -169,7 +169,7 @@ impl Desk {
     fn take(&mut self, id: ConnectionId, method: &str) -> Vec<Frame> {
         let Some(inbox) = self.inboxes.get_mut(&id) else { return Vec::new() };
         let (taken, left): (Vec<Frame>, _) = inbox.frames.drain(..).partition(|frame| frame.method() == method);
-        inbox.frames = left;
+        inbox.frames = left.into();
         taken
     }
 

@@ -3,11 +3,15 @@
 //!
 //! * `desk`: a relay's core and clients that say what a drill wants. `logins`: who may come back as whom.
 //!   `peers`: what sessions hear of each other. `queues`: who must wait, and who may go on.
+//! * `bench`: a session and a relay that says what a drill wants. `senders`, `receivers`: commands, both ways.
 
+mod bench;
 mod desk;
 mod logins;
 mod peers;
 mod queues;
+mod receivers;
+mod senders;
 
 /// One seed in so many also does a drill.
 const EVERY: u64 = 16;
@@ -17,6 +21,6 @@ pub(crate) fn of(seed: u64) -> Option<String> {
     if seed % EVERY > 0 {
         return None;
     }
-    let drills = [logins::run, peers::run, queues::run];
+    let drills = [logins::run, peers::run, queues::run, senders::run, receivers::run];
     drills[(seed / EVERY) as usize % drills.len()]().err()
 }

@@ -76,6 +76,7 @@ fn ends() -> Verdict {
     desk.cut(alice.link);
     desk.cut(bob.link);
     desk.resume(&mut bob)?;
+    desk.pass(Duration::from_secs(1));
     let carol = desk.login("carol", 3)?;
     desk.find(&carol, "alice")?;
     desk.news(&bob);
