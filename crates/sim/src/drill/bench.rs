@@ -147,9 +147,11 @@ impl Bench {
     /// A message of another user.
     pub(super) fn from<M: Message>(&mut self, user: &str, epoch: u64, message: &M) {
         let mut pairs = BytesMut::new();
-        message.put_pairs(&mut Writer::new(&mut pairs));
+        let mut writer = Writer::new(&mut pairs);
+        message.put_pairs(&mut writer);
+        let tail = writer.take_tail();
         let mut out = OutQueue::default();
-        out.forward(M::METHOD, message.pairs() + 2, user, epoch, pairs.freeze());
+        out.forward_with_tail(M::METHOD, message.pairs() + 2, user, epoch, pairs.freeze(), tail);
         self.feed(out);
     }
 
