@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use crvideo_proto::frame::{Frame, FrameReader, SESSION_LIMIT};
+use crvideo_proto::id::TaskId;
 use crvideo_proto::message::{self as msg, Address, Body, CLASS_BULK, CLASS_COMMANDS, Message, PeerState};
 use crvideo_proto::out::OutQueue;
 use crvideo_proto::pack::Writer;
 use crvideo_proto::session::{CommandCall, Config, Conn, Credential, Event, Identity, Now, Output, Session};
 
 use super::desk::{Verdict, must};
-use crate::world::START_MICROS;
-use crvideo_proto::id::TaskId;
+use crate::world::{CONNS, START_MICROS};
 
 /// The session's first epoch.
 pub(super) const EPOCH: u64 = 1_000;
@@ -19,7 +19,6 @@ pub(super) const EPOCH: u64 = 1_000;
 pub(super) struct Bench {
     pub(super) session: Session,
     pub(super) now: Now,
-    reader: FrameReader,
     /// What the session has told its application.
     pub(super) events: Vec<Event>,
     /// All else that it wants done.
@@ -45,7 +44,6 @@ impl Bench {
         let mut bench = Self {
             session: Session::new(config, [1; 16], 1),
             now,
-            reader: FrameReader::new(SESSION_LIMIT),
             events: Vec::new(),
             wishes: Vec::new(),
             frames: Vec::new(),
@@ -74,6 +72,21 @@ impl Bench {
         must(self.session.is_logged_in(), || "a login that is granted is none".to_owned())
     }
 
+    /// The session may open its bulk connection at once.
+    pub(super) fn link_bulk(&mut self) -> Verdict {
+        let mut out = OutQueue::default();
+        out.one_way(&msg::Wake {});
+        self.feed(out);
+        self.session.connected(Conn::Bulk, self.now);
+        self.look();
+        let hello = self.taken(msg::Hello::METHOD).pop().ok_or("no hello on the bulk connection")?;
+        let answer = msg::HelloAnswer { version: 1, features: 0, agent: "drill".to_owned(), salt: None };
+        self.reply_on(Conn::Bulk, hello.seq, &answer);
+        let bulk = self.taken(msg::Bulk::METHOD).pop().ok_or("no ticket is shown")?;
+        self.reply_on(Conn::Bulk, bulk.seq, &msg::BulkAnswer { ticket: [3; 16] });
+        Ok(())
+    }
+
     /// The link breaks, and is back.
     pub(super) fn relink(&mut self, epoch: u64) -> Verdict {
         self.break_link();
@@ -83,20 +96,22 @@ impl Bench {
     /// The link breaks, and the session tries to come back.
     pub(super) fn break_link(&mut self) {
         self.session.closed(Conn::Command, crvideo_proto::code::SOCKETEXCEPTION, self.now);
-        self.reader = FrameReader::new(SESSION_LIMIT);
         self.pass(Duration::from_secs(2));
     }
 
     /// Carries out what the session wants; what it writes is kept.
     pub(super) fn look(&mut self) {
-        let bytes = self.session.out(Conn::Command).take();
-        self.session.written(Conn::Command, self.now);
-        self.reader.feed(&bytes);
-        while let Ok(Some(frame)) = self.reader.next_frame() {
-            self.frames.push(frame);
+        for conn in CONNS {
+            let bytes = self.session.out(conn).take();
+            self.session.written(conn, self.now);
+            let mut reader = FrameReader::new(SESSION_LIMIT);
+            reader.feed(&bytes);
+            while let Ok(Some(frame)) = reader.next_frame() {
+                self.frames.push(frame);
+            }
         }
         self.hear();
-        if !self.session.out(Conn::Command).is_empty() {
+        if CONNS.iter().any(|conn| !self.session.out(*conn).is_empty()) {
             self.look();
         }
     }
@@ -129,9 +144,16 @@ impl Bench {
     }
 
     fn reply(&mut self, seq: u32, body: &impl Body) {
+        self.reply_on(Conn::Command, seq, body);
+    }
+
+    fn reply_on(&mut self, conn: Conn, seq: u32, body: &impl Body) {
         let mut out = OutQueue::default();
         out.answer(seq, body);
-        self.feed(out);
+        let bytes = out.take();
+        self.session.reader(conn).feed(&bytes);
+        self.session.received(conn, self.now);
+        self.look();
     }
 
     pub(super) fn news(&mut self, user: &str, epoch: u64, state: PeerState) {

@@ -4,10 +4,12 @@
 //! * `desk`: a relay's core and clients that say what a drill wants. `logins`: who may come back as whom.
 //!   `peers`: what sessions hear of each other. `queues`: who must wait, and who may go on.
 //! * `bench`: a session and a relay that says what a drill wants. `senders`, `receivers`: commands, both ways.
+//!   `offers`: transfers.
 
 mod bench;
 mod desk;
 mod logins;
+mod offers;
 mod peers;
 mod queues;
 mod receivers;
@@ -21,6 +23,6 @@ pub(crate) fn of(seed: u64) -> Option<String> {
     if seed % EVERY > 0 {
         return None;
     }
-    let drills = [logins::run, peers::run, queues::run, senders::run, receivers::run];
+    let drills = [logins::run, peers::run, queues::run, senders::run, receivers::run, offers::run];
     drills[(seed / EVERY) as usize % drills.len()]().err()
 }

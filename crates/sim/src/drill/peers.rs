@@ -62,6 +62,10 @@ fn absence() -> Verdict {
     desk.resume(&mut alice)?;
     must_hear(&mut desk, &alice, &[about(&bob, PeerState::On)], "it was away itself")?;
     must_hear(&mut desk, &bob, &[about(&alice, PeerState::On)], "a link is back")?;
+    // It comes back before the relay has noticed that its link is lost: it has not been away.
+    desk.resume(&mut bob)?;
+    must_hear(&mut desk, &alice, &[about(&bob, PeerState::On)], "a link is replaced")?;
+    desk.news(&bob);
     // Both lose their links, and only one is back.
     desk.cut(alice.link);
     desk.cut(bob.link);

@@ -16,7 +16,9 @@ pub(super) fn run() -> Verdict {
     commands()?;
     waking()?;
     bulk()?;
+    slow()?;
     closing()?;
+    stopping()?;
     transfers()?;
     ends()?;
     mail()
@@ -85,6 +87,9 @@ fn waking() -> Verdict {
     desk.send(up, &bob, &offer(2));
     let woken = desk.got::<msg::Wake>(bob.link).len();
     must(woken == 1, || format!("two offers woke their target {woken} times"))?;
+    desk.pass(WAKE_DEADLINE + Duration::from_secs(1));
+    let woken = desk.got::<msg::Wake>(bob.link).len();
+    must(woken == 1, || format!("a target that does not come was woken {woken} times more"))?;
     // The link is replaced, and what had waited with it.
     desk.cut(bob.link);
     desk.resume(&mut bob)?;
@@ -130,6 +135,39 @@ fn bulk() -> Verdict {
     desk.open_bulk(&mut bob, true)?;
     let heard = states(&mut desk, &alice, CLASS_BULK);
     must(heard == [PeerState::On], || format!("the client says that something was lost, and the sender hears {heard:?}"))
+}
+
+/// A client that takes its bulk connection's bytes one by one is alive, although its answers wait behind them.
+fn slow() -> Verdict {
+    let mut desk = Desk::new(0, 0);
+    let (mut alice, mut bob) = pair(&mut desk)?;
+    let up = desk.open_bulk(&mut alice, false)?;
+    let down = desk.open_bulk(&mut bob, false)?;
+    desk.stick(down, true);
+    desk.send(up, &bob, &piece());
+    for _ in 0..20 {
+        desk.pass(Duration::from_secs(5));
+        desk.core.flush(down, 1, desk.now);
+    }
+    must(!desk.is_closed(down), || "a client was given up that takes bytes all the time".to_owned())
+}
+
+/// A relay that stops passes nothing on any more behind its farewell.
+fn stopping() -> Verdict {
+    let mut desk = Desk::new(0, 0);
+    let (alice, bob) = pair(&mut desk)?;
+    for client in [&alice, &bob] {
+        desk.stick(client.link, true);
+        // The farewell waits behind it.
+        desk.core.post(1, client.user, &msg::Got { id: task(1) }, desk.now);
+        desk.pump();
+    }
+    desk.core.stop(desk.now);
+    desk.send(alice.link, &bob, &command());
+    desk.stick(bob.link, false);
+    let byes = desk.got::<msg::Bye>(bob.link).len();
+    let arrived = desk.got_routed::<msg::Command>(bob.link).len();
+    must(byes == 1 && arrived == 0, || format!("a relay that stops says {byes} farewells, and passes {arrived} commands"))
 }
 
 /// A bulk connection that is closed in order while something waits there.

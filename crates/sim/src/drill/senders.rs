@@ -24,7 +24,8 @@ pub(super) fn run() -> Verdict {
     for new_epoch in [false, true] {
         new_sequence(new_epoch)?;
     }
-    give_up()
+    give_up()?;
+    give_all_up()
 }
 
 fn bench() -> Result<Bench, String> {
@@ -117,13 +118,14 @@ fn certainty() -> Verdict {
     must(!wrong && !results.is_empty(), || format!("I2: commands that were sent end with {results:?}"))
 }
 
-/// A session whose link broke when much was queued there, and is back.
+/// A session whose link broke when something was queued there behind much that had gone out, and is back.
 fn bench_with_stuck_link() -> Result<Bench, String> {
     let mut bench = bench()?;
     bench.from("bob", BOB, &msg::CommandAck { position: 266, limit: PLENTY, refused: Vec::new() });
-    for _ in 0..3 {
-        bench.send("bob", 50_000, 60);
-    }
+    bench.send("bob", 50_000, 60);
+    bench.look();
+    bench.from("bob", BOB, &msg::CommandAck { position: 266 + 50_256, limit: PLENTY, refused: Vec::new() });
+    bench.send("bob", 100, 60);
     bench.session.closed(crvideo_proto::session::Conn::Command, code::SOCKETEXCEPTION, bench.now);
     bench.hear();
     bench.pass(Duration::from_secs(2));
@@ -171,4 +173,20 @@ fn give_up() -> Verdict {
     must(command.settled == command.position, || {
         format!("the first command stands at {} and says that {} is settled", command.position, command.settled)
     })
+}
+
+/// All that was sent is given up: the target is asked what it takes now, or what waits would wait for ever.
+fn give_all_up() -> Verdict {
+    let mut bench = bench()?;
+    bench.from("bob", BOB, &msg::CommandAck { position: 266, limit: INITIAL_COMMAND_LIMIT, refused: Vec::new() });
+    for _ in 0..5 {
+        bench.send("bob", 60_000, 5);
+    }
+    bench.send("bob", 60_000, 60);
+    bench.look();
+    bench.commands_to();
+    bench.pass(Duration::from_secs(6));
+    let probes = bench.sent::<msg::Command>();
+    let one = matches!(&probes[..], [(BOB, probe)] if probe.data.is_empty());
+    must(one, || format!("a target of which no answer is awaited is asked {} times for its limit", probes.len()))
 }
