@@ -66,8 +66,7 @@ impl Bench {
         self.reply(hello.seq, &answer);
         let login = self.taken(msg::Login::METHOD).pop().ok_or("no login")?;
         let (ticket, expires_ms) = ([2; 16], 1 << 40);
-        let answer =
-            msg::LoginAnswer { epoch, resumed, ticket, expires_ms, heartbeat_ms: u32::MAX / 4, max_file: 0 };
+        let answer = msg::LoginAnswer { epoch, resumed, ticket, expires_ms, heartbeat_ms: u32::MAX / 4, max_file: 0 };
         self.reply(login.seq, &answer);
         must(self.session.is_logged_in(), || "a login that is granted is none".to_owned())
     }

@@ -51,7 +51,8 @@ fn absence() -> Verdict {
     let found = desk.find(&carol, "bob")?;
     must(found == (bob.epoch, PeerState::Away), || format!("who is away is found as {found:?}"))?;
     // Nothing waits for one who is away: his senders send it again.
-    let offer = msg::Offer { task: TaskId::from_bytes([1; 16]), kind: 1, name: String::new(), size: 9, repeated: false };
+    let offer =
+        msg::Offer { task: TaskId::from_bytes([1; 16]), kind: 1, name: String::new(), size: 9, repeated: false };
     let bulk = desk.open_bulk(&mut alice, false)?;
     desk.send(bulk, &bob, &offer);
     must(desk.keeps("queues without a connection") == 0, || "something waits for one who is away".to_owned())?;

@@ -101,7 +101,9 @@ fn waking() -> Verdict {
     let woken = desk.got::<msg::Wake>(bob.link).len();
     must(woken == 1, || format!("a target that does not come was woken {woken} times more"))?;
     let heard = states(&mut desk, &alice, CLASS_BULK);
-    must(heard == [PeerState::Busy], || format!("the sender to who does not open its bulk connection hears {heard:?}"))?;
+    must(heard == [PeerState::Busy], || {
+        format!("the sender to who does not open its bulk connection hears {heard:?}")
+    })?;
     let down = desk.open_bulk(&mut bob, false)?;
     let heard = states(&mut desk, &alice, CLASS_BULK);
     must(heard == [PeerState::On], || format!("the sender to who has opened its bulk connection hears {heard:?}"))?;
@@ -119,7 +121,9 @@ fn bulk() -> Verdict {
     desk.cut(down);
     desk.got::<msg::Wake>(bob.link);
     desk.send(up, &bob, &offer(1));
-    must(desk.keeps("queues without a connection") == 1, || "what comes for a broken bulk connection is lost".to_owned())?;
+    must(desk.keeps("queues without a connection") == 1, || {
+        "what comes for a broken bulk connection is lost".to_owned()
+    })?;
     let older = desk.open_bulk(&mut bob, false)?;
     let heard = states(&mut desk, &alice, CLASS_BULK);
     must(heard == [PeerState::On], || format!("after a bulk connection broke, its sender hears {heard:?}"))?;
@@ -134,7 +138,9 @@ fn bulk() -> Verdict {
     let _: msg::Empty = desk.ask(down, &msg::CloseBulk {})?;
     desk.open_bulk(&mut bob, true)?;
     let heard = states(&mut desk, &alice, CLASS_BULK);
-    must(heard == [PeerState::On], || format!("the client says that something was lost, and the sender hears {heard:?}"))
+    must(heard == [PeerState::On], || {
+        format!("the client says that something was lost, and the sender hears {heard:?}")
+    })
 }
 
 /// A client that takes its bulk connection's bytes one by one is alive, although its answers wait behind them.
@@ -167,7 +173,9 @@ fn stopping() -> Verdict {
     desk.stick(bob.link, false);
     let byes = desk.got::<msg::Bye>(bob.link).len();
     let arrived = desk.got_routed::<msg::Command>(bob.link).len();
-    must(byes == 1 && arrived == 0, || format!("a relay that stops says {byes} farewells, and passes {arrived} commands"))
+    must(byes == 1 && arrived == 0, || {
+        format!("a relay that stops says {byes} farewells, and passes {arrived} commands")
+    })
 }
 
 /// A bulk connection that is closed in order while something waits there.
@@ -196,7 +204,9 @@ fn closing() -> Verdict {
     must(woken > 0, || "frames were lost with a bulk connection, and nobody asks for the next one".to_owned())?;
     desk.open_bulk(&mut bob, false)?;
     let heard = states(&mut desk, &alice, CLASS_BULK);
-    must(heard == [PeerState::On], || format!("frames were lost with a bulk connection, and the sender hears {heard:?}"))
+    must(heard == [PeerState::On], || {
+        format!("frames were lost with a bulk connection, and the sender hears {heard:?}")
+    })
 }
 
 /// How many transfers a session may have under way.
@@ -212,8 +222,7 @@ fn transfers() -> Verdict {
         number += 1;
         desk.send(up, &bob, &offer(number));
         let arrived = desk.got_routed::<msg::Offer>(down).len();
-        let refused: Vec<i64> =
-            desk.got_routed::<msg::Done>(alice.link).iter().map(|done| done.message.code).collect();
+        let refused: Vec<i64> = desk.got_routed::<msg::Done>(alice.link).iter().map(|done| done.message.code).collect();
         let expected: &[i64] = if fits { &[] } else { &[code::SEND_QUEUE_FULL as i64] };
         must(arrived == usize::from(fits) && refused == expected, || {
             format!("{why}: an offer arrived {arrived} times, and was answered with {refused:?}")

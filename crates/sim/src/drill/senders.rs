@@ -150,8 +150,7 @@ fn new_sequence(new_epoch: bool) -> Verdict {
     if new_epoch {
         bench.found("bob", BOB, PeerState::On)?;
     }
-    let sent: u64 =
-        bench.sent::<msg::Command>().iter().map(|(_, it)| it.data.len() as u64 + COMMAND_OVERHEAD).sum();
+    let sent: u64 = bench.sent::<msg::Command>().iter().map(|(_, it)| it.data.len() as u64 + COMMAND_OVERHEAD).sum();
     must(sent <= INITIAL_COMMAND_LIMIT, || format!("I8: {sent} bytes were sent to a target that has granted nothing"))
 }
 
