@@ -20,7 +20,7 @@ const EVERY: u64 = 16;
 
 /// The drill of a seed; what it found wrong.
 pub(crate) fn of(seed: u64) -> Option<String> {
-    if seed % EVERY > 0 {
+    if !seed.is_multiple_of(EVERY) {
         return None;
     }
     let drills = [logins::run, peers::run, queues::run, senders::run, receivers::run, offers::run];

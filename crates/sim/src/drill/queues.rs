@@ -66,6 +66,20 @@ fn commands() -> Verdict {
     must(arrived > 0 && arrived < 3, || format!("a full queue took {arrived} commands of 3"))?;
     let heard = states(&mut desk, &alice, CLASS_COMMANDS);
     must(heard == [PeerState::On], || format!("the sender to a queue that has drained hears {heard:?}"))?;
+    // Who must wait waits until he is told to go on, or what he sends leaves a gap.
+    desk.stick(bob.link, true);
+    let medium = msg::Command { data: Bytes::from(vec![1; QUEUE / 3]), ..command() };
+    for _ in 0..4 {
+        desk.send(alice.link, &bob, &medium);
+    }
+    desk.core.flush(bob.link, QUEUE / 3, desk.now);
+    desk.send(alice.link, &bob, &command());
+    let heard = states(&mut desk, &alice, CLASS_COMMANDS);
+    must(heard == [PeerState::Busy], || format!("the sender to a queue that drains slowly hears {heard:?}"))?;
+    desk.stick(bob.link, false);
+    let arrived = desk.got_routed::<msg::Command>(bob.link).len();
+    must(arrived == 3, || format!("{arrived} commands arrived, and there was room for 3"))?;
+    desk.news(&alice);
     // What was blocked by the old link is not by the new one.
     desk.stick(bob.link, true);
     for _ in 0..3 {
@@ -124,6 +138,11 @@ fn bulk() -> Verdict {
     must(desk.keeps("queues without a connection") == 1, || {
         "what comes for a broken bulk connection is lost".to_owned()
     })?;
+    // So much waits there that the sender is blocked, too; he need not be told twice to send again.
+    for _ in 0..2 {
+        desk.send(up, &bob, &piece());
+    }
+    desk.news(&alice);
     let older = desk.open_bulk(&mut bob, false)?;
     let heard = states(&mut desk, &alice, CLASS_BULK);
     must(heard == [PeerState::On], || format!("after a bulk connection broke, its sender hears {heard:?}"))?;
@@ -140,7 +159,16 @@ fn bulk() -> Verdict {
     let heard = states(&mut desk, &alice, CLASS_BULK);
     must(heard == [PeerState::On], || {
         format!("the client says that something was lost, and the sender hears {heard:?}")
-    })
+    })?;
+    // A new link makes all peers send again, and with that makes up for what was lost before.
+    let down = desk.open_bulk(&mut bob, false)?;
+    desk.cut(down);
+    desk.cut(bob.link);
+    desk.resume(&mut bob)?;
+    desk.news(&alice);
+    desk.open_bulk(&mut bob, false)?;
+    let heard = states(&mut desk, &alice, CLASS_BULK);
+    must(heard.is_empty(), || format!("nothing was lost since the link is back, and the sender hears {heard:?}"))
 }
 
 /// A client that takes its bulk connection's bytes one by one is alive, although its answers wait behind them.
