@@ -5,12 +5,14 @@
 //! * `plan`, `script`: what a seed draws, before and while things happen.
 //! * `world`, `party`, `files`, `hub`, `pipe`, `meddler`: time; the shells around the session and the relay's core;
 //!   what joins them.
+//! * `drill`: one machine alone, and what chance hardly brings about.
 //! * `ledger`: the rules. `credit`: one more, read off the wire. `defect`: faults that prove that the ledger finds faults.
 #![forbid(unsafe_code)]
 
 mod agenda;
 mod credit;
 mod defect;
+mod drill;
 mod files;
 mod hub;
 mod ledger;
@@ -54,6 +56,9 @@ pub fn run(seed: u64, defect: Option<Defect>, with_lines: bool) -> Report {
         world.trace.note(0, 0, 0, || plan);
     } else {
         world.trace.mark(0, 0, 0);
+    }
+    if let Some(wrong) = drill::of(seed) {
+        world.ledger.violated(format!("a drill: {wrong}"));
     }
     world.run();
     Report {

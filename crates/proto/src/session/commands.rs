@@ -24,6 +24,10 @@ const WINDOW: u64 = 1024 * 1024;
 const SMALL_WINDOW: u64 = INITIAL_COMMAND_LIMIT;
 /// What the largest command takes of the sequence.
 const LARGEST_CHARGE: u64 = MAX_COMMAND as u64 + COMMAND_OVERHEAD;
+/// What may wait of a source before a receipt is asked for.
+const WITHOUT_RECEIPT: u64 = WINDOW / 4;
+/// Only a receipt makes a limit grow later. While none is to come, there must be room for one command more.
+const _: () = assert!(SMALL_WINDOW - WITHOUT_RECEIPT >= LARGEST_CHARGE);
 /// Sources that are remembered after their epoch has ended.
 const MAX_GONE: usize = 1_024;
 /// Sources that are remembered beside another epoch of the same user.
@@ -138,16 +142,14 @@ impl Source {
     /// What the sender may send now, when `window` bytes may wait for the application.
     fn fresh_limit(&self, window: u64) -> u64 {
         let fresh = self.expected.saturating_add(window).saturating_sub(self.delivered - self.handled);
-        // Only a receipt makes the limit grow later. When none is to come, there must be room for one command more.
-        let least = if self.handled >= self.receipted { self.expected.saturating_add(LARGEST_CHARGE) } else { 0 };
-        self.limit.max(fresh).max(least)
+        self.limit.max(fresh)
     }
 
     /// Counts a command that is handed to the application; what is asked of it in return. `tight`: the session as a whole
     /// is short of room.
     fn deliver(&mut self, charge: u64, tight: bool) -> Option<Receipt> {
         self.delivered += charge;
-        if !tight && self.delivered - self.receipted < WINDOW / 4 {
+        if !tight && self.delivered - self.receipted < WITHOUT_RECEIPT {
             return None;
         }
         self.receipted = self.delivered;
@@ -337,7 +339,6 @@ impl Session {
     pub(super) fn commands_lost(&mut self, target: &Arc<str>, err: i32, certain: bool) {
         let written = self.wire.out.written();
         let Some(path) = self.path_by_target.get_mut(target) else { return };
-        path.sent = 0;
         let mut ended = Vec::new();
         // What has no position was never sent to that incarnation.
         while path.commands.front().is_some_and(|command| command.position.is_some()) {

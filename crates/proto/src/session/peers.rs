@@ -46,7 +46,8 @@ pub(super) struct Path {
     /// Classes of traffic that the relay refuses for now.
     pub busy: u8,
     pub commands: VecDeque<Outgoing>,
-    /// How many of `commands`, from the front, have been queued on this connection.
+    /// How many of `commands`, from the front, have been queued on this connection since the target was last said to be
+    /// on; nothing is queued while it is not.
     pub sent: usize,
     /// At most this many of them, until acknowledgements show that they get through. What is repeated because the
     /// relay had no room may well have arrived: to repeat all of it each time would fill that room again, for ever.
@@ -94,14 +95,11 @@ impl Path {
     }
 
     /// Tasks are bound to another incarnation, or (0) to none. Positions go on, because a relay that has restarted may
-    /// let an incarnation come back that was said to be gone, and it knows what it took before.
+    /// let an incarnation come back that was said to be gone, and it knows what it took before. What is true of one time
+    /// that the target is on begins with that time.
     pub fn bind(&mut self, epoch: u64) {
         self.epoch = epoch;
         self.limit = self.next_position + INITIAL_COMMAND_LIMIT;
-        self.sent = 0;
-        self.allowance = usize::MAX;
-        self.probed = false;
-        self.busy = 0;
         self.farewells.clear();
     }
 }
@@ -222,7 +220,6 @@ impl Session {
             }
             PeerState::Away => {
                 path.state = PathState::Away { since: now.mono };
-                path.sent = 0;
                 self.rewind_transfers_to(target);
                 self.cancels_to_absent(target);
                 self.scan_by(now.mono + AWAY_PATIENCE);
