@@ -141,7 +141,14 @@ impl Session {
 
     fn refuse_offer(&mut self, key: (Arc<str>, TaskId), epoch: u64, err: i32) {
         self.tell_done(&key.0, epoch, key.1, err);
-        self.received_outcomes.insert(key, Ended { err, epoch });
+        self.note_end(key, Ended { err, epoch });
+    }
+
+    /// Remembers how a task ended, unless a later incarnation of its sender has used the id since.
+    fn note_end(&mut self, key: (Arc<str>, TaskId), ended: Ended) {
+        if self.received_outcomes.get(&key).is_none_or(|known| known.epoch <= ended.epoch) {
+            self.received_outcomes.insert(key, ended);
+        }
     }
 
     /// Begins to take a transfer. `go`: the sender waits to be told where to start.
@@ -228,10 +235,18 @@ impl Session {
         let err = known_code(cancel.message.code);
         let err = if err == code::NOERR { code::SEND_CANCELLED } else { err };
         let key = (source, task);
-        match self.receiving_id_by_key.get(&key).copied() {
-            Some(id) => self.abort(id, err, true),
-            None => {
-                // Never heard of: whatever of it is still on its way comes too late.
+        let id = self.receiving_id_by_key.get(&key).copied();
+        let receiving = id.and_then(|id| self.receiving_by_id.get_mut(&id));
+        let of = receiving.as_ref().map_or(Ordering::Greater, |receiving| epoch.cmp(&receiving.epoch));
+        match (id, of) {
+            (Some(id), Ordering::Equal) => self.abort(id, err, true),
+            // It is about what an earlier incarnation has sent.
+            (Some(_), Ordering::Less) => {}
+            _ => {
+                // Not begun, or never heard of: whatever of it is still on its way comes too late.
+                if let Some(receiving) = receiving {
+                    receiving.next = receiving.next.take().filter(|(next, _)| *next > epoch);
+                }
                 let err = self.received_outcomes.get(&key).and_then(|ended| ended.answer(epoch)).unwrap_or(err);
                 self.refuse_offer(key, epoch, err);
             }
@@ -407,13 +422,17 @@ impl Session {
             self.held_buffers = self.held_buffers.saturating_sub(size);
         }
         if answer {
-            self.received_outcomes.insert((source.clone(), task), Ended { err, epoch });
+            self.note_end((source.clone(), task), Ended { err, epoch });
             self.tell_done(&source, epoch, task, err);
         }
         if heard {
             self.event(Event::TransferEnded { source: source.clone(), task, err });
         }
-        next.map(|(epoch, message)| Routed { from: source.to_string(), epoch, message })
+        next.map(|(epoch, offer)| {
+            // What came behind it has been dropped, so its sender must be told where to begin.
+            let message = Offer { repeated: true, ..offer };
+            Routed { from: source.to_string(), epoch, message }
+        })
     }
 
     /// A sender's epoch has ended: what it had not completed will never be.
