@@ -109,7 +109,7 @@ impl Ledger {
             self.violated(format!("task {task:?} of {total} bytes ended with {err}, and the limit is {limit}"));
         }
         let by_others = [code::SENDDATA_TARGETINVALID, code::KICKOUT_BY_RELOGIN].contains(&err);
-        if wished && by_others {
+        if wished && by_others && what != What::Command {
             self.violated(format!("I7: task {task:?} was cancelled, and ended with {err}"));
         }
         // Only a disk that changes bytes explains content that does not fit its hash.
