@@ -21,7 +21,7 @@ const HAUNTED: u64 = 10;
 /// Of the others, in so many somebody ends a transfer of which its target cannot hear.
 const FORSAKEN: u64 = 10;
 /// Of the rest, so many go through one of the trials.
-const TRIED: u64 = 30;
+const TRIED: u64 = 25;
 /// The size of that transfer, and how soon after its sender's return the target must know.
 const FORSAKEN_SIZE: usize = 500_000;
 const FORSAKEN_HEARS: Duration = Duration::from_secs(6);

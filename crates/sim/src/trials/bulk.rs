@@ -16,6 +16,7 @@ const NARROW: usize = 100_000;
 const STUCK_COMMANDS: usize = 5;
 const STUCK_COMMAND: usize = 40_000;
 const HOARD: usize = 40;
+const HOARDED: usize = 300_000;
 
 impl World {
     /// Brings a party into the moment in which it closes its bulk connection, because nothing needs it, and the relay
@@ -109,7 +110,7 @@ impl World {
 
     /// Many transfers at once, and a connection that takes nothing: their sources are not read for nothing.
     pub(super) fn hoard(&mut self, sender: usize, target: usize) {
-        if self.rng.percent(50) || !self.can_send(262_144) || !self.bring_up_bulk(sender, target) {
+        if self.rng.percent(50) || !self.can_send(HOARDED as u64) || !self.bring_up_bulk(sender, target) {
             return;
         }
         let Some(link) = self.link_of(sender, Conn::Bulk) else { return };
@@ -119,7 +120,7 @@ impl World {
         }
         let before = self.parties[sender].asked;
         let tasks: Vec<_> =
-            (0..HOARD).map(|_| self.try_transfer(sender, target, 262_144, PROBE_PATIENCE, false)).collect();
+            (0..HOARD).map(|_| self.try_transfer(sender, target, HOARDED, PROBE_PATIENCE, false)).collect();
         self.pass(Duration::from_secs(1));
         let asked = self.parties[sender].asked - before;
         if asked > (MOST_READ_AHEAD + MOST_QUEUED[1] + NARROW) as u64 {

@@ -13,8 +13,8 @@ use crate::world::{Way, World, index};
 
 const FROM_SENDERS: [&[u8]; 4] = [b"croffer", b"crdata", b"crend", b"crcancel"];
 const FROM_TARGETS: [&[u8]; 2] = [b"crgo", b"crconf"];
-/// The transfer takes more than one window.
-const SIZES: [usize; 3] = [20_000, 300_000, 700_000];
+/// What is repeated is read again and again, so most of it is small.
+const SIZES: [usize; 4] = [20_000, 20_000, 20_000, 300_000];
 /// With four more that wait for a decision, a window ends where no piece does.
 const WAITING: usize = 4;
 const UNEVEN: usize = 1_200_000;
@@ -84,11 +84,11 @@ impl World {
             self.hardship.writing = Duration::ZERO;
         }
         self.trace.note(38, sender as u64, 0, || format!("the ghosts of {user}"));
-        for turn in 0..60 {
+        for turn in 0..36 {
             self.repeat_to(target, Conn::Bulk, &FROM_SENDERS);
             self.repeat_to(target, Conn::Command, &FROM_SENDERS);
-            self.pass(Duration::from_millis(if turn < 40 { 2 } else { 30 }));
-            if leaves && turn == 50 {
+            self.pass(Duration::from_millis(if turn < 24 { 2 } else { 40 }));
+            if leaves && turn == 30 {
                 self.logout(target);
             }
         }
