@@ -364,6 +364,51 @@ fn regression_a_newer_incarnation_of_a_sender_may_offer_what_the_older_one_had_b
 }
 
 #[test]
+fn regression_a_sender_whose_offer_had_to_wait_is_told_where_to_begin() {
+    let mut alice = Alice::logged_in();
+    let task = TaskId::from_bytes([8; 16]);
+    let offer = Offer { task, kind: 2, name: String::new(), size: 10, repeated: false };
+    alice.hear_bob(BOB, &offer);
+    // What follows this offer at once comes while the older transfer is being removed, and is dropped.
+    alice.hear_bob(LATER, &offer);
+    let mut removed = None;
+    while let Some(output) = alice.session.poll_output() {
+        if let Output::AbortSink { id } = output {
+            removed = Some(id);
+        }
+    }
+    alice.written();
+    alice.session.sink_aborted(removed.expect("the older one is removed"), alice.now);
+    let go = alice.written().into_iter().find(|frame| frame.method() == Go::METHOD).expect("a word");
+    let (to, _) = Address::to_with_rest(&go.payload).unwrap();
+    assert_eq!((to.epoch, Go::read(&go.payload).unwrap().offset), (LATER, 0));
+}
+
+#[test]
+fn regression_a_cancel_ends_the_transfer_of_its_own_incarnation_alone() {
+    let task = TaskId::from_bytes([8; 16]);
+    let offer = Offer { task, kind: 2, name: String::new(), size: 10, repeated: false };
+    let cancel = Cancel { task, code: code::SEND_CANCELLED.into() };
+    // An older one's cancel is late, or a box repeats it.
+    let mut alice = Alice::logged_in();
+    alice.hear_bob(LATER, &offer);
+    alice.hear_bob(BOB, &cancel);
+    while let Some(output) = alice.session.poll_output() {
+        assert!(!matches!(output, Output::AbortSink { .. }), "it goes on");
+    }
+    // A newer one's may overtake its own offer, which comes on another connection.
+    alice.written();
+    let newest = LATER + 1;
+    alice.hear_bob(newest, &cancel);
+    let done = alice.written().into_iter().find(|frame| frame.method() == Done::METHOD).expect("an answer");
+    let (to, _) = Address::to_with_rest(&done.payload).unwrap();
+    assert_eq!((to.epoch, Done::read(&done.payload).unwrap().code), (newest, code::SEND_CANCELLED.into()));
+    alice.hear_bob(newest, &offer);
+    let done = alice.written().into_iter().find(|frame| frame.method() == Done::METHOD).expect("an answer");
+    assert_eq!(Done::read(&done.payload).unwrap().code, i64::from(code::SEND_CANCELLED));
+}
+
+#[test]
 fn regression_accepted_buffers_keep_to_the_limit_together() {
     let mut alice = Alice::logged_in();
     alice.session.set_wants(true, false);

@@ -14,9 +14,26 @@ pub(crate) struct Credit {
     /// Up to where commands may go, by the epochs of their sender and their target.
     commands: HashMap<(u64, u64), Sequence>,
     /// Up to where the bytes of a transfer may go, by the epoch of its sender.
-    transfers: HashMap<(u64, TaskId), u64>,
+    transfers: HashMap<(u64, TaskId), Transfer>,
+    /// Frames come in order, and none of them again.
+    in_order: bool,
     /// What went beyond a grant.
     pub(crate) breach: Option<String>,
+}
+
+/// One transfer.
+#[derive(Debug)]
+struct Transfer {
+    /// Its bytes may go up to here.
+    limit: u64,
+    /// What is at which epoch of its target.
+    confirmed_by: Option<(u64, u64)>,
+}
+
+impl Default for Transfer {
+    fn default() -> Self {
+        Self { limit: INITIAL_WINDOW, confirmed_by: None }
+    }
 }
 
 /// Commands of one epoch to another.
@@ -28,6 +45,16 @@ struct Sequence {
 }
 
 impl Credit {
+    /// Grants of a world in which frames come in order, or not.
+    pub(crate) fn judging(in_order: bool) -> Self {
+        Self { in_order, ..Self::default() }
+    }
+
+    /// Boxes on the way repeat frames from now on.
+    pub(crate) fn expect_repetitions(&mut self) {
+        self.in_order = false;
+    }
+
     /// A frame comes from a client; what it says of itself must be covered by what it was granted.
     pub(crate) fn check(&mut self, frame: &Frame) {
         let judged = self.judge(frame);
@@ -58,26 +85,32 @@ impl Credit {
             }
             Data::METHOD => {
                 let Some((own, _, data)) = read::<Data>(frame) else { return Ok(()) };
-                let limit = self.transfers.get(&(own, data.task)).map_or(INITIAL_WINDOW, |limit| *limit);
+                let transfer = self.transfers.entry((own, data.task)).or_default();
+                let limit = transfer.limit;
                 within(data.offset.saturating_add(data.data.len() as u64), limit, "a piece of a transfer")
             }
             Go::METHOD => {
-                let Some((_, to, go)) = read::<Go>(frame) else { return Ok(()) };
-                self.grant(to, go.task, go.limit);
+                let Some((own, to, go)) = read::<Go>(frame) else { return Ok(()) };
+                let transfer = self.grant(to, go.task, go.limit);
+                let confirmed = transfer.confirmed_by.filter(|(by, _)| *by == own).map_or(0, |(_, offset)| offset);
+                if self.in_order && go.offset < confirmed {
+                    return Err(format!("a target wants what it has: from {}, and has {confirmed}", go.offset));
+                }
                 Ok(())
             }
             Confirm::METHOD => {
-                let Some((_, to, confirm)) = read::<Confirm>(frame) else { return Ok(()) };
-                self.grant(to, confirm.task, confirm.limit);
+                let Some((own, to, confirm)) = read::<Confirm>(frame) else { return Ok(()) };
+                self.grant(to, confirm.task, confirm.limit).confirmed_by = Some((own, confirm.offset));
                 Ok(())
             }
             _ => Ok(()),
         }
     }
 
-    fn grant(&mut self, to: u64, task: TaskId, limit: u64) {
-        let known = self.transfers.entry((to, task)).or_insert(INITIAL_WINDOW);
-        *known = limit.max(*known);
+    fn grant(&mut self, to: u64, task: TaskId, limit: u64) -> &mut Transfer {
+        let transfer = self.transfers.entry((to, task)).or_default();
+        transfer.limit = limit.max(transfer.limit);
+        transfer
     }
 }
 

@@ -89,6 +89,8 @@ pub(crate) struct Sink {
     jobs: u32,
     stopped: bool,
     pub(crate) finished: bool,
+    /// All is here, and waits to be made whole.
+    pub(crate) complete: bool,
     pub(crate) aborting: bool,
     pub(crate) busy_until: Duration,
     /// Leaves the comparison of the hash out.
@@ -107,6 +109,7 @@ impl Sink {
             jobs: 0,
             stopped: false,
             finished: false,
+            complete: false,
             aborting: false,
             busy_until: Duration::ZERO,
             trusting: false,

@@ -113,7 +113,7 @@ impl World {
         let id = hub.core.opened(now).ok()?;
         let (reader, out) = (FrameReader::new(PRE_LOGIN_LIMIT), OutQueue::default());
         hub.sockets.insert(id, Socket { link, reader, out, logged_in: false, lingers: false });
-        if self.haunted || self.rng.percent(self.plan.encrypted) {
+        if self.haunted || self.hardship.taped || self.rng.percent(self.plan.encrypted) {
             hub.core.is_encrypted(id);
         } else if let Some(line) = self.links.get_mut(&link).filter(|line| line.conn == Conn::Command) {
             for meddler in [&mut line.up.meddler, &mut line.down.meddler].into_iter().flatten() {

@@ -3,6 +3,7 @@
 //! of the code judges what happened.
 //!
 //! * `plan`, `script`: what a seed draws, before and while things happen.
+//! * `trials`: faults that hit at one moment only, each after the healing of some seeds.
 //! * `world`, `party`, `files`, `hub`, `pipe`, `meddler`: time; the shells around the session and the relay's core;
 //!   what joins them.
 //! * `drill`: one machine alone, and what chance hardly brings about.
@@ -23,6 +24,7 @@ mod plan;
 mod rng;
 mod script;
 mod trace;
+mod trials;
 mod world;
 
 use std::collections::BTreeMap;

@@ -17,8 +17,13 @@ const REPEATED_AT_ONCE: usize = 4;
 
 /// Whether a frame is a message from one user to another.
 fn is_routed(frame: &Bytes) -> bool {
+    is_any_of(frame, &ROUTED)
+}
+
+/// Whether a frame is a message of one of these kinds.
+pub(crate) fn is_any_of(frame: &Bytes, names: &[&[u8]]) -> bool {
     let method = frame.get(HEADER_LEN..).unwrap_or_default();
-    ROUTED.iter().any(|name| method.starts_with(name))
+    names.iter().any(|name| method.starts_with(name))
 }
 
 /// The messages between users (`docs/wire.md`, section 4).

@@ -60,6 +60,8 @@ pub(crate) struct Party {
     pub(crate) asleep_until: Duration,
     pub(crate) reading: bool,
     pub(crate) manners: Manners,
+    /// Bytes of sources that its session has asked for, in all.
+    pub(crate) asked: u64,
     /// Its turn has been scheduled.
     pub(crate) turn: bool,
     /// When the session must be called.
@@ -101,6 +103,7 @@ impl Party {
             asleep_until: Duration::ZERO,
             reading: false,
             manners: Manners::Accepts,
+            asked: 0,
             turn: false,
             deadline: None,
             destroyed: false,

@@ -101,6 +101,12 @@ impl Pipe {
         strokes
     }
 
+    /// Something on the way says once more what has passed it before: whole frames, behind whole frames.
+    pub(crate) fn repeat(&mut self, frames: Vec<u8>, now: Duration) {
+        self.held += frames.len();
+        self.parts.push_back((now, frames.into()));
+    }
+
     /// What has come by now.
     pub(crate) fn read(&mut self, now: Duration, rng: &mut Rng) -> Got {
         if self.black_hole || self.frozen_until > now {

@@ -12,7 +12,7 @@ use crate::files::Source;
 use crate::ledger::{Call, What};
 use crate::party::{Party, Stage};
 use crate::plan::{BULK_IDLE, FILE_LIMIT, PROJECTS, Plan, Project, RESTLESS, USERS};
-use crate::world::{CONNS, Happening, START_MICROS, Way, World};
+use crate::world::{CONNS, Happening, START_MICROS, Way, World, index};
 
 /// The relay gives a connection that it closes so much time to take its last words.
 const RELAY_LETS_GO: Duration = Duration::from_secs(32);
@@ -20,22 +20,24 @@ const RELAY_LETS_GO: Duration = Duration::from_secs(32);
 const HAUNTED: u64 = 10;
 /// Of the others, in so many somebody ends a transfer of which its target cannot hear.
 const FORSAKEN: u64 = 10;
+/// Of the rest, so many go through one of the trials.
+const TRIED: u64 = 25;
 /// The size of that transfer, and how soon after its sender's return the target must know.
 const FORSAKEN_SIZE: usize = 500_000;
 const FORSAKEN_HEARS: Duration = Duration::from_secs(6);
 /// After the healing, everybody is there by now.
-const EVERYBODY_BACK: Duration = Duration::from_secs(200);
+pub(crate) const EVERYBODY_BACK: Duration = Duration::from_secs(200);
 /// Calls of its other incarnations that each user repeats after the healing.
 const REPEATED_AFTER_HEALING: usize = 2;
 /// Whoever sends to a user who has gone for good hears so within this time.
 const GONE_IS_TOLD: Duration = Duration::from_secs(12);
 /// A session reads no further ahead of what it sends, and queues no more on its connections.
-const MOST_READ_AHEAD: usize = (4 * 1_024 + 256) * 1_024;
-const MOST_QUEUED: [usize; 2] = [(256 + 64 + 64) * 1_024, (512 + 256 + 64) * 1_024];
+pub(crate) const MOST_READ_AHEAD: usize = (4 * 1_024 + 256) * 1_024;
+pub(crate) const MOST_QUEUED: [usize; 2] = [(256 + 64 + 64) * 1_024, (512 + 256 + 64) * 1_024];
 /// How long the shell waits for a destroyed session's farewell and files.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(2);
 /// A command after the healing must be there by now.
-const PROBE_PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PROBE_PATIENCE: Duration = Duration::from_secs(30);
 /// What may wait at the relay beyond a queue's limit: one message, and news of the relay's own.
 const LARGEST_COMMAND_FRAME: usize = 65_536 + 8_192;
 const LARGEST_BULK_FRAME: usize = 256 * 1_024 + 8_192;
@@ -138,7 +140,7 @@ impl World {
 
     // ---- users --------------------------------------------------------------------------------------------
 
-    fn login(&mut self, party: usize) {
+    pub(crate) fn login(&mut self, party: usize) {
         if self.parties[party].stage != Stage::Out {
             return;
         }
@@ -191,7 +193,7 @@ impl World {
         (Credential::Token(token), err)
     }
 
-    fn logout(&mut self, party: usize) {
+    pub(crate) fn logout(&mut self, party: usize) {
         if self.parties[party].destroyed || !matches!(self.parties[party].stage, Stage::In | Stage::Entering) {
             return;
         }
@@ -205,7 +207,7 @@ impl World {
     }
 
     /// The application destroys its session and makes a new one.
-    fn destroy(&mut self, party: usize) {
+    pub(crate) fn destroy(&mut self, party: usize) {
         if self.parties.len() > 12 {
             return;
         }
@@ -245,7 +247,7 @@ impl World {
         }
     }
 
-    fn send_command(&mut self, party: usize, target: &'static str, size: usize, chosen: bool, probe: bool) {
+    pub(crate) fn send_command(&mut self, party: usize, target: &'static str, size: usize, chosen: bool, probe: bool) {
         let content = self.content(size);
         let task = TaskId::random(self.rng.bytes());
         let timeout = self.timeout(self.plan.config.command_timeout, probe);
@@ -294,7 +296,7 @@ impl World {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn call(
+    pub(crate) fn call(
         &mut self,
         party: usize,
         target: &'static str,
@@ -597,7 +599,7 @@ impl World {
     }
 
     /// Runs until something is true, or for `patience`.
-    fn wait_for(&mut self, patience: Duration, what: impl Fn(&mut Self) -> bool) -> bool {
+    pub(crate) fn wait_for(&mut self, patience: Duration, what: impl Fn(&mut Self) -> bool) -> bool {
         let end = self.now + patience;
         while self.ledger.violation.is_none() {
             if what(self) {
@@ -613,7 +615,7 @@ impl World {
     }
 
     /// Whether one device of each user is logged in, with a connection that is whole. Who is missing logs in.
-    fn everybody_is_in(&mut self) -> bool {
+    pub(crate) fn everybody_is_in(&mut self) -> bool {
         let mut all = !self.links.values_mut().any(|line| line.up.has_ended() || line.down.has_ended());
         for member in self.members() {
             let of = |it: &Party| (it.project, it.user) == member && !it.destroyed;
@@ -631,7 +633,7 @@ impl World {
         all
     }
 
-    fn is_quiet(&self) -> bool {
+    pub(crate) fn is_quiet(&self) -> bool {
         self.parties.iter().all(|party| party.session.is_quiet() && party.letters.is_empty())
     }
 
@@ -682,6 +684,7 @@ impl World {
         // Of what had seals, the relay could make nothing on a connection without.
         self.tapes.clear();
         self.haunted = true;
+        self.credit.expect_repetitions();
         for _ in 0..3 {
             if other != ghost && !self.plan.calm {
                 self.break_links_of(other);
@@ -743,7 +746,7 @@ impl World {
         self.wait_for(PROBE_PATIENCE, |world| world.ledger.all_ended() && world.is_quiet());
     }
 
-    fn break_links_of(&mut self, party: usize) {
+    pub(crate) fn break_links_of(&mut self, party: usize) {
         let links: Vec<u64> = self.links.iter().filter(|(_, it)| it.party == party).map(|(id, _)| *id).collect();
         for link in links {
             for way in [Way::Up, Way::Down] {
@@ -803,6 +806,16 @@ impl World {
             let session = &mut self.parties[party].session;
             let queued = CONNS.map(|conn| session.out(conn).len());
             let ahead = session.read_ahead();
+            let wired = self.parties[party].wired;
+            let open = |conn| wired[index(conn)].is_some_and(|it| !it.given_up);
+            if !open(Conn::Bulk) && ahead > 0 {
+                self.ledger.violated(format!("I8: party {party} has read {ahead} bytes ahead that it cannot send"));
+            }
+            let session = &mut self.parties[party].session;
+            let rest = CONNS.map(|conn| if open(conn) { 0 } else { session.reader(conn).buffered() });
+            if rest != [0, 0] {
+                self.ledger.violated(format!("I8: party {party} keeps {rest:?} bytes of frames of no connection"));
+            }
             if ahead > MOST_READ_AHEAD || queued[0] > MOST_QUEUED[0] || queued[1] > MOST_QUEUED[1] {
                 self.ledger.violated(format!("I8: party {party} has read {ahead} bytes ahead and queued {queued:?}"));
             }
@@ -819,6 +832,8 @@ impl World {
             self.haunt();
         } else if !self.plan.calm && self.rng.percent(FORSAKEN) {
             self.forsake();
+        } else if !self.plan.calm && self.rng.percent(TRIED) {
+            self.trial();
         }
         self.trace.note(30, 0, 0, || "everybody leaves".to_owned());
         if self.rng.percent(20) {

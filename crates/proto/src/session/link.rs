@@ -173,7 +173,6 @@ impl Session {
         self.mode = Mode::LoggingIn { cookie };
         self.epoch = 0;
         self.watching = false;
-        self.terms = Terms::default();
         self.connect(0, now);
     }
 
@@ -274,7 +273,7 @@ impl Session {
             }
             _ => {}
         }
-        let generation = self.wire_of(conn).generation;
+        // A frame can end the connection that it came on; what follows it goes with the connection.
         loop {
             let frame = match self.wire_of(conn).reader.next_frame() {
                 Ok(Some(frame)) => frame,
@@ -288,10 +287,6 @@ impl Session {
             if let Err(error) = self.frame(conn, &frame, now) {
                 log::warn!("the relay sent {:?}: {error}; closing the connection", frame.method());
                 self.break_off(conn, code::RSPDAT_ERR, now);
-            }
-            // A frame can end the connection that it came on; what follows it is void.
-            if self.wire_of(conn).generation != generation {
-                break;
             }
         }
         self.settle(now);
@@ -807,7 +802,6 @@ impl Session {
         let needed = self.awaits_bytes() || self.wants_to_send();
         match &mut self.bulk {
             Bulk::Closed if needed && matches!(self.line, Line::Up { .. }) => self.connect_bulk(now),
-            Bulk::Closing { wanted, .. } => *wanted |= needed,
             Bulk::Up { idle_at, .. } if needed => *idle_at = None,
             Bulk::Up { idle_at, .. } => *idle_at = idle_at.or(Some(now.mono + BULK_IDLE)),
             _ => {}
@@ -841,7 +835,6 @@ impl Session {
         let silent_at = now.mono + self.terms.heartbeat * SILENT_BEATS;
         self.bulk = Bulk::Up { idle_at: Some(now.mono + BULK_IDLE), silent_at };
         self.bulk_wire.reader.expect_bulk();
-        self.offer_again();
     }
 
     fn bulk_lost(&mut self, now: Now) {
@@ -878,8 +871,6 @@ impl Session {
         self.bulk_wire.reset();
         self.bulk = Bulk::Closed;
         self.terms.ticket = None;
-        // A new link makes all peers repeat what they had sent.
-        self.terms.bulk_torn = false;
         self.rewind_sendings();
     }
 }

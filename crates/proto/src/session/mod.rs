@@ -27,7 +27,6 @@ use std::time::Duration;
 
 use crate::code;
 use crate::id::TaskId;
-use crate::message::{Offer, Routed};
 use crate::out::OutQueue;
 use crate::token;
 use commands::{Aside, Source};
@@ -126,8 +125,6 @@ pub struct Session {
     receiving_by_id: BTreeMap<u64, Receiving>,
     receiving_id_by_key: HashMap<(Arc<str>, TaskId), u64>,
     next_receiving: u64,
-    /// Offers whose place has just become free.
-    next_offers: Vec<Routed<Offer>>,
     sent_outcomes: Outcomes<TaskId, i32>,
     received_outcomes: Outcomes<(Arc<str>, TaskId), Ended>,
     /// RTM messages that have come, and whether the application has handled them.
@@ -177,7 +174,6 @@ impl Session {
             receiving_by_id: BTreeMap::new(),
             receiving_id_by_key: HashMap::new(),
             next_receiving: 1,
-            next_offers: Vec::new(),
             sent_outcomes: Outcomes::new(),
             received_outcomes: Outcomes::new(),
             rtm_seen: Outcomes::new(),
@@ -274,7 +270,6 @@ impl Session {
             ("bytes read ahead", self.read_ahead),
             ("transfers in", self.receiving_by_id.len()),
             ("keys of transfers in", self.receiving_id_by_key.len()),
-            ("offers that wait", self.next_offers.len()),
             ("RTM messages that wait", self.rtm_waiting),
             ("open quests", self.wire.pending_by_seq.len() + self.bulk_wire.pending_by_seq.len()),
             ("bytes of unfinished frames", self.wire.reader.buffered() + self.bulk_wire.reader.buffered()),
@@ -335,7 +330,6 @@ impl Session {
 
     /// What follows every input: acknowledgements that are due, and chunks for which there is room.
     fn settle(&mut self, now: Now) {
-        self.hear_next_offers(now);
         self.flush_acks();
         self.drive_bulk(now);
         self.pump_bulk(now);

@@ -1,6 +1,7 @@
 //! Transfers on their way in: `docs/wire.md` section 4.2, the target's half. The target alone decides how a
 //! transfer that has reached it ends.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ pub(super) struct Receiving {
     heard: bool,
     deadline: Duration,
     told_at: Option<Duration>,
-    /// A newer incarnation of the sender offers the same task, and is heard when this one is removed.
+    /// A newer incarnation of the sender offers the same task, and is heard when this one has been removed from disk.
     next: Option<(u64, Offer)>,
 }
 
@@ -76,7 +77,7 @@ impl Session {
             return self.tell_done(&source, epoch, offer.task, err);
         }
         if let Some(id) = self.receiving_id_by_key.get(&key).copied() {
-            return self.offered_again(id, epoch, offer);
+            return self.offered_again(id, epoch, offer, now);
         }
         let kind = match offer.kind {
             1 => Kind::Buffer,
@@ -140,7 +141,14 @@ impl Session {
 
     fn refuse_offer(&mut self, key: (Arc<str>, TaskId), epoch: u64, err: i32) {
         self.tell_done(&key.0, epoch, key.1, err);
-        self.received_outcomes.insert(key, Ended { err, epoch });
+        self.note_end(key, Ended { err, epoch });
+    }
+
+    /// Remembers how a task ended, unless a later incarnation of its sender has used the id since.
+    fn note_end(&mut self, key: (Arc<str>, TaskId), ended: Ended) {
+        if self.received_outcomes.get(&key).is_none_or(|known| known.epoch <= ended.epoch) {
+            self.received_outcomes.insert(key, ended);
+        }
     }
 
     /// Begins to take a transfer. `go`: the sender waits to be told where to start.
@@ -168,33 +176,29 @@ impl Session {
         }
     }
 
-    fn offered_again(&mut self, id: u64, epoch: u64, offer: Offer) {
+    fn offered_again(&mut self, id: u64, epoch: u64, offer: Offer, now: Now) {
         let Some(receiving) = self.receiving_by_id.get_mut(&id) else { return };
-        if receiving.next.as_ref().map_or(receiving.epoch, |(next, _)| *next) > epoch {
+        let latest = receiving.next.as_ref().map_or(receiving.epoch, |(next, _)| *next);
+        match epoch.cmp(&latest) {
             // It has been on its way for so long that its sender is not the same any more.
-            return;
-        }
-        if receiving.epoch < epoch {
-            // A newer incarnation of the sender uses the same id again: the old one's transfer is dead.
-            receiving.next = Some((epoch, offer));
-            let answer = matches!(receiving.phase, Phase::Aborting { answer: true, .. });
-            return self.abort(id, code::CONNECTIONLOST, answer);
-        }
-        match &mut receiving.phase {
-            Phase::Flowing => {
+            Ordering::Less => {}
+            Ordering::Equal if receiving.phase == Phase::Flowing => {
                 let (task, offset, limit) = (receiving.task, receiving.received, receiving.limit);
                 let source = receiving.source.clone();
                 self.wire.out.routed(&source, epoch, &Go { task, offset, limit });
             }
-            Phase::Aborting { answer, .. } => *answer = true,
-            Phase::Asking | Phase::Finishing => {}
-        }
-    }
-
-    /// Hears the offers that had to wait until an older transfer was removed.
-    pub(super) fn hear_next_offers(&mut self, now: Now) {
-        while let Some(offer) = self.next_offers.pop() {
-            self.offered(offer, now);
+            Ordering::Equal => {}
+            // A newer incarnation of the sender uses the same id again: the old one's transfer is dead.
+            Ordering::Greater if receiving.phase == Phase::Asking => {
+                let from = receiving.source.to_string();
+                self.dead(id, code::CONNECTIONLOST, false);
+                self.offered(Routed { from, epoch, message: offer }, now);
+            }
+            Ordering::Greater => {
+                receiving.next = Some((epoch, offer));
+                let answer = matches!(receiving.phase, Phase::Aborting { answer: true, .. });
+                self.abort(id, code::CONNECTIONLOST, answer);
+            }
         }
     }
 
@@ -231,10 +235,18 @@ impl Session {
         let err = known_code(cancel.message.code);
         let err = if err == code::NOERR { code::SEND_CANCELLED } else { err };
         let key = (source, task);
-        match self.receiving_id_by_key.get(&key).copied() {
-            Some(id) => self.abort(id, err, true),
-            None => {
-                // Never heard of: whatever of it is still on its way comes too late.
+        let id = self.receiving_id_by_key.get(&key).copied();
+        let receiving = id.and_then(|id| self.receiving_by_id.get_mut(&id));
+        let of = receiving.as_ref().map_or(Ordering::Greater, |receiving| epoch.cmp(&receiving.epoch));
+        match (id, of) {
+            (Some(id), Ordering::Equal) => self.abort(id, err, true),
+            // It is about what an earlier incarnation has sent.
+            (Some(_), Ordering::Less) => {}
+            _ => {
+                // Not begun, or never heard of: whatever of it is still on its way comes too late.
+                if let Some(receiving) = receiving {
+                    receiving.next = receiving.next.take().filter(|(next, _)| *next > epoch);
+                }
                 let err = self.received_outcomes.get(&key).and_then(|ended| ended.answer(epoch)).unwrap_or(err);
                 self.refuse_offer(key, epoch, err);
             }
@@ -370,7 +382,10 @@ impl Session {
     /// What a sink had taken is removed.
     pub fn sink_aborted(&mut self, id: u64, now: Now) {
         if let Some(Phase::Aborting { err, answer }) = self.receiving_by_id.get(&id).map(|receiving| receiving.phase) {
-            self.dead(id, err, answer);
+            let next = self.dead(id, err, answer);
+            if let Some(next) = next {
+                self.offered(next, now);
+            }
         }
         self.settle(now);
     }
@@ -387,7 +402,9 @@ impl Session {
     fn abort(&mut self, id: u64, err: i32, answer: bool) {
         let Some(receiving) = self.receiving_by_id.get_mut(&id) else { return };
         match receiving.phase {
-            Phase::Asking => self.dead(id, err, answer),
+            Phase::Asking => {
+                self.dead(id, err, answer);
+            }
             // The first reason stands; a sender that asks again gets it when all is removed.
             Phase::Aborting { err, .. } => receiving.phase = Phase::Aborting { err, answer },
             Phase::Flowing | Phase::Finishing => {
@@ -397,22 +414,25 @@ impl Session {
         }
     }
 
-    fn dead(&mut self, id: u64, err: i32, answer: bool) {
-        let Some(receiving) = self.forget(id) else { return };
+    /// A transfer has ended badly, and nothing is left of it; returns the offer that had to wait for that.
+    fn dead(&mut self, id: u64, err: i32, answer: bool) -> Option<Routed<Offer>> {
+        let receiving = self.forget(id)?;
         let Receiving { source, epoch, task, kind, size, phase, heard, next, .. } = receiving;
-        if let Some((epoch, message)) = next {
-            self.next_offers.push(Routed { from: source.to_string(), epoch, message });
-        }
         if kind == Kind::Buffer && phase != Phase::Asking {
             self.held_buffers = self.held_buffers.saturating_sub(size);
         }
         if answer {
-            self.received_outcomes.insert((source.clone(), task), Ended { err, epoch });
+            self.note_end((source.clone(), task), Ended { err, epoch });
             self.tell_done(&source, epoch, task, err);
         }
         if heard {
-            self.event(Event::TransferEnded { source, task, err });
+            self.event(Event::TransferEnded { source: source.clone(), task, err });
         }
+        next.map(|(epoch, offer)| {
+            // What came behind it has been dropped, so its sender must be told where to begin.
+            let message = Offer { repeated: true, ..offer };
+            Routed { from: source.to_string(), epoch, message }
+        })
     }
 
     /// A sender's epoch has ended: what it had not completed will never be.
@@ -432,7 +452,6 @@ impl Session {
     pub(super) fn abort_receivings(&mut self, reason: i32) {
         // What waits here was for the epoch that ends.
         self.receiving_by_id.values_mut().for_each(|receiving| receiving.next = None);
-        self.next_offers.clear();
         for id in self.receiving_ids(|_| true) {
             self.abort(id, reason, false);
         }

@@ -59,9 +59,8 @@ pub(super) struct Sending {
     read: u64,
     /// Pieces that have been read, in order.
     ready: VecDeque<Bytes>,
-    reading: usize,
-    /// A read is under way (of `reading` bytes; the end of an empty source is read too).
-    asked: bool,
+    /// A read of so many bytes is under way; the end of an empty source is read too.
+    asked: Option<usize>,
     /// Changes when the transfer goes back, so that late pieces are recognised.
     generation: u32,
     hash: Option<[u8; 32]>,
@@ -74,7 +73,6 @@ pub(super) struct Sending {
     /// The source cannot be read any more, but the target may have it all: it is asked to give the task up, and says how
     /// that ends.
     failed: Option<i32>,
-    told: u64,
     told_at: Option<Duration>,
     /// It has a place among the session's writers.
     writes: bool,
@@ -94,7 +92,7 @@ enum Turn {
 
 impl Sending {
     fn read_bytes(&self) -> usize {
-        self.reading + self.ready.iter().map(Bytes::len).sum::<usize>()
+        self.asked.unwrap_or_default() + self.ready.iter().map(Bytes::len).sum::<usize>()
     }
 
     /// Goes (back) to `offset`; returns how many read bytes this gives up.
@@ -103,8 +101,7 @@ impl Sending {
         self.next = offset;
         self.read = offset;
         self.ready.clear();
-        self.reading = 0;
-        self.asked = false;
+        self.asked = None;
         self.generation = self.generation.wrapping_add(1);
         self.end_queued = false;
         given_up
@@ -112,7 +109,7 @@ impl Sending {
 
     fn can_read(&self) -> bool {
         let open = self.read < self.limit.min(self.size) || (self.size == self.read && self.hash.is_none());
-        self.goes_on() && self.flowing && open && !self.asked && self.ready.len() < PIECES_AHEAD
+        self.goes_on() && self.flowing && open && self.asked.is_none() && self.ready.len() < PIECES_AHEAD
     }
 
     /// Nothing has happened yet that makes more bytes useless.
@@ -167,8 +164,7 @@ impl Session {
                 next: 0,
                 read: 0,
                 ready: VecDeque::new(),
-                reading: 0,
-                asked: false,
+                asked: None,
                 generation: 0,
                 hash: None,
                 end_queued: false,
@@ -176,7 +172,6 @@ impl Session {
                 answer_lost: false,
                 wishes: Vec::new(),
                 failed: None,
-                told: 0,
                 told_at: None,
                 writes: false,
                 reads: false,
@@ -280,9 +275,8 @@ impl Session {
         sending.hash = hash.or(sending.hash);
         if sending.generation == generation {
             // What was asked for and what came may differ only by a bug; count what was asked for.
-            self.read_ahead = self.read_ahead.saturating_sub(sending.reading) + data.len();
-            sending.reading = 0;
-            sending.asked = false;
+            let asked = sending.asked.take().unwrap_or_default();
+            self.read_ahead = self.read_ahead.saturating_sub(asked) + data.len();
             sending.read += data.len() as u64;
             if !data.is_empty() {
                 sending.ready.push_back(data);
@@ -321,31 +315,26 @@ impl Session {
         })
     }
 
-    /// The bulk connection is up: offer everything.
-    pub(super) fn offer_again(&mut self) {
-        self.rewind_sendings();
-    }
-
-    /// What was queued on a bulk connection may be lost: offers must be repeated.
+    /// What was queued on a bulk connection may be lost: offers must be repeated on the next one.
     pub(super) fn rewind_sendings(&mut self) {
-        for sending in self.sending_by_task.values_mut() {
-            sending.flowing = false;
-            self.read_ahead = self.read_ahead.saturating_sub(sending.go_to(sending.confirmed));
-        }
         for at in 0..self.ring.len() {
-            self.give_turns(self.ring[at]);
+            self.rewind(self.ring[at]);
         }
     }
 
     pub(super) fn rewind_transfers_to(&mut self, target: &Arc<str>) {
         let tasks = self.path_by_target.get(target).map(|path| path.transfers.clone()).unwrap_or_default();
         for task in tasks {
-            if let Some(sending) = self.sending_by_task.get_mut(&task) {
-                sending.flowing = false;
-                self.read_ahead = self.read_ahead.saturating_sub(sending.go_to(sending.confirmed));
-            }
-            self.give_turns(task);
+            self.rewind(task);
         }
+    }
+
+    fn rewind(&mut self, task: TaskId) {
+        if let Some(sending) = self.sending_by_task.get_mut(&task) {
+            sending.flowing = false;
+            self.read_ahead = self.read_ahead.saturating_sub(sending.go_to(sending.confirmed));
+        }
+        self.give_turns(task);
     }
 
     /// Something has happened to a transfer: it may have something to write, or to read. Of thousands of transfers few
@@ -426,9 +415,8 @@ impl Session {
             }
             return Turn::Moved;
         }
-        if let Some(front) = sending.ready.front()
-            && sending.next + front.len() as u64 <= sending.limit
-        {
+        // No more is ever read than the target takes.
+        if !sending.ready.is_empty() {
             if !self.pace.is_open(now.mono) {
                 return Turn::Blocked;
             }
@@ -443,7 +431,6 @@ impl Session {
         if let Some(hash) = sending.hash
             && sending.next == sending.size
             && !sending.end_queued
-            && sending.confirmed_enough()
         {
             sending.end_queued = true;
             sending.may_be_complete = true;
@@ -461,8 +448,7 @@ impl Session {
         }
         let room = sending.limit.min(sending.size) - sending.read;
         let len = room.min(self.pace.piece()) as usize;
-        sending.reading = len;
-        sending.asked = true;
+        sending.asked = Some(len);
         self.read_ahead += len;
         let (offset, generation) = (sending.read, sending.generation);
         self.outputs.push_back(Output::Read { task, offset, len, generation });
@@ -470,14 +456,14 @@ impl Session {
 
     // ---- the target's answers -----------------------------------------------------------------------------
 
-    /// The transfer that an answer is about, if it comes from the incarnation that the task is bound to.
-    fn answered(&mut self, from: &str, epoch: u64, task: TaskId) -> Option<&mut Sending> {
-        let bound = self.path_by_target.get(from).is_some_and(|path| path.epoch == epoch);
-        self.sending_by_task.get_mut(&task).filter(|sending| bound && &*sending.target == from)
+    /// The transfer that an answer is about, if it comes from its target. It can only come from the right incarnation of
+    /// that: a transfer that has been offered ends with the one it was offered to, and its id is not used again.
+    fn answered(&mut self, from: &str, task: TaskId) -> Option<&mut Sending> {
+        self.sending_by_task.get_mut(&task).filter(|sending| &*sending.target == from)
     }
 
     pub(super) fn told_to_go(&mut self, go: Routed<Go>, now: Now) {
-        let Some(sending) = self.answered(&go.from, go.epoch, go.message.task) else { return };
+        let Some(sending) = self.answered(&go.from, go.message.task) else { return };
         if go.message.offset > sending.size || !sending.flowing {
             return;
         }
@@ -490,7 +476,7 @@ impl Session {
     }
 
     pub(super) fn confirmed(&mut self, confirm: Routed<Confirm>, now: Now) {
-        let Some(sending) = self.answered(&confirm.from, confirm.epoch, confirm.message.task) else { return };
+        let Some(sending) = self.answered(&confirm.from, confirm.message.task) else { return };
         if confirm.message.offset > sending.size {
             return;
         }
@@ -510,8 +496,7 @@ impl Session {
         sending.confirmed = confirmed;
         sending.deadline = now.mono + sending.timeout;
         let due = sending.told_at.is_none_or(|at| now.mono >= at + PROGRESS_EVERY);
-        if due && confirmed > sending.told && confirmed < sending.size {
-            sending.told = confirmed;
+        if due && confirmed < sending.size {
             sending.told_at = Some(now.mono);
             let (sent, total, cookie) = (confirmed, sending.size, sending.cookie);
             self.event(Event::Progress { task, sent, total, cookie });
@@ -522,7 +507,7 @@ impl Session {
         if let Some(path) = self.path_by_target.get_mut(&*done.from) {
             path.farewells.retain(|(task, _)| *task != done.message.task);
         }
-        let Some(sending) = self.answered(&done.from, done.epoch, done.message.task) else { return };
+        let Some(sending) = self.answered(&done.from, done.message.task) else { return };
         if !sending.offered {
             return;
         }
@@ -605,12 +590,5 @@ impl Session {
         if let Some(at) = self.sending_by_task.values().map(|sending| sending.deadline).min() {
             self.scan_by(at);
         }
-    }
-}
-
-impl Sending {
-    /// The end may follow the last byte at once; only a repeated offer must be answered first.
-    fn confirmed_enough(&self) -> bool {
-        self.next <= self.limit
     }
 }

@@ -66,6 +66,8 @@ struct Entry {
     paced: Option<Duration>,
     /// Some progress was told between the beginning and the end.
     told_between: bool,
+    /// A cancel has been answered, which did not succeed, and it still ran.
+    wished: bool,
     /// `CancelRslt` has promised that it ends as cancelled.
     cancelled: bool,
     /// `CancelRslt` has said that the task's own end will tell.
@@ -213,6 +215,7 @@ impl Ledger {
             told: None,
             paced: None,
             told_between: false,
+            wished: false,
             cancelled: false,
             left_open: false,
             ended: None,
@@ -277,6 +280,22 @@ impl Ledger {
     pub(crate) fn coming_in(&self, party: usize) -> Vec<(Arc<str>, TaskId)> {
         let goes_on = self.incoming.iter().filter(|((of, ..), it)| *of == party && it.heard && !it.ended);
         goes_on.map(|((_, source, task), _)| (source.clone(), *task)).collect()
+    }
+
+    /// How a task that was called has ended.
+    pub(crate) fn end_of(&self, task: TaskId) -> Option<i32> {
+        let last = self.calls_by_task.get(&task)?.last()?;
+        self.entries[*last].ended.map(|(err, _)| err)
+    }
+
+    /// Whether a task has been delivered.
+    pub(crate) fn has_arrived(&self, task: TaskId) -> bool {
+        self.deliveries.contains_key(&task)
+    }
+
+    /// Whether all cancels of a task have been answered.
+    pub(crate) fn cancels_are_answered(&self, task: TaskId) -> bool {
+        self.cancels.values().all(|cancel| cancel.task != task || cancel.answered)
     }
 
     pub(crate) fn is_line_off(&self, party: usize) -> bool {

@@ -33,6 +33,7 @@ impl Ledger {
         }
         let told_between = entry.told_between;
         let (told, cancelled, left_open) = (entry.told, entry.cancelled, entry.left_open);
+        let wished = entry.wished;
         if what != call.what {
             self.violated(format!("task {task:?} is {:?} and ended as {what:?}", call.what));
         }
@@ -67,7 +68,8 @@ impl Ledger {
             self.violated(format!("I6: task {task:?} of {total} bytes took long and told nothing of it"));
         }
         let none_there = [code::SENDDATA_TARGETINVALID, code::FILE_SIZE_UNSUPPORT].contains(&err);
-        if call.in_vain && (!none_there || now > call.at + AWAY_IS_TOLD) {
+        let late = err == code::SOCKETTIMEOUT && now >= call.at + call.timeout;
+        if call.in_vain && !late && (!none_there || now > call.at + AWAY_IS_TOLD) {
             self.violated(format!("task {task:?} to a user who has gone ended with {err} after {:?}", now - call.at));
         }
         if cancelled && err != code::SEND_CANCELLED {
@@ -101,6 +103,14 @@ impl Ledger {
             && [code::FILE_SIZE_UNSUPPORT, code::NOERR].contains(&err)
         {
             self.violated(format!("task {task:?} of {total} bytes ended with {err}, and the limit is {limit}"));
+        }
+        // The session knows the limit since its login, and asks nobody.
+        if total > limit && ![code::FILE_SIZE_UNSUPPORT, code::NOT_LOGIN].contains(&err) {
+            self.violated(format!("task {task:?} of {total} bytes ended with {err}, and the limit is {limit}"));
+        }
+        let by_others = [code::SENDDATA_TARGETINVALID, code::KICKOUT_BY_RELOGIN].contains(&err);
+        if wished && by_others && what != What::Command {
+            self.violated(format!("I7: task {task:?} was cancelled, and ended with {err}"));
         }
         // Only a disk that changes bytes explains content that does not fit its hash.
         if err == code::ERR_DATA && !self.rotten {
@@ -170,7 +180,11 @@ impl Ledger {
         let runs = |at: &&usize| self.entries[**at].ended.is_none() && self.entries[**at].call.party == party;
         match (err, calls.iter().find(runs)) {
             (code::NOERR, Some(at)) => self.entries[*at].cancelled = true,
-            (code::CONNECTIONLOST, Some(at)) => self.entries[*at].left_open = true,
+            (code::CONNECTIONLOST, Some(at)) => {
+                let entry = &mut self.entries[*at];
+                (entry.left_open, entry.wished) = (true, true);
+            }
+            (code::TRANSID_INVALID, Some(at)) => self.entries[*at].wished = true,
             (code::NOERR | code::CONNECTIONLOST, None) => {
                 self.violated(format!("I7: cancelling task {task:?} gave {err}, and there is no such task"));
             }

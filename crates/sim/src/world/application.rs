@@ -199,6 +199,9 @@ impl World {
     }
 
     fn decide(&mut self, party: usize, source: Arc<str>, task: TaskId) {
+        if self.hardship.undecided {
+            return;
+        }
         let manners = match self.parties[party].manners {
             _ if self.healed => Manners::Accepts,
             Manners::AnyOfThese => self.rng.pick(&[Manners::Accepts, Manners::Refuses, Manners::Ignores]),

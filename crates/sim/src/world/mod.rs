@@ -28,6 +28,7 @@ use crate::pipe::Pipe;
 use crate::plan::{FILE_LIMIT, PROJECTS, Plan, Project, RESTLESS, USERS};
 use crate::rng::Rng;
 use crate::trace::Trace;
+use crate::trials::Hardship;
 
 /// The start of every run, in microseconds since 1970.
 pub(crate) const START_MICROS: u64 = 1_000_000_000_000_000;
@@ -121,6 +122,8 @@ pub(crate) enum Happening {
     Closed(u64),
     /// By now the relay must have closed connections on which nobody has logged in.
     StrangersOver(Vec<ConnectionId>),
+    /// A connection breaks.
+    Break(u64),
     KillHub,
     StartHub,
 }
@@ -151,6 +154,8 @@ pub(crate) struct World {
     pub(crate) haunted: bool,
     /// The next call uses the id of another incarnation of its user.
     pub(crate) again: bool,
+    /// What the trial that is under way makes worse.
+    pub(crate) hardship: Hardship,
     still: u32,
     next: u64,
 }
@@ -178,6 +183,7 @@ impl World {
         ledger.restless = plan.restless.then_some(RESTLESS);
         ledger.patient = plan.patient;
         ledger.send_rate = Some(plan.config.max_send_bytes_per_s).filter(|rate| *rate > 0);
+        let credit = Credit::judging(plan.meddled == 0);
         ledger.file_limit = plan.limits_files.then_some(FILE_LIMIT);
         let mut world = Self {
             plan,
@@ -191,7 +197,7 @@ impl World {
             tapes: BTreeMap::new(),
             mailbox: BTreeMap::new(),
             ledger,
-            credit: Credit::default(),
+            credit,
             trace: Trace::new(with_lines),
             defect,
             struck: 0,
@@ -200,6 +206,7 @@ impl World {
             healed: false,
             haunted: false,
             again: false,
+            hardship: Hardship::default(),
             still: 0,
             next: 1,
         };
@@ -292,6 +299,11 @@ impl World {
         self.trace.now = self.now;
     }
 
+    /// Something happens now.
+    pub(crate) fn happen_now(&mut self, what: Happening) {
+        self.happen(what);
+    }
+
     fn happen(&mut self, what: Happening) {
         let now = self.now_of_session();
         match what {
@@ -343,6 +355,7 @@ impl World {
             Happening::Noticed(link, way) => self.must_be_noticed(link, way),
             Happening::Closed(link) => self.must_be_closed(link),
             Happening::StrangersOver(ids) => self.strangers_must_be_gone(&ids),
+            Happening::Break(link) => self.break_link(link),
             Happening::KillHub => self.kill_hub(),
             Happening::StartHub => self.start_hub(),
         }

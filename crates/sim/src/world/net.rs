@@ -20,13 +20,14 @@ impl World {
         let (up, down) = (self.plan.manner(&mut self.rng, bulk), self.plan.manner(&mut self.rng, bulk));
         let (up, down) = if self.healed { (Plan::good_manner(), Plan::good_manner()) } else { (up, down) };
         let (mut up, mut down) = (Pipe::new(up), Pipe::new(down));
-        let meddled = self.haunted || !self.healed && self.rng.percent(self.plan.meddled);
+        let meddled = self.haunted || self.hardship.taped || !self.healed && self.rng.percent(self.plan.meddled);
         if meddled {
-            let often = if self.haunted { 0 } else { self.rng.pick(&[1, 5, 20]) };
+            let taped = self.hardship.taped;
+            let often = if self.haunted || taped { 0 } else { self.rng.pick(&[1, 5, 20]) };
             for pipe in [&mut up, &mut down] {
                 let replays_after = self.rng.pick(&[None, None, Some(0), Some(0), Some(1), Some(3)]);
-                let replays_after = if self.haunted { Some(0) } else { replays_after };
-                pipe.meddler = Some(Box::new(Meddler::new(often, bulk && !self.haunted, replays_after)));
+                let replays_after = if self.haunted { Some(0) } else { replays_after.filter(|_| !taped) };
+                pipe.meddler = Some(Box::new(Meddler::new(often, bulk && !self.haunted && !taped, replays_after)));
             }
         }
         self.links.insert(link, Link { party, conn, client: true, hub: None, up, down, meddled });
@@ -36,6 +37,7 @@ impl World {
         } else {
             self.rng.millis(100, 12_000)
         };
+        let patience = patience.max(self.hardship.unreachable_for(party, self.now));
         self.later(patience, Happening::Connect(link));
     }
 
@@ -63,6 +65,10 @@ impl World {
         }
         self.parties[party].session.connected(conn, now);
         self.touch(party);
+        if conn == Conn::Bulk && self.hardship.breaks_bulk_of(party) {
+            let after = self.rng.millis(0, 6);
+            self.later(after, Happening::Break(link));
+        }
     }
 
     /// Makes sure that somebody looks when the pipe has something to give.

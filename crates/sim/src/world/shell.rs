@@ -8,6 +8,7 @@ use crvideo_proto::session::Output;
 use super::{CONNS, Happening, Way, World, index};
 use crate::defect::Defect;
 use crate::files::{Done, Job, Sink};
+use crate::party::Stage;
 
 impl World {
     /// A session has been given something: its shell's turn comes soon.
@@ -57,6 +58,10 @@ impl World {
             }
         }
         self.parties[party].deadline = self.parties[party].session.deadline();
+        let [command, bulk] = self.parties[party].wired.map(|wired| wired.is_some());
+        if bulk && !command || command && self.parties[party].stage == Stage::Out && !self.parties[party].destroyed {
+            self.ledger.violated(format!("I9: party {party} keeps a connection that it has no use for"));
+        }
         if self.parties[party].destroyed && self.parties[party].session.is_quiet() {
             self.bury(party);
         }
@@ -69,6 +74,7 @@ impl World {
             Output::Event(event) => self.told(party, event),
             Output::Read { task, offset, len, generation } => {
                 self.ledger.source_read(party, task);
+                self.parties[party].asked += len as u64;
                 let slow = self.rng.millis(0, if self.healed { 3 } else { self.plan.disk });
                 let Some(source) = self.parties[party].sources.get_mut(&task) else { return };
                 source.busy_until = source.busy_until.max(self.now) + slow;
@@ -98,6 +104,9 @@ impl World {
             }
             Output::FinishSink { id, hash } => {
                 self.ledger.sink_used(party, id);
+                if let Some(sink) = self.parties[party].sinks.get_mut(&id) {
+                    sink.complete = true;
+                }
                 self.sink_job(party, id, Job::Finish(hash));
             }
             Output::AbortSink { id } => {
@@ -106,7 +115,8 @@ impl World {
                 if let Some(sink) = self.parties[party].sinks.get_mut(&id) {
                     sink.stop();
                 }
-                let after = self.rng.millis(0, 5);
+                let slowest = if self.healed { 5 } else { self.plan.disk };
+                let after = self.rng.millis(0, slowest).max(self.hardship.removal);
                 self.later(after, Happening::SinkDone { party, id, done: Done::Aborted });
             }
         }
@@ -118,6 +128,7 @@ impl World {
         let hangs = !self.healed && self.rng.percent(self.plan.hangs);
         let work = if hangs { self.rng.millis(1_000, 8_000) } else { self.rng.millis(0, slowest) };
         let report = self.rng.millis(0, 1);
+        let work = work.max(self.hardship.work(&job));
         let Some(sink) = self.parties[party].sinks.get_mut(&id) else { return };
         let at = sink.busy_until.max(self.now) + work;
         let report_at = at + report;
