@@ -236,17 +236,14 @@ impl Session {
         let err = if err == code::NOERR { code::SEND_CANCELLED } else { err };
         let key = (source, task);
         let id = self.receiving_id_by_key.get(&key).copied();
-        let receiving = id.and_then(|id| self.receiving_by_id.get_mut(&id));
-        let of = receiving.as_ref().map_or(Ordering::Greater, |receiving| epoch.cmp(&receiving.epoch));
+        let receiving = id.and_then(|id| self.receiving_by_id.get(&id));
+        let of = receiving.map_or(Ordering::Greater, |receiving| epoch.cmp(&receiving.epoch));
         match (id, of) {
             (Some(id), Ordering::Equal) => self.abort(id, err, true),
             // It is about what an earlier incarnation has sent.
             (Some(_), Ordering::Less) => {}
             _ => {
-                // Not begun, or never heard of: whatever of it is still on its way comes too late.
-                if let Some(receiving) = receiving {
-                    receiving.next = receiving.next.take().filter(|(next, _)| *next > epoch);
-                }
+                // Not begun, or never heard of: whatever of it waits here or is still on its way comes too late.
                 let err = self.received_outcomes.get(&key).and_then(|ended| ended.answer(epoch)).unwrap_or(err);
                 self.refuse_offer(key, epoch, err);
             }

@@ -136,8 +136,12 @@ impl Bench {
     }
 
     fn feed(&mut self, mut out: OutQueue) {
-        let bytes = out.take();
-        self.session.reader(Conn::Command).feed(&bytes);
+        self.feed_bytes(&out.take());
+    }
+
+    /// The command connection has brought bytes.
+    pub(super) fn feed_bytes(&mut self, bytes: &[u8]) {
+        self.session.reader(Conn::Command).feed(bytes);
         self.session.received(Conn::Command, self.now);
         self.look();
     }
@@ -167,13 +171,7 @@ impl Bench {
 
     /// A message of another user.
     pub(super) fn from<M: Message>(&mut self, user: &str, epoch: u64, message: &M) {
-        let mut pairs = BytesMut::new();
-        let mut writer = Writer::new(&mut pairs);
-        message.put_pairs(&mut writer);
-        let tail = writer.take_tail();
-        let mut out = OutQueue::default();
-        out.forward_with_tail(M::METHOD, message.pairs() + 2, user, epoch, pairs.freeze(), tail);
-        self.feed(out);
+        self.feed_bytes(&frame_from(user, epoch, message));
     }
 
     /// Answers the question where a user is; an error when that was not asked.
@@ -229,4 +227,15 @@ impl Bench {
         let receipt = |it: Event| if let Event::Command { receipt, .. } = it { Some(receipt) } else { None };
         Vec::<Event>::into_iter(commands).filter_map(receipt).collect()
     }
+}
+
+/// A message of another user, as the relay passes it on.
+pub(super) fn frame_from<M: Message>(user: &str, epoch: u64, message: &M) -> Bytes {
+    let mut pairs = BytesMut::new();
+    let mut writer = Writer::new(&mut pairs);
+    message.put_pairs(&mut writer);
+    let tail = writer.take_tail();
+    let mut out = OutQueue::default();
+    out.forward_with_tail(M::METHOD, message.pairs() + 2, user, epoch, pairs.freeze(), tail);
+    out.take().into()
 }
