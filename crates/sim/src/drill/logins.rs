@@ -6,6 +6,7 @@ use crvideo_proto::code;
 use crvideo_proto::message as msg;
 
 use super::desk::{Client, Desk, RESUME_WINDOW, Verdict, must};
+use crate::plan::PROJECTS;
 
 const HOUR_MICROS: i64 = 3_600_000_000;
 
@@ -15,6 +16,7 @@ pub(super) fn run() -> Verdict {
         restart(&alice, &other, first_is_later)?;
     }
     after_the_end(&alice, &other)?;
+    kicked_out()?;
     tokens()
 }
 
@@ -72,6 +74,16 @@ fn after_the_end(earlier: &Client, later: &Client) -> Verdict {
     desk.logout(&later)?;
     desk.must_be_superseded(earlier, "the later of two logins came back after a restart, and went")?;
     desk.must_be_new(&later, "it has logged out after a restart").map(|_| ())
+}
+
+/// Who is kicked out, by an operator or a server, does not come back by himself, also where his link is lost just then.
+fn kicked_out() -> Verdict {
+    let mut desk = Desk::new(0, 0);
+    let one = desk.login("alice", 1)?;
+    desk.cut(one.link);
+    must(desk.core.kick_out(PROJECTS[0].id, "alice", desk.now), || "nobody is there to be kicked out".to_owned())?;
+    desk.must_be_superseded(&one, "it has been kicked out while its link was lost")?;
+    desk.login("alice", 1).map(|_| ())
 }
 
 /// A session ends with its token, and not before, also when it has come back.
