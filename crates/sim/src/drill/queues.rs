@@ -15,6 +15,7 @@ use super::peers::command;
 pub(super) fn run() -> Verdict {
     commands()?;
     waking()?;
+    waiting_ends_with_the_link()?;
     bulk()?;
     slow()?;
     closing()?;
@@ -124,6 +125,19 @@ fn waking() -> Verdict {
     desk.send(up, &bob, &offer(1));
     let arrived = desk.got_routed::<msg::Offer>(down).len();
     must(arrived == 1, || format!("an offer arrived {arrived} times"))
+}
+
+/// What waits for a bulk connection is for the present link: over the next one its sender repeats it.
+fn waiting_ends_with_the_link() -> Verdict {
+    let mut desk = Desk::new(0, 0);
+    let (mut alice, bob) = pair(&mut desk)?;
+    let up = desk.open_bulk(&mut alice, false)?;
+    desk.send(up, &bob, &offer(1));
+    let kept = desk.keeps("queues without a connection");
+    must(kept == 1, || format!("an offer to who has no bulk connection is kept in {kept} queues"))?;
+    desk.cut(bob.link);
+    let kept = desk.keeps("queues without a connection");
+    must(kept == 0, || "I8: what waited for a bulk connection is kept for a link that is lost".to_owned())
 }
 
 /// Bulk connections that break, and are replaced.
